@@ -1,0 +1,154 @@
+package capability
+
+import (
+	"fmt"
+	"time"
+
+	"cerebrum.dev/cerebrum/acl/identity"
+	"cerebrum.dev/cerebrum/crypto/statement"
+)
+
+// ClockSkew is how far a requester's clock may be from the verifier's. Replay is
+// prevented by challenge and counter; time is what policy sees as now.
+const ClockSkew = 60 * time.Second
+
+// Proof is the body of a proof of possession: this device of the leaf's
+// audience makes this request, to this peer, on this connection, once.
+type Proof struct {
+	_         struct{}     `cbor:",toarray"`
+	Request   statement.ID // digest of the whole request
+	Leaf      statement.ID // zero for requests that stand on an identity alone
+	Server    statement.PublicKey
+	Client    statement.PublicKey // peer key of the requester on the connection
+	Network   statement.ID
+	Challenge [32]byte // the one that the server gave at admission
+	Counter   uint64
+	Time      int64 // unix seconds
+}
+
+// Expectation is what the server knows about the connection and the request.
+type Expectation struct {
+	Request        statement.ID
+	Leaf           statement.ID
+	Server, Client statement.PublicKey
+	Network        statement.ID
+	Challenge      [32]byte
+	UseCounter     func(uint64) bool // false for a counter that was used on this connection
+	Now            time.Time
+}
+
+// Prove signs a proof with a device.
+func Prove(p Proof, id *identity.Identity, device statement.PrivateKey) ([]byte, error) {
+	index, ok := id.DeviceIndex(device.Public())
+	if !ok {
+		return nil, fmt.Errorf("this device does not belong to the identity")
+	}
+	s, err := statement.New(KindProof, p)
+	if err != nil {
+		return nil, err
+	}
+	s.AddSignature(index, device)
+	return s.Bytes(), nil
+}
+
+// CheckProof verifies a proof by an identity and returns its time. The counter
+// is consumed last, and only by a proof whose signature holds, so that nobody
+// can use up another's counters.
+func CheckProof(raw []byte, who *identity.Identity, want Expectation) (time.Time, error) {
+	bad := func(what string) (time.Time, error) {
+		return time.Time{}, fmt.Errorf("%w: %s", ErrProof, what)
+	}
+	if len(raw) > 4<<10 {
+		return bad("it is too long")
+	}
+	s, err := statement.Parse(raw)
+	if err != nil {
+		return bad("it is malformed")
+	}
+	var p Proof
+	if err := s.Peek(KindProof, &p); err != nil {
+		return bad("it is malformed")
+	}
+	at := time.Unix(p.Time, 0)
+	switch {
+	case p.Request != want.Request:
+		return bad("it is for another request")
+	case p.Leaf != want.Leaf:
+		return bad("it is for another grant")
+	case p.Server != want.Server:
+		return bad("it is for another peer")
+	case p.Client != want.Client:
+		return bad("it comes from another peer")
+	case p.Network != want.Network:
+		return bad("it is for another network")
+	case p.Challenge != want.Challenge:
+		return bad("it is for another connection")
+	case at.Before(want.Now.Add(-ClockSkew)) || at.After(want.Now.Add(ClockSkew)):
+		return bad("the clocks are more than a minute apart")
+	}
+	if err := who.Verify(KindProof, s); err != nil {
+		return bad("it is not signed by the audience")
+	}
+	if !want.UseCounter(p.Counter) {
+		return bad("it was used before")
+	}
+	return at, nil
+}
+
+// Authority is what opens a request: a chain and a proof by its audience, or an
+// identity record and a proof by that identity where no grant is needed. It is
+// a union with these members.
+type Authority struct {
+	_        struct{} `cbor:",toarray"`
+	Chain    []byte   // encoded Chain; empty where Identity is set
+	Identity []byte   // inception record
+	Proof    []byte
+}
+
+// ParseAuthority decodes an authority and checks its form.
+func ParseAuthority(raw []byte) (*Authority, error) {
+	var a Authority
+	if len(raw) > MaxChain+(16<<10) {
+		return nil, fmt.Errorf("%w: too long", ErrChain)
+	}
+	if err := statement.Unmarshal(raw, &a); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrChain, err)
+	}
+	if (len(a.Chain) == 0) == (len(a.Identity) == 0) {
+		return nil, fmt.Errorf("%w: either a chain or an identity is shown", ErrChain)
+	}
+	return &a, nil
+}
+
+// Open verifies an authority that shows a chain, and its proof. It returns the
+// chain and the time in the proof.
+func (vf *Verifier) Open(a *Authority, want Expectation) (*Verified, time.Time, error) {
+	c, err := ParseChain(a.Chain)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	v, err := vf.Verify(c)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	want.Leaf = v.Leaf()
+	at, err := CheckProof(a.Proof, v.audience, want)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	return v, at, nil
+}
+
+// OpenIdentity verifies an authority that shows an identity alone.
+func OpenIdentity(a *Authority, want Expectation) (*identity.Identity, time.Time, error) {
+	id, err := identity.Parse(a.Identity)
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("%w: %w", ErrChain, err)
+	}
+	want.Leaf = statement.ID{}
+	at, err := CheckProof(a.Proof, id, want)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	return id, at, nil
+}

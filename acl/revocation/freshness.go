@@ -1,0 +1,273 @@
+package revocation
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"cerebrum.dev/cerebrum/acl/kv"
+	"cerebrum.dev/cerebrum/acl/trust"
+	"cerebrum.dev/cerebrum/crypto/statement"
+)
+
+// Times of freshness, from the design.
+const (
+	AskEvery = 60 * time.Second // while fresh
+	askAgain = time.Second      // while not
+	MaxAge   = 5 * time.Minute  // an older answer does not count
+)
+
+// Fresh is what a validator signs over a nonce.
+type Fresh struct {
+	_      struct{} `cbor:",toarray"`
+	Nonce  [32]byte
+	Record statement.ID
+	Seq    uint64 // entries in its log
+	Head   statement.ID
+	Policy statement.ID
+}
+
+// Ack is what a validator signs once a revocation is durable in its log.
+type Ack struct {
+	_         struct{} `cbor:",toarray"`
+	Network   statement.ID
+	Target    statement.ID
+	Validator uint16
+	Seq       uint64
+}
+
+// Validators reaches the committee.
+type Validators interface {
+	// AskFresh has the validator at index sign a [Fresh] over nonce.
+	AskFresh(ctx context.Context, index int, nonce [32]byte) ([]byte, error)
+	// AskTail reads entries of that validator's log after seq.
+	AskTail(ctx context.Context, index int, seq uint64) ([]Entry, error)
+}
+
+// Sink takes what a tracker pulls: a [Set] at a node, a [Log] at a validator.
+type Sink interface{ Take(entries []Entry) error }
+
+// Take adds entries.
+func (s *Set) Take(entries []Entry) error { _, err := s.Add(entries...); return err }
+
+// Take appends entries that are new to this validator to its own log.
+func (l *Log) Take(entries []Entry) error { _, _, err := l.Append(entries...); return err }
+
+// Tracker keeps a party's view of revocations fresh. Need is how many answers
+// must be under [MaxAge]: T for a node; N-F-1, of the others, for a validator.
+type Tracker struct {
+	Committee  *trust.Committee
+	Self       int // own index, -1 for a node; never asked
+	Need       int
+	Validators Validators
+	Sink       Sink
+	Store      kv.Store // heads, so that they never regress
+	Now        func() time.Time
+	Log        *slog.Logger
+
+	mu    sync.Mutex
+	views []view // owned by mu; one a validator
+	wake  chan struct{}
+}
+
+type view struct {
+	pulling  sync.Mutex // one pull at a time
+	seq      uint64
+	head     statement.ID
+	answered time.Time // when the newest answer whose log was pulled was ASKED; zero: never
+}
+
+type storedHead struct {
+	_    struct{} `cbor:",toarray"`
+	Seq  uint64
+	Head statement.ID
+}
+
+// Open reads the stored heads. It must be called once before anything else.
+func (t *Tracker) Open() error {
+	t.views = make([]view, len(t.Committee.Validators))
+	t.wake = make(chan struct{}, 1)
+	for i := range t.views {
+		raw, err := t.Store.Get(t.headKey(i))
+		if errors.Is(err, kv.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		var h storedHead
+		if err := statement.Unmarshal(raw, &h); err != nil {
+			return fmt.Errorf("stored head of validator %d: %w", i+1, err)
+		}
+		t.views[i].seq, t.views[i].head = h.Seq, h.Head
+	}
+	return nil
+}
+
+func (t *Tracker) headKey(i int) []byte {
+	k := t.Committee.Validators[i].Signing
+	return append([]byte("head/"), k[:]...)
+}
+
+// Run asks until ctx ends: every minute, or every second while the view is not
+// fresh, and at once after a [Tracker.Hint].
+func (t *Tracker) Run(ctx context.Context) error {
+	for {
+		t.Round(ctx)
+		wait := AskEvery
+		if !t.Fresh() {
+			wait = askAgain
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-t.wake:
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+// Hint says that there may be something to pull. It never blocks.
+func (t *Tracker) Hint() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Round asks every validator once, in parallel, and returns when all have
+// answered or failed.
+func (t *Tracker) Round(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	for i := range t.views {
+		if i == t.Self {
+			continue
+		}
+		wg.Go(func() {
+			if err := t.Ask(ctx, i); err != nil && ctx.Err() == nil {
+				t.Log.Debug("freshness", "validator", i+1, "err", err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Ask asks one validator and pulls what is missing. A head that is behind the
+// one seen before, or that its log does not lead to, does not count.
+func (t *Tracker) Ask(ctx context.Context, i int) error {
+	v := &t.views[i]
+	v.pulling.Lock()
+	defer v.pulling.Unlock()
+	var nonce [32]byte
+	rand.Read(nonce[:])
+	asked := t.Now()
+	raw, err := t.Validators.AskFresh(ctx, i, nonce)
+	if err != nil {
+		return err
+	}
+	f, err := t.check(raw, i, nonce)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	seq, head := v.seq, v.head
+	t.mu.Unlock()
+	if f.Seq < seq || (f.Seq == seq && f.Head != head) {
+		return fmt.Errorf("validator %d shows an older or another log than before", i+1)
+	}
+	if f.Seq > seq {
+		if seq, head, err = t.pull(ctx, i, seq, head, f); err != nil {
+			return err
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v.seq, v.head, v.answered = seq, head, asked
+	return nil
+}
+
+func (t *Tracker) check(raw []byte, i int, nonce [32]byte) (*Fresh, error) {
+	s, err := statement.Parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	var f Fresh
+	if err := s.Peek(KindFresh, &f); err != nil {
+		return nil, err
+	}
+	if f.Nonce != nonce || f.Record != t.Committee.ID() {
+		return nil, fmt.Errorf("validator %d answers another question or serves another committee", i+1)
+	}
+	if err := t.Committee.VerifyOne(KindFresh, s, i); err != nil {
+		return nil, err
+	}
+	return &f, nil
+}
+
+// pull reads the tail up to the signed head and hands it to the sink before the
+// head counts as seen.
+func (t *Tracker) pull(ctx context.Context, i int, seq uint64, head statement.ID, f *Fresh) (uint64, statement.ID, error) {
+	for seq < f.Seq {
+		entries, err := t.Validators.AskTail(ctx, i, seq)
+		if err != nil {
+			return 0, head, err
+		}
+		if len(entries) == 0 || len(entries) > MaxTail {
+			return 0, head, fmt.Errorf("validator %d does not show the log that it signed", i+1)
+		}
+		entries = entries[:min(uint64(len(entries)), f.Seq-seq)]
+		for _, e := range entries {
+			head = next(head, e)
+		}
+		if err := t.Sink.Take(entries); err != nil {
+			return 0, head, err
+		}
+		seq += uint64(len(entries))
+	}
+	if head != f.Head {
+		return 0, head, fmt.Errorf("validator %d's log does not lead to the head that it signed", i+1)
+	}
+	raw, err := statement.Marshal(storedHead{Seq: seq, Head: head})
+	if err != nil {
+		return 0, head, err
+	}
+	return seq, head, t.Store.Apply([]kv.Op{{Key: t.headKey(i), Value: raw}})
+}
+
+// Fresh reports whether enough answers are young enough. The time since an
+// answer runs on the monotonic clock in Now's values.
+func (t *Tracker) Fresh() bool {
+	age, ok := t.Age()
+	return ok && age < MaxAge
+}
+
+// Age is the age of the Need-th newest answer; false where so many never came.
+func (t *Tracker) Age() (time.Duration, bool) {
+	if t.Need == 0 {
+		return 0, true
+	}
+	now := t.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var ages []time.Duration
+	for i := range t.views {
+		if at := t.views[i].answered; !at.IsZero() {
+			ages = append(ages, now.Sub(at))
+		}
+	}
+	if len(ages) < t.Need {
+		return 0, false
+	}
+	slices.Sort(ages)
+	return ages[t.Need-1], true
+}

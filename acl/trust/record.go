@@ -1,0 +1,341 @@
+// Package trust says whom a network believes: the committee record and the
+// memberships that its validators sign.
+//
+// A committee record lists the validators and the numbers n, f, k, t. The id of
+// the first record is the network's id; it is the only thing that a newcomer
+// must be told. The rules of succession follow TUF's root rotation
+// (specification, section 5.3); this version of the package accepts a genesis
+// only, the record's fields are final.
+//
+// Worked example: four validators, one of which may lie or be gone (f = 1).
+// Three sign a grant (k), three shares open a key (t), and a revocation that
+// n-t+1+f = 3 have acknowledged holds against every reader.
+package trust
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"cerebrum.dev/cerebrum/acl/identity"
+	"cerebrum.dev/cerebrum/crypto/statement"
+)
+
+// KindRecord is the kind of committee records.
+const KindRecord statement.Kind = "committee"
+
+// Limits of a record.
+const (
+	MaxValidators = 64
+	MaxRootKeys   = 16
+	MaxAddresses  = 16
+	maxName       = 64
+	maxAddress    = 256
+	// Lifetime is how long a record counts; it is signed again well before.
+	Lifetime = 90 * 24 * time.Hour
+)
+
+// Errors that callers branch on.
+var (
+	ErrRecord     = errors.New("committee record does not verify")
+	ErrExpired    = errors.New("committee record has expired")
+	ErrInequality = errors.New("these numbers do not make a safe committee")
+)
+
+// Validator is one member of the committee. Statements of validators verify
+// against these keys only; rotating a validator's devices does not touch them.
+type Validator struct {
+	_         struct{} `cbor:",toarray"`
+	Identity  statement.ID
+	Signing   statement.PublicKey // grants, memberships, records, acknowledgements
+	Recipient string              // age hybrid recipient; its shares are sealed to it
+	Peer      statement.PublicKey // libp2p peer key
+	Addresses []string            // multiaddrs without /p2p
+	Log       statement.PublicKey // signs its audit log's checkpoints
+	Witness   statement.PublicKey // cosigns others' checkpoints
+}
+
+// Numbers are the committee's sizes: N validators, F of which may lie or be
+// lost, K signatures for a statement, T shares for a key.
+type Numbers struct {
+	_          struct{} `cbor:",toarray"`
+	N, F, K, T uint16
+}
+
+// Check holds the inequalities of the design:
+//
+//	n >= 3f+1,  2k >= n+f+1,  k <= n-f,  2f+1 <= t <= n-f,  t <= k
+//
+// The error names the one that fails, with the numbers in it.
+func (m Numbers) Check() error {
+	n, f, k, t := int(m.N), int(m.F), int(m.K), int(m.T)
+	for _, rule := range []struct {
+		ok   bool
+		text string
+	}{
+		{n >= 1 && n <= MaxValidators, fmt.Sprintf("1 <= n <= %d", MaxValidators)},
+		{n >= 3*f+1, "n >= 3f+1"},
+		{2*k >= n+f+1, "2k >= n+f+1"},
+		{k <= n-f, "k <= n-f"},
+		{t >= 2*f+1, "t >= 2f+1"},
+		{t <= n-f, "t <= n-f"},
+		{t <= k, "t <= k"},
+	} {
+		if !rule.ok {
+			return fmt.Errorf("%w: n=%d f=%d k=%d t=%d break %s", ErrInequality, n, f, k, t, rule.text)
+		}
+	}
+	return nil
+}
+
+// Default numbers for n validators: f as large as n allows, k = t as small as f
+// allows.
+func Default(n int) Numbers {
+	f := (n - 1) / 3
+	k := max((n+f+2)/2, 2*f+1)
+	return Numbers{N: uint16(n), F: uint16(f), K: uint16(k), T: uint16(k)}
+}
+
+// Effective is how many acknowledgements make a revocation, an erasure or a
+// lineage head hold against every reader: n-t+1 honest ones, so n-t+1+f.
+func (m Numbers) Effective() int { return int(m.N) - int(m.T) + 1 + int(m.F) }
+
+// Record is the body of a committee record.
+type Record struct {
+	_             struct{} `cbor:",toarray"`
+	RootEpoch     uint64
+	Version       uint64
+	Previous      []byte // id of the record before, empty in a genesis
+	Name          string
+	Numbers       Numbers
+	Validators    []Validator
+	RootKeys      []statement.PublicKey // offline; they repair
+	RootThreshold uint16
+	Oldest        []byte // id of the oldest record that still counts; empty: all
+	PolicyHead    statement.ID
+	Skip          bool  // root-signed: voids this version
+	NotBefore     int64 // unix seconds
+	Expires       int64
+}
+
+// Committee is a record whose signatures and rules have been checked.
+type Committee struct {
+	Record
+	id  statement.ID
+	raw []byte
+}
+
+// Draft makes the unsigned genesis of a network.
+func Draft(r Record) (*statement.Statement, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	return statement.New(KindRecord, r)
+}
+
+// Signers is the list that the indexes of a record's signatures point into: the
+// validators in order, then the root keys.
+func (r *Record) Signers() []statement.PublicKey {
+	return append(r.ValidatorKeys(), r.RootKeys...)
+}
+
+// ValidatorKeys are the validators' signing keys in order.
+func (r *Record) ValidatorKeys() []statement.PublicKey {
+	keys := make([]statement.PublicKey, len(r.Validators))
+	for i, v := range r.Validators {
+		keys[i] = v.Signing
+	}
+	return keys
+}
+
+func (r *Record) check() error {
+	if err := r.Numbers.Check(); err != nil {
+		return err
+	}
+	if int(r.Numbers.N) != len(r.Validators) {
+		return fmt.Errorf("%w: n is %d, but %d validators are listed", ErrRecord, r.Numbers.N, len(r.Validators))
+	}
+	if r.Name == "" || len(r.Name) > maxName {
+		return fmt.Errorf("%w: a network's name has 1 to %d bytes", ErrRecord, maxName)
+	}
+	if len(r.RootKeys) == 0 || len(r.RootKeys) > MaxRootKeys || r.RootThreshold == 0 || int(r.RootThreshold) > len(r.RootKeys) {
+		return fmt.Errorf("%w: a network needs 1 to %d root keys and a threshold among them", ErrRecord, MaxRootKeys)
+	}
+	if r.Expires <= r.NotBefore || r.Expires-r.NotBefore > int64(Lifetime/time.Second) {
+		return fmt.Errorf("%w: it must expire, at most %d days after it begins", ErrRecord, int(Lifetime.Hours()/24))
+	}
+	return r.checkKeys()
+}
+
+// checkKeys refuses any key that stands in two places: a key counts once, by
+// its bytes (as go-tuf does), and one person must not be two validators.
+func (r *Record) checkKeys() error {
+	seen := map[statement.PublicKey]bool{}
+	once := func(k statement.PublicKey) error {
+		if seen[k] || k == (statement.PublicKey{}) {
+			return fmt.Errorf("%w: a key stands twice", ErrRecord)
+		}
+		seen[k] = true
+		return nil
+	}
+	ids := map[statement.ID]bool{}
+	for _, v := range r.Validators {
+		for _, k := range []statement.PublicKey{v.Signing, v.Peer, v.Log, v.Witness} {
+			if err := once(k); err != nil {
+				return err
+			}
+		}
+		if ids[v.Identity] {
+			return fmt.Errorf("%w: one identity is two validators", ErrRecord)
+		}
+		ids[v.Identity] = true
+		if len(v.Addresses) > MaxAddresses || slices.ContainsFunc(v.Addresses, func(a string) bool { return len(a) > maxAddress }) {
+			return fmt.Errorf("%w: too many or too long addresses", ErrRecord)
+		}
+	}
+	for _, k := range r.RootKeys {
+		if err := once(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Genesis verifies the first record of a network: version 1, nothing before it,
+// signed by every validator (each agrees to serve) and by the root threshold.
+// The caller compares [Committee.Network] with the id that it was told.
+func Genesis(raw []byte) (*Committee, error) {
+	s, err := statement.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRecord, err)
+	}
+	var r Record
+	if err := s.Peek(KindRecord, &r); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRecord, err)
+	}
+	if r.Version != 1 || r.RootEpoch != 0 || len(r.Previous) != 0 || len(r.Oldest) != 0 || r.Skip {
+		return nil, fmt.Errorf("%w: it is not a genesis, and this version follows no succession", ErrRecord)
+	}
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	if missing := Missing(s, &r); len(missing) > 0 {
+		return nil, fmt.Errorf("%w: signatures are missing: %v", ErrRecord, missing)
+	}
+	return &Committee{Record: r, id: s.ID(), raw: slices.Clone(raw)}, nil
+}
+
+// Missing lists, in words, whose valid signatures a genesis still lacks.
+func Missing(s *statement.Statement, r *Record) []string {
+	valid := s.VerifyEach(KindRecord, r.Signers())
+	var out []string
+	for i := range r.Validators {
+		if !slices.Contains(valid, i) {
+			out = append(out, fmt.Sprintf("validator %d", i+1))
+		}
+	}
+	roots := 0
+	for _, i := range valid {
+		if i >= len(r.Validators) {
+			roots++
+		}
+	}
+	if roots < int(r.RootThreshold) {
+		out = append(out, fmt.Sprintf("%d of %d root keys", int(r.RootThreshold)-roots, r.RootThreshold))
+	}
+	return out
+}
+
+// ID is the record's id, which statements name.
+func (c *Committee) ID() statement.ID { return c.id }
+
+// Network is the id of the network's first record.
+func (c *Committee) Network() statement.ID { return c.id } // a genesis is its own first record
+
+// Raw is the signed record.
+func (c *Committee) Raw() []byte { return c.raw }
+
+// Live reports [ErrExpired] outside the record's time.
+func (c *Committee) Live(now time.Time) error {
+	if t := now.Unix(); t < c.NotBefore || t >= c.Expires {
+		return ErrExpired
+	}
+	return nil
+}
+
+// ByPeer finds a validator by its peer key.
+func (c *Committee) ByPeer(peer statement.PublicKey) (index int, ok bool) {
+	i := slices.IndexFunc(c.Validators, func(v Validator) bool { return v.Peer == peer })
+	return i, i >= 0
+}
+
+// ByIdentity finds a validator by its identity.
+func (c *Committee) ByIdentity(id statement.ID) (index int, ok bool) {
+	i := slices.IndexFunc(c.Validators, func(v Validator) bool { return v.Identity == id })
+	return i, i >= 0
+}
+
+// VerifyK checks that K validators signed a statement of a kind.
+func (c *Committee) VerifyK(kind statement.Kind, s *statement.Statement) error {
+	return s.Verify(kind, c.ValidatorKeys(), int(c.Numbers.K))
+}
+
+// VerifyOne checks that the validator at index signed a statement of a kind.
+func (c *Committee) VerifyOne(kind statement.Kind, s *statement.Statement, index int) error {
+	if index < 0 || index >= len(c.Validators) {
+		return statement.ErrSignature
+	}
+	if !slices.Contains(s.VerifyEach(kind, c.ValidatorKeys()), index) {
+		return statement.ErrSignature
+	}
+	return nil
+}
+
+// Card is what a committee needs of a validator, and what an operator shows to
+// become a member: signed by the identity's device, by the peer key and, for a
+// validator, by its signing key, so that nobody can present a key of another.
+type Card struct {
+	_         struct{} `cbor:",toarray"`
+	Identity  []byte   // inception record
+	Peer      statement.PublicKey
+	Addresses []string
+	Validator []Validator // one for a validator, none for a node
+}
+
+// KindCard is the kind of cards.
+const KindCard statement.Kind = "card"
+
+// ParseCard verifies a signed card.
+func ParseCard(raw []byte) (*Card, *identity.Identity, error) {
+	bad := func(err error) (*Card, *identity.Identity, error) {
+		return nil, nil, fmt.Errorf("the card does not verify: %w", err)
+	}
+	s, err := statement.Parse(raw)
+	if err != nil {
+		return bad(err)
+	}
+	var c Card
+	if err := s.Peek(KindCard, &c); err != nil {
+		return bad(err)
+	}
+	id, err := identity.Parse(c.Identity)
+	if err != nil {
+		return bad(err)
+	}
+	if len(c.Validator) > 1 || len(c.Addresses) > MaxAddresses {
+		return bad(statement.ErrMalformed)
+	}
+	keys := []statement.PublicKey{id.Devices()[0], c.Peer}
+	if len(c.Validator) == 1 {
+		v := c.Validator[0]
+		if v.Identity != id.ID() || v.Peer != c.Peer {
+			return bad(errors.New("its parts belong to different keys"))
+		}
+		keys = append(keys, v.Signing)
+	}
+	if err := s.Verify(KindCard, keys, len(keys)); err != nil {
+		return bad(err)
+	}
+	return &c, id, nil
+}
