@@ -301,3 +301,16 @@ func (c *rootCache) insert(id statement.ID) {
 	}
 	c.new[id] = struct{}{}
 }
+
+// MayRevoke reports whether an identity stands above a statement of the chain:
+// the owner above all of them, each audience above the links below it.
+func (v *Verified) MayRevoke(who, target statement.ID) bool {
+	above := map[statement.ID]bool{v.owner.ID(): true}
+	for i, id := range v.path {
+		if id == target {
+			return above[who]
+		}
+		above[v.grants[i].Audience] = true
+	}
+	return false
+}

@@ -1,0 +1,359 @@
+package validator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"cerebrum.dev/cerebrum/acl/audit"
+	"cerebrum.dev/cerebrum/acl/capability"
+	"cerebrum.dev/cerebrum/acl/identity"
+	"cerebrum.dev/cerebrum/acl/kv"
+	"cerebrum.dev/cerebrum/crypto/committee"
+	"cerebrum.dev/cerebrum/crypto/envelope"
+	"cerebrum.dev/cerebrum/crypto/keystore"
+	"cerebrum.dev/cerebrum/crypto/statement"
+	"github.com/ipfs/go-cid"
+)
+
+// deposit is what a validator keeps of an object.
+type deposit struct {
+	_        struct{} `cbor:",toarray"`
+	Address  []byte
+	Manifest []byte // block
+	Dealing  []byte // signed
+	Share    keystore.Sealed
+	Holders  []string
+}
+
+var (
+	depositPrefix = []byte("deposit/") // + key id
+	addressPrefix = []byte("address/") // + address -> key id
+)
+
+// Manifest decodes the manifest block at an address and verifies it by its
+// owner's record. It is the one verifier of manifests for everybody above it.
+func VerifyManifest(address []byte, block []byte, owner *identity.Identity) (*envelope.Manifest, error) {
+	c, err := cid.Cast(address)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the address is no CID", ErrMalformed)
+	}
+	u, err := envelope.ParseManifest(c, block)
+	if err != nil {
+		return nil, err
+	}
+	if u.Claims().Owner != owner.ID() {
+		return nil, errors.New("the manifest belongs to another owner")
+	}
+	return u.Verify(owner.Devices())
+}
+
+// ObjectOf is what a manifest says an object is, for comparison with a grant.
+// The address's digest must have been checked against the manifest's block.
+func ObjectOf(address cid.Cid, m *envelope.Manifest) capability.Object {
+	o := capability.Object{Network: m.Network, Owner: m.Owner, Lineage: m.Lineage}
+	digest := address.Hash()
+	copy(o.Version[:], digest[len(digest)-32:])
+	for _, s := range m.Scopes {
+		o.Scopes = append(o.Scopes, s)
+	}
+	return o
+}
+
+// VerifyDealing checks a signed dealing by its owner and returns it with its id.
+func VerifyDealing(raw []byte, owner *identity.Identity) (*Dealing, statement.ID, error) {
+	s, err := statement.Parse(raw)
+	if err != nil {
+		return nil, statement.ID{}, err
+	}
+	var d Dealing
+	if err := s.Peek(KindDealing, &d); err != nil {
+		return nil, statement.ID{}, err
+	}
+	if d.Owner != owner.ID() || len(d.Labels) > maxLabels {
+		return nil, statement.ID{}, errors.New("the dealing is another owner's or has too many labels")
+	}
+	if err := owner.Verify(KindDealing, s); err != nil {
+		return nil, statement.ID{}, err
+	}
+	return &d, s.ID(), d.Commitments.Valid(int(d.T))
+}
+
+// pending is one item on its way through a deposit.
+type pending struct {
+	keyID   statement.ID
+	deposit deposit
+	share   []byte
+	dealing *Dealing
+	old     *keystore.Sealed // replaced by this one
+}
+
+// Deposit takes an owner's objects. Every item is judged by itself; those that
+// the answer calls OK are durable: shares in the erasable store first, then the
+// records that point at them.
+func (j *Judge) Deposit(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
+	var r DepositRequest
+	if err := decode(raw, &r); err != nil {
+		return nil, err
+	}
+	if len(r.Items) == 0 || len(r.Items) > MaxBatch || len(r.Holder) > 8 {
+		return nil, fmt.Errorf("%w: a deposit has 1 to %d objects", ErrMalformed, MaxBatch)
+	}
+	owner, err := identity.Parse(r.Owner)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if err := j.Committee.Live(j.Now()); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	shares, err := j.openShares(r)
+	if err != nil {
+		return nil, err
+	}
+	reply := DepositReply{Outcomes: make([]uint8, len(r.Items))}
+	var todo []*pending
+	keys := map[statement.ID]bool{}
+	for i, it := range r.Items {
+		p, err := j.judgeItem(it, shares[i], owner, r.Holder)
+		if err == nil && keys[p.keyID] {
+			err = errors.New("a key id stands twice in one deposit")
+		}
+		if err != nil {
+			j.Logger.Debug("deposit refused", "err", err)
+			reply.Outcomes[i] = ItemRefused
+			continue
+		}
+		keys[p.keyID] = true
+		todo = append(todo, p)
+	}
+	unlock := j.deposits.lock(keys)
+	defer unlock()
+	conflicts, err := j.keep(ctx, owner, todo)
+	if err != nil {
+		return nil, err
+	}
+	k := 0
+	for i := range reply.Outcomes {
+		if reply.Outcomes[i] == ItemOK {
+			if conflicts[k] {
+				reply.Outcomes[i] = ItemConflict
+			}
+			k++
+		}
+	}
+	return encode(reply), nil
+}
+
+func (j *Judge) openShares(r DepositRequest) ([][]byte, error) {
+	plain, err := j.Opener.Open(r.Box, 128*MaxBatch)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the shares are not sealed to this validator", ErrMalformed)
+	}
+	var s Shares
+	if err := decode(plain, &s); err != nil {
+		return nil, err
+	}
+	if s.Items != DigestItems(r.Items) || len(s.Shares) != len(r.Items) {
+		return nil, fmt.Errorf("%w: the shares belong to another deposit", ErrMalformed)
+	}
+	return s.Shares, nil
+}
+
+// judgeItem checks everything about an item that needs no store.
+func (j *Judge) judgeItem(it DepositItem, share []byte, owner *identity.Identity, holders []string) (*pending, error) {
+	d, _, err := VerifyDealing(it.Dealing, owner)
+	if err != nil {
+		return nil, err
+	}
+	m, err := VerifyManifest(d.Manifest, it.Manifest, owner)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case d.Network != j.Committee.Network() || m.Network != d.Network:
+		return nil, errors.New("it is for another network")
+	case d.Record != j.Committee.ID() || d.N != j.Committee.Numbers.N || d.T != j.Committee.Numbers.T:
+		return nil, errors.New("it is dealt to another committee")
+	case d.KeyNonce != m.KeyNonce:
+		return nil, errors.New("manifest and dealing name different keys")
+	case m.Sequence != 0:
+		return nil, errors.New("versions after the first are not taken yet")
+	}
+	s, err := parseShare(share)
+	if err != nil {
+		return nil, err
+	}
+	if err := committee.Check(j.Index, s, d.Commitments); err != nil {
+		return nil, fmt.Errorf("the share does not fit its dealing: %w", err)
+	}
+	return &pending{
+		keyID:   envelope.KeyID(d.Network, d.Owner, d.KeyNonce),
+		deposit: deposit{Address: d.Manifest, Manifest: it.Manifest, Dealing: it.Dealing, Holders: holders},
+		share:   share, dealing: d,
+	}, nil
+}
+
+func parseShare(b []byte) (committee.Share, error) {
+	if len(b) != 64 {
+		return committee.Share{}, errors.New("a share has 64 bytes")
+	}
+	return committee.Share{Value: [32]byte(b[:32]), Blinding: [32]byte(b[32:])}, nil
+}
+
+// keep stores judged items; the caller holds the locks of their key ids. An
+// identical retry is acknowledged without being written again.
+func (j *Judge) keep(ctx context.Context, owner *identity.Identity, todo []*pending) (conflicts []bool, err error) {
+	conflicts = make([]bool, len(todo))
+	var write []*pending
+	for i, p := range todo {
+		same, conflict, err := j.compare(p)
+		if err != nil {
+			return nil, err
+		}
+		if conflicts[i] = conflict; !same && !conflict {
+			write = append(write, p)
+		}
+	}
+	if len(write) == 0 {
+		return conflicts, nil
+	}
+	items := make([]keystore.Item, len(write))
+	for i, p := range write {
+		items[i] = keystore.Item{AAD: p.keyID[:], Secret: p.share}
+	}
+	sealed, err := j.Shares.SealMany(items)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	var ops []kv.Op
+	var old []uint64
+	events := make([]audit.Event, len(write))
+	id := owner.ID()
+	for i, p := range write {
+		p.deposit.Share = sealed[i]
+		ops = append(ops,
+			kv.Op{Key: slices.Concat(depositPrefix, p.keyID[:]), Value: encode(p.deposit)},
+			kv.Op{Key: slices.Concat(addressPrefix, p.deposit.Address), Value: p.keyID[:]})
+		if p.old != nil {
+			old = append(old, p.old.Slot)
+		}
+		events[i] = j.event("deposit", "ok", id[:], nil, p.deposit.Address, nil, "")
+	}
+	if err := j.Audit.Append(ctx, events...); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if err := j.Store.Apply(ops); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return conflicts, j.Shares.Destroy(old...)
+}
+
+func (j *Judge) compare(p *pending) (same, conflict bool, err error) {
+	have, err := j.loadKey(p.keyID)
+	if errors.Is(err, kv.ErrNotFound) {
+		return false, false, nil
+	}
+	if err != nil {
+		return false, false, err
+	}
+	if string(have.Address) != string(p.deposit.Address) {
+		return false, true, nil // one key id, one manifest
+	}
+	if string(have.Dealing) == string(p.deposit.Dealing) {
+		return true, false, nil
+	}
+	s, err := statement.Parse(have.Dealing)
+	if err != nil {
+		return false, false, err
+	}
+	var d Dealing
+	if err := s.Peek(KindDealing, &d); err != nil {
+		return false, false, err
+	}
+	if p.dealing.Number <= d.Number {
+		return false, true, nil
+	}
+	p.old = &have.Share
+	return false, false, nil
+}
+
+func (j *Judge) loadKey(keyID statement.ID) (*deposit, error) {
+	raw, err := j.Store.Get(slices.Concat(depositPrefix, keyID[:]))
+	if err != nil {
+		return nil, err
+	}
+	var d deposit
+	if err := statement.Unmarshal(raw, &d); err != nil {
+		return nil, fmt.Errorf("stored deposit: %w", err)
+	}
+	return &d, nil
+}
+
+// load finds a deposit by address.
+func (j *Judge) load(address []byte) (*deposit, statement.ID, error) {
+	key, err := j.Store.Get(slices.Concat(addressPrefix, address))
+	if err != nil {
+		return nil, statement.ID{}, err
+	}
+	if len(key) != 32 {
+		return nil, statement.ID{}, errors.New("stored key id is damaged")
+	}
+	d, err := j.loadKey(statement.ID(key))
+	return d, statement.ID(key), err
+}
+
+// Slots lists the slots of the erasable store that deposits refer to, so that
+// those of an interrupted deposit can be reclaimed at start.
+func (j *Judge) Slots() (map[uint64]bool, error) {
+	used := map[uint64]bool{}
+	err := j.Store.Scan(depositPrefix, nil, func(_, value []byte) (bool, error) {
+		var d deposit
+		if err := statement.Unmarshal(value, &d); err != nil {
+			return false, err
+		}
+		used[d.Share.Slot] = true
+		return true, nil
+	})
+	return used, err
+}
+
+// lockTable serialises deposits that touch the same key ids. Deposits are short,
+// and the waiting ones are bounded by the transport.
+type lockTable struct {
+	mu   sync.Mutex
+	cond *sync.Cond
+	held map[statement.ID]bool
+}
+
+func (t *lockTable) lock(keys map[statement.ID]bool) (unlock func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.cond == nil {
+		t.cond, t.held = sync.NewCond(&t.mu), map[statement.ID]bool{}
+	}
+	for t.anyHeld(keys) {
+		t.cond.Wait()
+	}
+	for k := range keys {
+		t.held[k] = true
+	}
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		for k := range keys {
+			delete(t.held, k)
+		}
+		t.cond.Broadcast()
+	}
+}
+
+func (t *lockTable) anyHeld(keys map[statement.ID]bool) bool {
+	for k := range keys {
+		if t.held[k] {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,296 @@
+package validator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"cerebrum.dev/cerebrum/acl/capability"
+	"cerebrum.dev/cerebrum/acl/identity"
+	"cerebrum.dev/cerebrum/acl/kv"
+	"cerebrum.dev/cerebrum/acl/policy"
+	"cerebrum.dev/cerebrum/acl/revocation"
+	"cerebrum.dev/cerebrum/crypto/statement"
+	"github.com/ipfs/go-cid"
+)
+
+var (
+	chainPrefix  = []byte("chain/")  // + leaf id -> Delivery
+	boxPrefix    = []byte("box/")    // + audience + leaf id
+	issuedPrefix = []byte("issued/") // + issuer + leaf id
+)
+
+// Sign judges a root grant and signs it: its form, the owner's consent, policy.
+// The decision is in the audit log before the signature leaves.
+func (j *Judge) Sign(ctx context.Context, raw []byte) ([]byte, error) {
+	var r SignRequest
+	if err := decode(raw, &r); err != nil {
+		return nil, err
+	}
+	if !j.Fresh.Fresh() {
+		return nil, fmt.Errorf("%w: it does not hear enough other validators", ErrUnavailable)
+	}
+	s, g, owner, err := j.readGrant(r)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	id, leaf := owner.ID(), s.ID()
+	d := j.Policy.Decide(policy.Request{
+		Principal: id, PrincipalKind: principalKind(owner.Kind()), Action: "grant",
+		Object: g.Target.Ref, ObjectKind: "Dataset", Owner: g.Owner, Consented: true, Now: j.Now().Truncate(time.Second),
+	})
+	if !d.Allow {
+		return nil, j.deny(ctx, "grant", id[:], leaf[:], errors.New("policy denies the grant"))
+	}
+	if err := j.Audit.Append(ctx, j.event("grant", "ok", id[:], g.Audience[:], g.Target.Ref[:], leaf[:], "")); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	s.AddSignature(uint16(j.Index), j.Signing)
+	return encode(SignReply{Grant: s.Bytes()}), nil
+}
+
+// readGrant checks a root grant that lacks nothing but validators' signatures.
+func (j *Judge) readGrant(r SignRequest) (*statement.Statement, *capability.Grant, *identity.Identity, error) {
+	bad := func(err error) (*statement.Statement, *capability.Grant, *identity.Identity, error) {
+		return nil, nil, nil, err
+	}
+	in, err := statement.Parse(r.Grant)
+	if err != nil {
+		return bad(err)
+	}
+	var g capability.Grant
+	if err := in.Peek(capability.KindGrant, &g); err != nil {
+		return bad(err)
+	}
+	if err := g.Check(); err != nil {
+		return bad(err)
+	}
+	if len(r.Identities) != 2 {
+		return bad(errors.New("the records of owner and audience are needed"))
+	}
+	owner, err := identity.Parse(r.Identities[0])
+	if err != nil {
+		return bad(err)
+	}
+	audience, err := identity.Parse(r.Identities[1])
+	if err != nil {
+		return bad(err)
+	}
+	now := j.Now().Unix()
+	switch {
+	case len(g.Parent) != 0 || g.Network != j.Committee.Network() || g.Record != j.Committee.ID():
+		return bad(errors.New("it is for another network or committee record"))
+	case g.Owner != owner.ID() || g.Audience != audience.ID() || g.Subject != uint8(audience.Kind()):
+		return bad(errors.New("its owner or audience is another identity"))
+	case g.Caveats.Expires <= now || g.Caveats.Expires > j.Committee.Expires:
+		return bad(errors.New("it expires in the past or after the committee record"))
+	}
+	consent, err := statement.Parse(r.Consent)
+	if err != nil {
+		return bad(err)
+	}
+	var c capability.Consent
+	if err := consent.Peek(capability.KindConsent, &c); err != nil {
+		return bad(err)
+	}
+	if c.Grant != in.ID() || c.Network != j.Committee.Network() {
+		return bad(errors.New("the consent is to another grant"))
+	}
+	if err := owner.Verify(capability.KindConsent, consent); err != nil {
+		return bad(err)
+	}
+	// Sign our own copy: whatever signatures came with it are not ours to pass on.
+	out, err := statement.New(capability.KindGrant, g)
+	return out, &g, owner, err
+}
+
+// Deliver keeps a finished chain in its audience's mailbox. Durable on return.
+func (j *Judge) Deliver(ctx context.Context, raw []byte) error {
+	var d Delivery
+	if err := decode(raw, &d); err != nil {
+		return err
+	}
+	c, err := capability.ParseChain(d.Chain)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	v, err := j.Verifier.Verify(c)
+	if err != nil {
+		return j.deny(ctx, "deliver", nil, nil, err)
+	}
+	if len(d.Hint) > 0 {
+		if _, err := cid.Cast(d.Hint); err != nil || len(d.Hint) > 64 {
+			return fmt.Errorf("%w: its hint is no address", ErrMalformed)
+		}
+	}
+	leaf, audience, issuer := v.Leaf(), v.Audience().ID(), issuerOf(v)
+	if err := j.Audit.Append(ctx, j.event("deliver", "ok", issuer[:], audience[:], nil, leaf[:], "")); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return j.Store.Apply([]kv.Op{
+		{Key: slices.Concat(chainPrefix, leaf[:]), Value: raw},
+		{Key: slices.Concat(boxPrefix, audience[:], leaf[:]), Value: []byte{1}},
+		{Key: slices.Concat(issuedPrefix, issuer[:], leaf[:]), Value: []byte{1}},
+	})
+}
+
+func issuerOf(v *capability.Verified) statement.ID {
+	gs := v.Grants()
+	if len(gs) == 1 {
+		return gs[0].Owner
+	}
+	return gs[len(gs)-2].Audience
+}
+
+// Mailbox lists an identity's chains.
+func (j *Judge) Mailbox(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
+	var r MailboxRequest
+	if err := decode(raw, &r); err != nil {
+		return nil, err
+	}
+	a, err := capability.ParseAuthority(r.Authority)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	who, _, err := capability.OpenIdentity(a, j.expect(c, r.Digest()))
+	if err != nil {
+		return nil, j.deny(ctx, "mailbox", nil, nil, err)
+	}
+	prefix := boxPrefix
+	if r.Issued {
+		prefix = issuedPrefix
+	}
+	id := who.ID()
+	reply, err := j.list(slices.Concat(prefix, id[:]), r)
+	if err != nil {
+		return nil, err
+	}
+	return encode(reply), nil
+}
+
+func (j *Judge) list(prefix []byte, r MailboxRequest) (MailboxReply, error) {
+	var reply MailboxReply
+	covers := j.filter(r.Address)
+	var after []byte
+	if len(r.After) > 0 {
+		after = slices.Concat(prefix, r.After)
+	}
+	size := 0
+	err := j.Store.Scan(prefix, after, func(key, _ []byte) (bool, error) {
+		raw, err := j.Store.Get(slices.Concat(chainPrefix, key[len(key)-32:]))
+		if err != nil {
+			return false, err
+		}
+		var d Delivery
+		if err := statement.Unmarshal(raw, &d); err != nil {
+			return false, err
+		}
+		if !covers(d) {
+			return true, nil
+		}
+		if len(reply.Deliveries) == maxDeliveries || size+len(raw) > MaxMailbox-4096 {
+			reply.More = true
+			return false, nil
+		}
+		size += len(raw)
+		reply.Deliveries = append(reply.Deliveries, d)
+		return true, nil
+	})
+	return reply, err
+}
+
+// filter keeps the chains that are in force and cover an address; without an
+// address it keeps all.
+func (j *Judge) filter(address []byte) func(Delivery) bool {
+	if len(address) == 0 {
+		return func(Delivery) bool { return true }
+	}
+	d, _, err := j.load(address)
+	if err != nil {
+		return func(Delivery) bool { return false }
+	}
+	o, err := d.object()
+	if err != nil {
+		return func(Delivery) bool { return false }
+	}
+	return func(del Delivery) bool {
+		c, err := capability.ParseChain(del.Chain)
+		if err != nil {
+			return false
+		}
+		v, err := j.Verifier.Verify(c)
+		return err == nil && v.Allows(0, o) == nil
+	}
+}
+
+// object is what a stored deposit is about; its manifest was verified before it
+// was stored.
+func (d *deposit) object() (capability.Object, error) {
+	m, address, err := d.manifest()
+	if err != nil {
+		return capability.Object{}, err
+	}
+	return ObjectOf(address, m), nil
+}
+
+// Revoke appends an entry to the log. Its signer must be the owner or an issuer
+// above the target in the chain that comes with it, or be a validator. The
+// acknowledgement is signed after the entry is durable.
+func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
+	var r RevokeRequest
+	if err := decode(raw, &r); err != nil {
+		return nil, err
+	}
+	rev, err := r.Entry.Verify(j.Committee.Network())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if err := j.mayRevoke(rev, r.Chain); err != nil {
+		return nil, j.deny(ctx, "revoke", rev.Signer[:], rev.Target[:], err)
+	}
+	if err := j.Audit.Append(ctx, j.event("revoke", "ok", rev.Signer[:], nil, nil, rev.Target[:], rev.Reason)); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	seq, _, err := j.Log.Append(r.Entry)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	s, err := statement.New(revocation.KindAck, revocation.Ack{
+		Network: j.Committee.Network(), Target: rev.Target, Validator: uint16(j.Index), Seq: seq,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.AddSignature(uint16(j.Index), j.Signing)
+	return s.Bytes(), nil
+}
+
+func (j *Judge) mayRevoke(rev *revocation.Revocation, chain []byte) error {
+	if _, ok := j.Committee.ByIdentity(rev.Signer); ok {
+		return nil // F+1 of them are needed before it counts
+	}
+	c, err := capability.ParseChain(chain)
+	if err != nil {
+		return err
+	}
+	v, err := j.Verifier.VerifyPast(c)
+	if err != nil {
+		return err
+	}
+	if !v.MayRevoke(rev.Signer, rev.Target) {
+		return errors.New("only the owner or an issuer above it may revoke a grant")
+	}
+	return nil
+}
+
+func principalKind(k identity.Kind) string {
+	switch k {
+	case identity.Agent:
+		return "Agent"
+	case identity.Service:
+		return "Service"
+	}
+	return "User"
+}

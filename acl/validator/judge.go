@@ -1,0 +1,119 @@
+package validator
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"cerebrum.dev/cerebrum/acl/audit"
+	"cerebrum.dev/cerebrum/acl/capability"
+	"cerebrum.dev/cerebrum/acl/kv"
+	"cerebrum.dev/cerebrum/acl/policy"
+	"cerebrum.dev/cerebrum/acl/revocation"
+	"cerebrum.dev/cerebrum/acl/trust"
+	"cerebrum.dev/cerebrum/crypto/keystore"
+	"cerebrum.dev/cerebrum/crypto/statement"
+)
+
+// Auditor keeps what was decided.
+type Auditor interface {
+	// Append returns nil once the events are durable. Nothing is answered before.
+	Append(ctx context.Context, events ...audit.Event) error
+}
+
+// Freshness says whether this validator hears enough of the others.
+type Freshness interface{ Fresh() bool }
+
+// Shares is the erasable store.
+type Shares interface {
+	// SealMany returns once the slots that open the items are durable.
+	SealMany(items []keystore.Item) ([]keystore.Sealed, error)
+	Open(s keystore.Sealed, aad []byte) ([]byte, error)
+	Destroy(slots ...uint64) error
+}
+
+// Judge is one validator. All fields are required; the caller owns the stores
+// and closes them after the last request.
+type Judge struct {
+	Committee *trust.Committee
+	Index     int
+	Signing   statement.PrivateKey
+	Opener    *keystore.Opener // of the validator's recipient
+	Store     kv.Store
+	Shares    Shares
+	Log       *revocation.Log
+	Set       *revocation.Set
+	Verifier  *capability.Verifier
+	Policy    *policy.Engine
+	Bundle    statement.ID
+	Audit     Auditor
+	Fresh     Freshness
+	Now       func() time.Time
+	Logger    *slog.Logger
+
+	deposits lockTable
+}
+
+// Conn is the connection that a request came on, as admission knows it.
+type Conn struct {
+	Client     statement.PublicKey
+	Challenge  [32]byte
+	UseCounter func(uint64) bool
+}
+
+func (j *Judge) expect(c Conn, request statement.ID) capability.Expectation {
+	return capability.Expectation{
+		Request: request, Server: j.Committee.Validators[j.Index].Peer, Client: c.Client,
+		Network: j.Committee.Network(), Challenge: c.Challenge, UseCounter: c.UseCounter, Now: j.Now(),
+	}
+}
+
+// AnswerFresh signs this validator's heads over the requester's nonce.
+func (j *Judge) AnswerFresh(raw []byte) ([]byte, error) {
+	var r FreshRequest
+	if err := decode(raw, &r); err != nil {
+		return nil, err
+	}
+	seq, head := j.Log.Head()
+	s, err := statement.New(revocation.KindFresh, revocation.Fresh{
+		Nonce: r.Nonce, Record: j.Committee.ID(), Seq: seq, Head: head, Policy: j.Bundle,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.AddSignature(uint16(j.Index), j.Signing)
+	return s.Bytes(), nil
+}
+
+// AnswerTail reads the revocation log.
+func (j *Judge) AnswerTail(raw []byte) ([]byte, error) {
+	var r TailRequest
+	if err := decode(raw, &r); err != nil {
+		return nil, err
+	}
+	entries, err := j.Log.Tail(r.Seq)
+	if err != nil {
+		return nil, err
+	}
+	return encode(TailReply{Entries: entries}), nil
+}
+
+// event is an audit event of this validator. Identities and objects are ids:
+// the log's own package decides what of them a leaf may hold.
+func (j *Judge) event(action, outcome string, actor, subject, object, grant []byte, reason string) audit.Event {
+	if len(reason) > maxWords {
+		reason = reason[:maxWords]
+	}
+	return audit.Event{
+		Time: j.Now().UnixMilli(), Action: action, Outcome: outcome, Actor: actor, Subject: subject,
+		Object: object, Grant: grant, Policy: j.Bundle[:], Reason: reason,
+	}
+}
+
+// deny records a denial durably and answers with nothing but that.
+func (j *Judge) deny(ctx context.Context, action string, actor, object []byte, rule error) error {
+	if err := j.Audit.Append(ctx, j.event(action, "denied", actor, nil, object, nil, rule.Error())); err != nil {
+		return ErrUnavailable
+	}
+	return ErrDenied
+}

@@ -1,0 +1,260 @@
+// Package validator judges requests and answers with a share.
+//
+// A [Judge] is one validator: it keeps deposits and mailboxes, signs grants and
+// releases its share of an object's secret when capability, owner's consent,
+// revocation, audience, proof of possession, time and policy all say yes. It
+// knows no transport: package daemon of node carries its requests and answers.
+//
+// # Requests
+//
+//	Deposit   an owner's objects: manifest, dealing, and this validator's shares
+//	Sign      the validator's signature under a root grant
+//	Deliver   a finished chain for the mailbox of its audience
+//	Mailbox   the chains of an identity
+//	Release   shares of up to 1,000 objects under one chain
+//	Revoke    an entry for the revocation log, acknowledged once durable
+//	Fresh     the validator's head over a nonce; Tail reads its log
+//
+// A request that acts for somebody ends in an authority: a proof of possession
+// over the digest of the whole request, the authority itself left empty.
+//
+// # Answers to those who may not know
+//
+// A release that is refused says "denied" and nothing else, whether the object
+// exists or not; the rule that refused goes to the audit log.
+package validator
+
+import (
+	"errors"
+	"fmt"
+
+	"cerebrum.dev/cerebrum/acl/revocation"
+	"cerebrum.dev/cerebrum/crypto/committee"
+	"cerebrum.dev/cerebrum/crypto/envelope"
+	"cerebrum.dev/cerebrum/crypto/statement"
+)
+
+// Limits of requests.
+const (
+	MaxBatch      = 1000
+	MaxDeposit    = 4 << 20 // bytes of a deposit request
+	MaxRelease    = 4 << 20 // bytes of an answer
+	MaxMailbox    = 1 << 20
+	maxDeliveries = 64
+	maxLabels     = 32
+	maxWords      = 256
+)
+
+// Errors that a transport maps to its codes.
+var (
+	ErrMalformed   = errors.New("the request is malformed")
+	ErrDenied      = errors.New("denied")
+	ErrConflict    = errors.New("another deposit stands in its place")
+	ErrUnavailable = errors.New("this validator cannot answer now")
+)
+
+// KindDealing is the kind of dealings, signed by a device of the owner.
+const KindDealing statement.Kind = "dealing"
+
+// Label is a pair that policy may look at. Validators see it, carriers do not.
+type Label struct {
+	_          struct{} `cbor:",toarray"`
+	Key, Value string
+}
+
+// Dealing says who may check what: it goes to every validator with its share.
+type Dealing struct {
+	_           struct{} `cbor:",toarray"`
+	Network     statement.ID
+	Owner       statement.ID
+	KeyNonce    envelope.Nonce
+	Manifest    []byte // address
+	Number      uint64 // a higher one replaces a lower
+	Record      statement.ID
+	N, T        uint16
+	Commitments committee.Commitments
+	Labels      []Label
+	Class       uint8 // classification
+}
+
+// DepositItem is one object's part of a deposit.
+type DepositItem struct {
+	_        struct{} `cbor:",toarray"`
+	Manifest []byte   // block
+	Dealing  []byte   // signed
+}
+
+// DepositRequest carries up to [MaxBatch] objects of one owner.
+type DepositRequest struct {
+	_      struct{} `cbor:",toarray"`
+	Owner  []byte   // identity record
+	Items  []DepositItem
+	Box    []byte   // [Shares], sealed to the validator's recipient
+	Holder []string // where the ciphertext is: multiaddrs with /p2p
+}
+
+// Shares is what the box of a deposit holds.
+type Shares struct {
+	_      struct{}     `cbor:",toarray"`
+	Items  statement.ID // digest of the request's items, so that boxes are not exchanged
+	Shares [][]byte     // value and blinding, 64 bytes, in the order of the items
+}
+
+// DigestItems is what [Shares] names.
+func DigestItems(items []DepositItem) statement.ID {
+	parts := make([][]byte, 0, 2*len(items))
+	for _, it := range items {
+		parts = append(parts, it.Manifest, it.Dealing)
+	}
+	return statement.Hash("deposit items", parts...)
+}
+
+// Outcomes of one item of a batch.
+const (
+	ItemOK       = 0
+	ItemRefused  = 1 // malformed, forged, or its share does not fit the dealing
+	ItemConflict = 2 // the key id belongs to another manifest, or a newer dealing stands
+)
+
+// DepositReply has an outcome for each item. ItemOK means durable here.
+type DepositReply struct {
+	_        struct{} `cbor:",toarray"`
+	Outcomes []uint8
+}
+
+// SignRequest asks for a signature under a root grant.
+type SignRequest struct {
+	_          struct{} `cbor:",toarray"`
+	Grant      []byte   // unsigned statement
+	Consent    []byte
+	Identities [][]byte // owner, audience
+}
+
+// SignReply is the grant with this validator's signature, or pending.
+type SignReply struct {
+	_       struct{} `cbor:",toarray"`
+	Grant   []byte
+	Pending bool // a person decides
+}
+
+// Delivery is a chain on its way to its audience.
+type Delivery struct {
+	_     struct{} `cbor:",toarray"`
+	Chain []byte
+	Hint  []byte // address that the issuer had in mind; unsigned, a hint
+}
+
+// MailboxRequest asks for the chains of an identity, after one, those that cover
+// an address, or those that it issued.
+type MailboxRequest struct {
+	_         struct{} `cbor:",toarray"`
+	Address   []byte
+	Issued    bool
+	After     []byte // leaf id of the last one seen
+	Authority []byte
+}
+
+// Digest is what the proof of possession signs.
+func (r MailboxRequest) Digest() statement.ID {
+	r.Authority = nil
+	return digest("mailbox request", r)
+}
+
+// MailboxReply is a page of deliveries in the order of their leaf ids.
+type MailboxReply struct {
+	_          struct{} `cbor:",toarray"`
+	Deliveries []Delivery
+	More       bool
+}
+
+// ReleaseRequest asks for this validator's shares of objects.
+type ReleaseRequest struct {
+	_         struct{} `cbor:",toarray"`
+	Objects   [][]byte // addresses
+	Purpose   string
+	Reason    string
+	Dealings  bool // send the dealings too, to find out who lied
+	Authority []byte
+}
+
+// Digest is what the proof of possession signs.
+func (r ReleaseRequest) Digest() statement.ID {
+	r.Authority = nil
+	return digest("release request", r)
+}
+
+// ReleaseReply is the sealed answer: a [Release] for the recipients of the
+// grant's audience.
+type ReleaseReply struct {
+	_   struct{} `cbor:",toarray"`
+	Box []byte
+}
+
+// Release is what the box of a reply holds.
+type Release struct {
+	_         struct{} `cbor:",toarray"`
+	Request   statement.ID
+	Leaf      statement.ID
+	Validator uint16
+	Items     []ReleaseItem
+}
+
+// ReleaseItem answers for one object, in the order of the request. A refused one
+// is empty but for its outcome.
+type ReleaseItem struct {
+	_       struct{} `cbor:",toarray"`
+	Outcome uint8
+	Dealing statement.ID
+	Share   []byte
+	Signed  []byte   // the dealing itself, where asked for
+	Holders []string // where the ciphertext was at the deposit
+	T       uint16
+}
+
+// RevokeRequest asks to append an entry. The chain shows that its signer may.
+type RevokeRequest struct {
+	_     struct{} `cbor:",toarray"`
+	Entry revocation.Entry
+	Chain []byte
+}
+
+// TailRequest asks for entries of the log after Seq.
+type TailRequest struct {
+	_   struct{} `cbor:",toarray"`
+	Seq uint64
+}
+
+// TailReply has up to [revocation.MaxTail] entries.
+type TailReply struct {
+	_       struct{} `cbor:",toarray"`
+	Entries []revocation.Entry
+}
+
+// FreshRequest carries the nonce.
+type FreshRequest struct {
+	_     struct{} `cbor:",toarray"`
+	Nonce [32]byte
+}
+
+func digest(domain string, v any) statement.ID {
+	raw, err := statement.Marshal(v)
+	if err != nil {
+		panic("validator: own request does not encode: " + err.Error()) // plain fields
+	}
+	return statement.Hash(domain, raw)
+}
+
+func decode(raw []byte, v any) error {
+	if err := statement.Unmarshal(raw, v); err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return nil
+}
+
+func encode(v any) []byte {
+	raw, err := statement.Marshal(v)
+	if err != nil {
+		panic("validator: own answer does not encode: " + err.Error()) // plain fields
+	}
+	return raw
+}
