@@ -1,0 +1,282 @@
+// Package api is what a node does for the people on its machine, and the local
+// HTTP interface to it over a unix socket of mode 0600.
+//
+// A [Service] is implemented twice: by package daemon, which works on a home,
+// and by package client, which asks a running node. The command line uses
+// whichever is there and does not know the difference.
+//
+// # Protocol
+//
+// Every verb is POST /v1/VERB with a JSON request and a JSON answer. An error is
+// a fault in JSON with a 4xx or 5xx status. Two verbs stream: /v1/add-stream
+// takes the content as its body, with its request in the Cerebrum-Request
+// header; /v1/get-stream answers with the content, and with the result, or the
+// fault that ended it, in the trailer Cerebrum-Result.
+package api
+
+import (
+	"context"
+	"io"
+)
+
+// Service is what a node does. Errors are faults (package fault).
+type Service interface {
+	Status(ctx context.Context) (*Status, error)
+	Peers(ctx context.Context) (*Peers, error)
+
+	// Add encrypts, stores and deposits a file or folder by its absolute path.
+	Add(ctx context.Context, r AddRequest) (*Added, error)
+	// AddStream does the same for what content yields.
+	AddStream(ctx context.Context, r AddRequest, content io.Reader) (*Added, error)
+	// Get writes an object's plaintext into r.Into, a file or folder that exists.
+	// After an error what is there is of no use.
+	Get(ctx context.Context, r GetRequest) (*Got, error)
+	// GetStream writes to w instead. A part may have been written when it fails.
+	GetStream(ctx context.Context, r GetRequest, w io.Writer) (*Got, error)
+
+	List(ctx context.Context) (*Objects, error)
+	Info(ctx context.Context, r InfoRequest) (*Info, error)
+	Verify(ctx context.Context, r VerifyRequest) (*Verified, error)
+	Export(ctx context.Context, r ExportRequest) (*Exported, error)
+	Import(ctx context.Context, r ImportRequest) (*Imported, error)
+
+	Grant(ctx context.Context, r GrantRequest) (*Granted, error)
+	Delegate(ctx context.Context, r GrantRequest) (*Granted, error)
+	Accept(ctx context.Context, r AcceptRequest) (*Granted, error)
+	Grants(ctx context.Context, r GrantsRequest) (*Grants, error)
+	Revoke(ctx context.Context, r RevokeRequest) (*Revoked, error)
+}
+
+// Status is how a node is.
+type Status struct {
+	Role             string   `json:"role"` // node or validator
+	PeerID           string   `json:"peer_id"`
+	Identity         string   `json:"identity"`
+	Network          string   `json:"network,omitempty"`
+	NetworkName      string   `json:"network_name,omitempty"`
+	Home             string   `json:"home"`
+	Running          bool     `json:"running"`
+	Addresses        []string `json:"addrs"`
+	Peers            int      `json:"peers"`
+	Objects          int      `json:"objects"`
+	Bytes            uint64   `json:"bytes"`             // ciphertext of the objects
+	FreshnessSeconds *float64 `json:"freshness_seconds"` // age of the T-th newest answer; null: too few answers
+	Outbox           int      `json:"outbox"`            // deposits that some validator still lacks
+	AuditEntries     int64    `json:"audit_entries"`
+	Healthy          bool     `json:"healthy"`
+	Problems         []string `json:"problems,omitempty"`
+}
+
+// Peers are the connected members.
+type Peers struct {
+	Peers []Peer `json:"peers"`
+}
+
+// Peer is one connected member.
+type Peer struct {
+	ID        string `json:"peer_id"`
+	Role      string `json:"role"`
+	Address   string `json:"address"`
+	Direction string `json:"direction"`
+}
+
+// AddRequest asks to add one thing.
+type AddRequest struct {
+	Path   string            `json:"path,omitempty"` // absolute
+	Name   string            `json:"name,omitempty"` // of a stream
+	As     string            `json:"as,omitempty"`
+	Labels map[string]string `json:"labels,omitempty"`
+}
+
+// Deposits counts acknowledgements of an add.
+type Deposits struct {
+	Acknowledged int  `json:"acknowledged"`
+	Of           int  `json:"of"`
+	Safe         bool `json:"safe"` // against F losses: T+F have acknowledged
+}
+
+// Added says what add made.
+type Added struct {
+	Address    string   `json:"address"`
+	File       string   `json:"file"` // UnixFS CID
+	Size       int64    `json:"size"`
+	StoredSize int64    `json:"stored_size"`
+	Files      int      `json:"files"`
+	Directory  bool     `json:"directory,omitempty"`
+	Deposits   Deposits `json:"deposits"`
+	State      string   `json:"state"` // shared or local
+	Skipped    []string `json:"skipped,omitempty"`
+	Seconds    float64  `json:"seconds"`
+}
+
+// GetRequest asks for an object's content.
+type GetRequest struct {
+	Address string `json:"address"`
+	Into    string `json:"into,omitempty"` // absolute: an empty file, and beside it a free name for a folder
+	First   int64  `json:"first,omitempty"`
+	Last    int64  `json:"last,omitempty"`
+	Ranged  bool   `json:"ranged,omitempty"`
+	As      string `json:"as,omitempty"`
+	Purpose string `json:"purpose,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+}
+
+// Got says what get did.
+type Got struct {
+	Address   string   `json:"address"`
+	Size      int64    `json:"size"`
+	From      []string `json:"from"`     // peers that sent ciphertext; "local" for this home
+	Releases  []int    `json:"releases"` // validators, from 1, that released a share
+	Liars     []int    `json:"liars,omitempty"`
+	Seconds   float64  `json:"seconds"`
+	Directory bool     `json:"directory,omitempty"`
+	Name      string   `json:"name,omitempty"`
+	Files     int      `json:"files,omitempty"`
+}
+
+// Objects are what the home holds.
+type Objects struct {
+	Objects []Object `json:"objects"`
+}
+
+// Object is one of them.
+type Object struct {
+	Address string `json:"address"`
+	Name    string `json:"name,omitempty"` // of owned objects
+	Size    int64  `json:"size"`
+	Stored  int64  `json:"stored_size"`
+	Owned   bool   `json:"owned"`
+	Kind    string `json:"kind,omitempty"` // file or directory
+	State   string `json:"state"`          // shared, local or held
+	Added   string `json:"added"`
+}
+
+// InfoRequest names an object.
+type InfoRequest struct {
+	Address string `json:"address"`
+}
+
+// Info is what a home knows about an object.
+type Info struct {
+	Object
+	Owner     string   `json:"owner"`
+	Network   string   `json:"network"`
+	File      string   `json:"file"`
+	Header    string   `json:"header"`
+	Payload   string   `json:"payload"`
+	KeyID     string   `json:"key_id"`
+	Lineage   string   `json:"lineage"`
+	Sequence  uint64   `json:"sequence"`
+	Scopes    []string `json:"scopes,omitempty"`
+	Created   string   `json:"created"`
+	MediaType string   `json:"media_type,omitempty"`
+}
+
+// VerifyRequest names an object, or nothing for everything.
+type VerifyRequest struct {
+	Address string `json:"address,omitempty"`
+}
+
+// Verified says what was checked.
+type Verified struct {
+	Checked int      `json:"checked"`
+	Bad     []string `json:"bad"`
+}
+
+// ExportRequest asks for a file in a format that stock tools read.
+type ExportRequest struct {
+	Address string   `json:"address"`
+	Format  string   `json:"format"` // age or car
+	Into    string   `json:"into"`   // absolute, an empty file
+	To      []string `json:"to,omitempty"`
+}
+
+// Exported says what was written.
+type Exported struct {
+	File string `json:"file"` // path
+	CID  string `json:"cid,omitempty"`
+	Size int64  `json:"size"`
+}
+
+// ImportRequest names a CAR file by its absolute path.
+type ImportRequest struct {
+	Path string `json:"path"`
+}
+
+// Imported says what the home holds now.
+type Imported struct {
+	Address string `json:"address"`
+	File    string `json:"file"`
+}
+
+// GrantRequest asks for a grant, or with Parent for a delegation.
+type GrantRequest struct {
+	Address     string   `json:"address,omitempty"`
+	Parent      string   `json:"parent,omitempty"` // id of a grant that is held
+	To          string   `json:"to"`               // a contact
+	Can         string   `json:"can"`
+	Seconds     int64    `json:"seconds"`
+	ThisVersion bool     `json:"this_version,omitempty"`
+	Purposes    []string `json:"purposes,omitempty"`
+	Depth       int      `json:"depth,omitempty"`
+	Offline     bool     `json:"offline,omitempty"`
+	As          string   `json:"as,omitempty"`
+}
+
+// Granted is a grant or link that was made or accepted.
+type Granted struct {
+	Grant      string `json:"grant"`
+	Expires    string `json:"expires"`
+	Signatures int    `json:"signatures"`
+	State      string `json:"state"` // granted or pending
+	Token      string `json:"token,omitempty"`
+}
+
+// AcceptRequest carries a grant by hand.
+type AcceptRequest struct {
+	Token string `json:"token"`
+	As    string `json:"as,omitempty"`
+}
+
+// GrantsRequest asks for what an identity holds or gave.
+type GrantsRequest struct {
+	Issued bool   `json:"issued"`
+	As     string `json:"as,omitempty"`
+}
+
+// Grants are grants.
+type Grants struct {
+	Grants []GrantInfo `json:"grants"`
+}
+
+// GrantInfo is a grant in words.
+type GrantInfo struct {
+	Grant    string   `json:"grant"`
+	Owner    string   `json:"owner"`
+	Audience string   `json:"audience"`
+	Target   string   `json:"target"`            // version, lineage or scope
+	Address  string   `json:"address,omitempty"` // what its issuer had in mind
+	Can      string   `json:"can"`
+	Expires  string   `json:"expires"`
+	Depth    int      `json:"depth"`
+	Links    int      `json:"links"`
+	Purposes []string `json:"purposes,omitempty"`
+	State    string   `json:"state"` // valid, expired or revoked
+}
+
+// RevokeRequest names a grant or link that this home owns or issued.
+type RevokeRequest struct {
+	Grant  string `json:"grant"`
+	Reason string `json:"reason,omitempty"`
+	As     string `json:"as,omitempty"`
+}
+
+// Revoked says what a revocation reached.
+type Revoked struct {
+	Revoked        string   `json:"revoked"`
+	Acks           int      `json:"acks"`
+	Seconds        float64  `json:"seconds"`
+	HoldersStopped int      `json:"holders_stopped"`
+	HoldersKnown   int      `json:"holders_known"`
+	Residue        []string `json:"residue"`
+}

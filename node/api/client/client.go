@@ -1,0 +1,198 @@
+// Package client is the command line's side of package api: a Service that asks
+// the node running on a home.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"cerebrum.dev/cerebrum/node/api"
+	"cerebrum.dev/cerebrum/node/fault"
+	"cerebrum.dev/cerebrum/node/home"
+)
+
+// Client asks a running node. It implements [api.Service].
+type Client struct{ http *http.Client }
+
+const dialTime = 2 * time.Second
+
+// Dial finds the node that runs on a home; nil where none answers.
+func Dial(ctx context.Context, dir string) *Client {
+	path := filepath.Join(dir, home.Socket)
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		d := net.Dialer{Timeout: dialTime}
+		return d.DialContext(ctx, "unix", path)
+	}
+	conn, err := dial(ctx, "", "")
+	if err != nil {
+		return nil
+	}
+	conn.Close()
+	return &Client{http: &http.Client{Transport: &http.Transport{
+		DialContext: dial, ReadBufferSize: 1 << 20, WriteBufferSize: 1 << 20, DisableCompression: true,
+	}}}
+}
+
+// Close gives up idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+func (c *Client) send(ctx context.Context, verb string, body io.Reader, header http.Header) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://node/v1/"+verb, body)
+	if err != nil {
+		return nil, err
+	}
+	for k, v := range header {
+		r.Header[k] = v
+	}
+	resp, err := c.http.Do(r)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, gone(err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	var f fault.Error
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&f); err != nil || f.Message == "" {
+		return nil, fmt.Errorf("the node answered %s to %s; is it of another version?", resp.Status, verb)
+	}
+	return nil, &f
+}
+
+func gone(err error) error {
+	return fault.Wrap(fault.Failed, errors.Unwrap(err), "look at the node's log and start it again with `cerebrum run`", "the node went away")
+}
+
+func call[A any](ctx context.Context, c *Client, verb string, q any) (*A, error) {
+	raw, err := json.Marshal(q)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.send(ctx, verb, bytes.NewReader(raw), nil)
+	if err != nil {
+		return nil, err
+	}
+	return decode[A](resp)
+}
+
+func decode[A any](resp *http.Response) (*A, error) {
+	defer resp.Body.Close()
+	var a A
+	if err := json.NewDecoder(resp.Body).Decode(&a); err != nil {
+		return nil, gone(fmt.Errorf("read: %w", err))
+	}
+	return &a, nil
+}
+
+// Status implements api.Service.
+func (c *Client) Status(ctx context.Context) (*api.Status, error) {
+	return call[api.Status](ctx, c, "status", struct{}{})
+}
+
+// Peers implements api.Service.
+func (c *Client) Peers(ctx context.Context) (*api.Peers, error) {
+	return call[api.Peers](ctx, c, "peers", struct{}{})
+}
+
+// Add implements api.Service.
+func (c *Client) Add(ctx context.Context, r api.AddRequest) (*api.Added, error) {
+	return call[api.Added](ctx, c, "add", r)
+}
+
+// AddStream implements api.Service.
+func (c *Client) AddStream(ctx context.Context, r api.AddRequest, content io.Reader) (*api.Added, error) {
+	raw, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	h := http.Header{api.RequestHeader: {base64.StdEncoding.EncodeToString(raw)}}
+	resp, err := c.send(ctx, "add-stream", io.NopCloser(content), h)
+	if err != nil {
+		return nil, err
+	}
+	return decode[api.Added](resp)
+}
+
+// Get implements api.Service.
+func (c *Client) Get(ctx context.Context, r api.GetRequest) (*api.Got, error) {
+	return call[api.Got](ctx, c, "get", r)
+}
+
+// GetStream implements api.Service.
+func (c *Client) GetStream(ctx context.Context, r api.GetRequest, w io.Writer) (*api.Got, error) {
+	raw, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.send(ctx, "get-stream", bytes.NewReader(raw), nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, resp.Body, make([]byte, 1<<20)); err != nil {
+		return nil, err
+	}
+	return api.DecodeResult(resp.Trailer.Get(api.ResultTrailer))
+}
+
+// List implements api.Service.
+func (c *Client) List(ctx context.Context) (*api.Objects, error) {
+	return call[api.Objects](ctx, c, "list", struct{}{})
+}
+
+// Info implements api.Service.
+func (c *Client) Info(ctx context.Context, r api.InfoRequest) (*api.Info, error) {
+	return call[api.Info](ctx, c, "info", r)
+}
+
+// Verify implements api.Service.
+func (c *Client) Verify(ctx context.Context, r api.VerifyRequest) (*api.Verified, error) {
+	return call[api.Verified](ctx, c, "verify", r)
+}
+
+// Export implements api.Service.
+func (c *Client) Export(ctx context.Context, r api.ExportRequest) (*api.Exported, error) {
+	return call[api.Exported](ctx, c, "export", r)
+}
+
+// Import implements api.Service.
+func (c *Client) Import(ctx context.Context, r api.ImportRequest) (*api.Imported, error) {
+	return call[api.Imported](ctx, c, "import", r)
+}
+
+// Grant implements api.Service.
+func (c *Client) Grant(ctx context.Context, r api.GrantRequest) (*api.Granted, error) {
+	return call[api.Granted](ctx, c, "grant", r)
+}
+
+// Delegate implements api.Service.
+func (c *Client) Delegate(ctx context.Context, r api.GrantRequest) (*api.Granted, error) {
+	return call[api.Granted](ctx, c, "delegate", r)
+}
+
+// Accept implements api.Service.
+func (c *Client) Accept(ctx context.Context, r api.AcceptRequest) (*api.Granted, error) {
+	return call[api.Granted](ctx, c, "accept", r)
+}
+
+// Grants implements api.Service.
+func (c *Client) Grants(ctx context.Context, r api.GrantsRequest) (*api.Grants, error) {
+	return call[api.Grants](ctx, c, "grants", r)
+}
+
+// Revoke implements api.Service.
+func (c *Client) Revoke(ctx context.Context, r api.RevokeRequest) (*api.Revoked, error) {
+	return call[api.Revoked](ctx, c, "revoke", r)
+}

@@ -1,0 +1,221 @@
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"cerebrum.dev/cerebrum/node/fault"
+)
+
+// Names of the protocol.
+const (
+	RequestHeader = "Cerebrum-Request"
+	ResultTrailer = "Cerebrum-Result"
+	maxRequest    = 1 << 20
+	headerTime    = 10 * time.Second
+)
+
+// Server answers on a unix socket.
+type Server struct {
+	service Service
+	log     *slog.Logger
+}
+
+// NewServer makes a server; it listens in [Server.Run].
+func NewServer(s Service, log *slog.Logger) *Server { return &Server{service: s, log: log} }
+
+// Listen makes the socket, readable and writable for its owner alone. A socket
+// that a killed process left is replaced; the caller holds the home's lock.
+func Listen(path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// Run serves until ctx ends, then lets requests under way finish for up to five
+// seconds.
+func (s *Server) Run(ctx context.Context, l net.Listener) error {
+	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	srv := &http.Server{
+		Handler: s.routes(), ReadHeaderTimeout: headerTime, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), BaseContext: func(net.Listener) context.Context { return base },
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(l) }() // ends with Shutdown or Close below
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	grace, stop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer stop()
+	err := srv.Shutdown(grace)
+	cancel()
+	srv.Close()
+	<-failed
+	return err
+}
+
+func (s *Server) routes() http.Handler {
+	m := http.NewServeMux()
+	v := s.service
+	verb(m, "status", func(ctx context.Context, _ struct{}) (*Status, error) { return v.Status(ctx) })
+	verb(m, "peers", func(ctx context.Context, _ struct{}) (*Peers, error) { return v.Peers(ctx) })
+	verb(m, "add", v.Add)
+	verb(m, "get", v.Get)
+	verb(m, "list", func(ctx context.Context, _ struct{}) (*Objects, error) { return v.List(ctx) })
+	verb(m, "info", v.Info)
+	verb(m, "verify", v.Verify)
+	verb(m, "export", v.Export)
+	verb(m, "import", v.Import)
+	verb(m, "grant", v.Grant)
+	verb(m, "delegate", v.Delegate)
+	verb(m, "accept", v.Accept)
+	verb(m, "grants", v.Grants)
+	verb(m, "revoke", v.Revoke)
+	m.HandleFunc("POST /v1/add-stream", s.addStream)
+	m.HandleFunc("POST /v1/get-stream", s.getStream)
+	return m
+}
+
+// verb routes one method. Requests are small and read whole; a request with
+// unknown fields comes from another version and is refused.
+func verb[Q, A any](m *http.ServeMux, name string, do func(context.Context, Q) (*A, error)) {
+	m.HandleFunc("POST /v1/"+name, func(w http.ResponseWriter, r *http.Request) {
+		var q Q
+		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&q); err != nil {
+			refuse(w, fault.Wrap(fault.Usage, err, "use the cerebrum of the same version as the node", "the request does not decode"))
+			return
+		}
+		a, err := do(r.Context(), q)
+		if err != nil {
+			refuse(w, fault.Of(err))
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(a) // the client is gone if this fails
+	})
+}
+
+// refuse answers with a fault. The exit code is in the body; the status is for
+// people with curl.
+func refuse(w http.ResponseWriter, f *fault.Error) {
+	status := map[int]int{
+		fault.Usage: 400, fault.Denied: 403, fault.NotFound: 404, fault.Unavailable: 503, fault.Integrity: 502,
+	}[f.Exit]
+	if status == 0 {
+		status = 500
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(f)
+}
+
+func (s *Server) addStream(w http.ResponseWriter, r *http.Request) {
+	var q AddRequest
+	if err := decodeHeader(r, &q); err != nil {
+		refuse(w, err)
+		return
+	}
+	a, err := s.service.AddStream(r.Context(), q, r.Body)
+	if err != nil {
+		refuse(w, fault.Of(err))
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(a)
+}
+
+// result is what the trailer of a stream holds: one of the two.
+type result struct {
+	Got   *Got         `json:"got,omitempty"`
+	Fault *fault.Error `json:"fault,omitempty"`
+}
+
+func (s *Server) getStream(w http.ResponseWriter, r *http.Request) {
+	var q GetRequest
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&q); err != nil {
+		refuse(w, fault.Wrap(fault.Usage, err, "use the cerebrum of the same version as the node", "the request does not decode"))
+		return
+	}
+	w.Header().Set("Trailer", ResultTrailer)
+	w.Header().Set("Content-Type", "application/octet-stream")
+	var res result
+	out := &started{w: w}
+	got, err := s.service.GetStream(r.Context(), q, out)
+	if err != nil && !out.yes {
+		w.Header().Del("Trailer")
+		refuse(w, fault.Of(err))
+		return
+	}
+	if res.Got = got; err != nil {
+		res = result{Fault: fault.Of(err)}
+	}
+	raw, err := json.Marshal(res)
+	if err != nil {
+		s.log.Error("result", "err", err)
+		return
+	}
+	w.Header().Set(ResultTrailer, base64.StdEncoding.EncodeToString(raw))
+}
+
+// started knows whether anything was written.
+type started struct {
+	w   io.Writer
+	yes bool
+}
+
+func (s *started) Write(p []byte) (int, error) {
+	s.yes = true
+	return s.w.Write(p)
+}
+
+func decodeHeader(r *http.Request, q any) *fault.Error {
+	raw, err := base64.StdEncoding.DecodeString(r.Header.Get(RequestHeader))
+	if err == nil {
+		err = json.Unmarshal(raw, q)
+	}
+	if err != nil {
+		return fault.Wrap(fault.Usage, err, "use the cerebrum of the same version as the node", "the request does not decode")
+	}
+	return nil
+}
+
+// DecodeResult reads the trailer of a stream.
+func DecodeResult(trailer string) (*Got, error) {
+	var res result
+	raw, err := base64.StdEncoding.DecodeString(trailer)
+	if err == nil {
+		err = json.Unmarshal(raw, &res)
+	}
+	switch {
+	case err != nil || (res.Got == nil && res.Fault == nil):
+		return nil, fmt.Errorf("the node ended in the middle of its answer")
+	case res.Fault != nil:
+		return nil, res.Fault
+	}
+	return res.Got, nil
+}

@@ -1,0 +1,93 @@
+// Package config is the configuration file of a home, config.toml:
+//
+//	listen = ["/ip4/127.0.0.1/tcp/4801", "/ip4/127.0.0.1/udp/4801/quic-v1"]
+//	log = "info"          # debug, info, warn or error
+//	local = false         # a network on one machine: no limits per address
+//
+// Unknown keys are refused, so that a typing error does not pass for a setting.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/multiformats/go-multiaddr"
+	"github.com/pelletier/go-toml/v2"
+)
+
+// File is the name of the configuration in a home.
+const File = "config.toml"
+
+// Config is what an operator may set. The zero value listens on free ports of
+// the loopback interface and logs at level info.
+type Config struct {
+	// Listen are the multiaddrs to listen on, TCP and QUIC.
+	Listen []string `toml:"listen"`
+	// Log is the level of the log on standard error.
+	Log string `toml:"log,omitempty"`
+	// Local says that all peers share this machine: limits per address are off.
+	Local bool `toml:"local,omitempty"`
+}
+
+// Load reads the configuration of a home; a missing file is the zero value.
+func Load(home string) (*Config, error) {
+	raw, err := os.ReadFile(filepath.Join(home, File))
+	if errors.Is(err, fs.ErrNotExist) {
+		return &Config{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var c Config
+	d := toml.NewDecoder(bytes.NewReader(raw)).DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil {
+		return nil, fmt.Errorf("%s: %w", File, err)
+	}
+	return &c, c.check()
+}
+
+func (c *Config) check() error {
+	if _, err := c.Level(); err != nil {
+		return err
+	}
+	_, err := c.Multiaddrs()
+	return err
+}
+
+// Level is the level of the log.
+func (c *Config) Level() (slog.Level, error) {
+	var l slog.Level
+	if c.Log == "" {
+		return slog.LevelInfo, nil
+	}
+	if err := l.UnmarshalText([]byte(c.Log)); err != nil {
+		return 0, fmt.Errorf("%s: log is debug, info, warn or error, not %q", File, c.Log)
+	}
+	return l, nil
+}
+
+// Multiaddrs are the addresses to listen on, parsed.
+func (c *Config) Multiaddrs() ([]multiaddr.Multiaddr, error) {
+	var out []multiaddr.Multiaddr
+	for _, s := range c.Listen {
+		a, err := multiaddr.NewMultiaddr(s)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %q is no multiaddr: %w", File, s, err)
+		}
+		out = append(out, a)
+	}
+	return out, nil
+}
+
+// Bytes is the file's text.
+func (c *Config) Bytes() ([]byte, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	return toml.Marshal(c)
+}

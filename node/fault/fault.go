@@ -1,0 +1,61 @@
+// Package fault is how an error reaches a person: one sentence that names the
+// thing, a next step, and the exit code of the command line's contract.
+//
+// Packages below this one return their own errors; the workflows in node turn
+// them into faults once, where it is known what the person was doing.
+package fault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Exit codes of the command line.
+const (
+	OK          = 0
+	Failed      = 1
+	Usage       = 2
+	Denied      = 3 // capability, policy, revoked, not admitted
+	NotFound    = 4
+	Unavailable = 5 // quorum or peer
+	Integrity   = 6 // corrupt, forged, tampered
+)
+
+// Error is a fault. It never holds a secret.
+type Error struct {
+	Exit    int    `json:"exit"`
+	Message string `json:"message"`        // one sentence, no full stop
+	Hint    string `json:"hint,omitempty"` // a next step
+	cause   error
+}
+
+// Error is the sentence without the hint.
+func (e *Error) Error() string { return e.Message }
+
+// Unwrap is what caused it, inside the process only.
+func (e *Error) Unwrap() error { return e.cause }
+
+// New makes a fault.
+func New(exit int, hint, format string, a ...any) *Error {
+	return &Error{Exit: exit, Hint: hint, Message: fmt.Sprintf(format, a...)}
+}
+
+// Wrap makes a fault of a cause whose text becomes part of the sentence.
+func Wrap(exit int, cause error, hint, format string, a ...any) *Error {
+	return &Error{Exit: exit, Hint: hint, Message: fmt.Sprintf(format, a...) + ": " + cause.Error(), cause: cause}
+}
+
+// Of finds the fault in an error, or makes the plainest one.
+func Of(err error) *Error {
+	var f *Error
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.Is(err, context.Canceled):
+		return &Error{Exit: Failed, Message: "interrupted", cause: err}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &Error{Exit: Unavailable, Message: "nobody answered in time", Hint: "see `cerebrum status` and `cerebrum peers`", cause: err}
+	}
+	return &Error{Exit: Failed, Message: err.Error(), cause: err}
+}

@@ -1,0 +1,399 @@
+// Package home is the folder that a node lives in:
+//
+//	keys.age or keys.plain   keys at rest (package keystore)
+//	config.toml              settings (package config)
+//	network.pem              the network file, once one is adopted
+//	lock                     held by the one process that works on the home
+//	store/  audit/  slots    blocks and records, evidence, keys of the erasable store
+//	api.sock                 the running node's socket
+//
+// Opening a home reads keys and settings; it takes no lock and starts nothing.
+package home
+
+import (
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"cerebrum.dev/cerebrum/acl/identity"
+	"cerebrum.dev/cerebrum/acl/trust"
+	"cerebrum.dev/cerebrum/crypto/keystore"
+	"cerebrum.dev/cerebrum/crypto/statement"
+	"cerebrum.dev/cerebrum/node/config"
+	"cerebrum.dev/cerebrum/node/fault"
+)
+
+// Names inside a home.
+const (
+	NetworkFile = "network.pem"
+	Socket      = "api.sock"
+	// maxSocket is the longest path that every supported system takes for a
+	// unix socket (sun_path holds 108 bytes with its final zero on Linux).
+	maxSocket = 107
+)
+
+const (
+	pemType        = "CEREBRUM NETWORK"
+	recoveryPrefix = "CEREBRUM-RECOVERY-1-"
+)
+
+// Home is an opened home. Its fields are read-only.
+type Home struct {
+	Dir       string
+	Config    *config.Config
+	Network   *trust.File      // nil before a network is adopted
+	Committee *trust.Committee // verified; nil before a network is adopted
+
+	keys       *keystore.Store
+	contents   *keystore.Contents
+	principals []*Principal
+}
+
+// Principal is an identity whose keys this home holds.
+type Principal struct {
+	Name     string
+	Identity *identity.Identity
+	Device   statement.PrivateKey
+	Opener   *keystore.Opener
+	Secret   func() string // the age identity, for export alone
+}
+
+// Options are the choices of init.
+type Options struct {
+	Name       string // of the default identity
+	Kind       identity.Kind
+	Protection keystore.Protection
+	Config     config.Config
+}
+
+// CheckDir refuses a home whose socket no system could open.
+func CheckDir(dir string) error {
+	if n := len(filepath.Join(dir, Socket)); n > maxSocket {
+		return fault.New(fault.Failed, "choose a shorter --home", "the path of the home's socket would have %d bytes, and a socket's path has at most %d", n, maxSocket)
+	}
+	return nil
+}
+
+// Init makes a home: keys, the default identity, configuration. It refuses to
+// overwrite, and leaves nothing behind when it fails. The recovery secret is
+// returned once and kept nowhere.
+func Init(dir string, o Options) (h *Home, recovery string, err error) {
+	if err := CheckDir(dir); err != nil {
+		return nil, "", err
+	}
+	_, statErr := os.Stat(dir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, "", err
+	}
+	defer func() {
+		if err != nil && errors.Is(statErr, fs.ErrNotExist) {
+			os.Remove(dir) // only if empty
+		}
+	}()
+	p, recovery, err := newIdentity(o.Name, o.Kind)
+	if err != nil {
+		return nil, "", err
+	}
+	c := &keystore.Contents{
+		Format: 1, Peer: statement.GenerateKey().Seed(), Master: make([]byte, 32),
+		Identities: []keystore.Identity{*p},
+	}
+	rand.Read(c.Master)
+	text, err := o.Config.Bytes()
+	if err != nil {
+		return nil, "", err
+	}
+	if err := keystore.Create(dir, c, o.Protection); err != nil {
+		if errors.Is(err, keystore.ErrExists) {
+			return nil, "", fault.New(fault.Failed, "choose another --home", "%s is initialised already", dir)
+		}
+		return nil, "", err
+	}
+	if err := WriteFile(filepath.Join(dir, config.File), text, 0o600); err != nil {
+		return nil, "", err
+	}
+	h, err = Open(dir, func() ([]byte, error) { return o.Protection.Passphrase, nil })
+	return h, recovery, err
+}
+
+func newIdentity(name string, kind identity.Kind) (*keystore.Identity, string, error) {
+	if name == "" || len(name) > 64 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return nil, "", fault.New(fault.Usage, "", "an identity's name has 1 to 64 visible characters")
+	}
+	device, recovery := statement.GenerateKey(), statement.GenerateKey()
+	secret, recipient, err := keystore.GenerateHybrid()
+	if err != nil {
+		return nil, "", err
+	}
+	var nonce [16]byte
+	rand.Read(nonce[:])
+	id, err := identity.Incept(kind, device, recipient, recovery.Public(), nonce)
+	if err != nil {
+		return nil, "", err
+	}
+	text := recoveryPrefix + base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(recovery.Seed())
+	return &keystore.Identity{Name: name, Inception: id.Record(), Device: device.Seed(), Recipient: []byte(secret)}, text, nil
+}
+
+// Open reads a home. The passphrase is asked for only where keys need one.
+func Open(dir string, passphrase func() ([]byte, error)) (*Home, error) {
+	if err := CheckDir(dir); err != nil {
+		return nil, err
+	}
+	keys, err := keystore.Open(dir, passphrase)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.New(fault.Failed, "make one with `cerebrum init`", "there is no home at %s", dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := config.Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	h := &Home{Dir: dir, Config: cfg, keys: keys}
+	if err := h.load(); err != nil {
+		return nil, err
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, NetworkFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return h, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if h.Network, err = DecodeNetwork(raw); err != nil {
+		return nil, fault.Wrap(fault.Integrity, err, "adopt the network again with `cerebrum network use FILE`", "%s", NetworkFile)
+	}
+	if h.Committee, err = h.Network.Committee(); err != nil {
+		return nil, fault.Wrap(fault.Integrity, err, "adopt the network again with `cerebrum network use FILE`", "%s", NetworkFile)
+	}
+	return h, nil
+}
+
+func (h *Home) load() error {
+	h.contents = h.keys.Contents()
+	h.principals = nil
+	for _, k := range h.contents.Identities {
+		id, err := identity.Parse(k.Inception)
+		if err != nil {
+			return fmt.Errorf("stored identity %s: %w", k.Name, err)
+		}
+		device, err := statement.KeyFromSeed(k.Device)
+		if err != nil {
+			return err
+		}
+		opener, err := keystore.NewOpener(string(k.Recipient))
+		if err != nil {
+			return err
+		}
+		secret := string(k.Recipient)
+		h.principals = append(h.principals, &Principal{
+			Name: k.Name, Identity: id, Device: device, Opener: opener, Secret: func() string { return secret },
+		})
+	}
+	return nil
+}
+
+// Principals are the identities of this home, the default first.
+func (h *Home) Principals() []*Principal { return h.principals }
+
+// Principal finds an identity by name; the empty name is the default.
+func (h *Home) Principal(name string) (*Principal, error) {
+	if name == "" {
+		return h.principals[0], nil
+	}
+	for _, p := range h.principals {
+		if p.Name == name {
+			return p, nil
+		}
+	}
+	return nil, fault.New(fault.Usage, "see `cerebrum id list`", "this home has no identity named %q", name)
+}
+
+// NewIdentity adds an identity to the home and returns its recovery secret once.
+func (h *Home) NewIdentity(name string, kind identity.Kind) (*Principal, string, error) {
+	if slices.ContainsFunc(h.principals, func(p *Principal) bool { return p.Name == name }) {
+		return nil, "", fault.New(fault.Failed, "choose another name", "this home has an identity named %q already", name)
+	}
+	k, recovery, err := newIdentity(name, kind)
+	if err != nil {
+		return nil, "", err
+	}
+	c := h.keys.Contents()
+	c.Identities = append(c.Identities, *k)
+	if err := h.keys.Save(c); err != nil {
+		return nil, "", err
+	}
+	if err := h.load(); err != nil {
+		return nil, "", err
+	}
+	p, err := h.Principal(name)
+	return p, recovery, err
+}
+
+// PeerSeed is the seed of the libp2p key.
+func (h *Home) PeerSeed() []byte { return h.contents.Peer }
+
+// PeerKey is the public half of the libp2p key.
+func (h *Home) PeerKey() statement.PublicKey {
+	k, err := statement.KeyFromSeed(h.contents.Peer)
+	if err != nil {
+		panic("home: keystore gave a damaged seed") // checked when it was opened
+	}
+	return k.Public()
+}
+
+// Master wraps the keys of the erasable store.
+func (h *Home) Master() []byte { return h.contents.Master }
+
+// ValidatorKeys are the keys of a committee member.
+type ValidatorKeys struct {
+	Signing, Log, Witness statement.PrivateKey
+	Opener                *keystore.Opener
+	Recipient             string
+}
+
+// ValidatorKeys returns this home's validator keys; make creates them where
+// there are none, otherwise nil is returned.
+func (h *Home) ValidatorKeys(make bool) (*ValidatorKeys, error) {
+	if len(h.contents.Validators) == 0 {
+		if !make {
+			return nil, nil
+		}
+		secret, _, err := keystore.GenerateHybrid()
+		if err != nil {
+			return nil, err
+		}
+		c := h.keys.Contents()
+		c.Validators = []keystore.Validator{{
+			Signing: statement.GenerateKey().Seed(), Log: statement.GenerateKey().Seed(),
+			Witness: statement.GenerateKey().Seed(), Recipient: []byte(secret),
+		}}
+		if err := h.keys.Save(c); err != nil {
+			return nil, err
+		}
+		if err := h.load(); err != nil {
+			return nil, err
+		}
+	}
+	v := h.contents.Validators[0]
+	var out ValidatorKeys
+	for _, k := range []struct {
+		to   *statement.PrivateKey
+		seed []byte
+	}{{&out.Signing, v.Signing}, {&out.Log, v.Log}, {&out.Witness, v.Witness}} {
+		var err error
+		if *k.to, err = statement.KeyFromSeed(k.seed); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if out.Opener, err = keystore.NewOpener(string(v.Recipient)); err != nil {
+		return nil, err
+	}
+	out.Recipient, err = keystore.HybridRecipient(string(v.Recipient))
+	return &out, err
+}
+
+// Card makes this home's signed card; a validator's has its validator keys.
+func (h *Home) Card(validator bool, addresses []string) ([]byte, error) {
+	p := h.principals[0]
+	peer, err := statement.KeyFromSeed(h.contents.Peer)
+	if err != nil {
+		return nil, err
+	}
+	card := trust.Card{Identity: p.Identity.Record(), Peer: peer.Public(), Addresses: addresses}
+	keys := []statement.PrivateKey{p.Device, peer}
+	if validator {
+		v, err := h.ValidatorKeys(true)
+		if err != nil {
+			return nil, err
+		}
+		card.Validator = []trust.Validator{{
+			Identity: p.Identity.ID(), Signing: v.Signing.Public(), Recipient: v.Recipient, Peer: peer.Public(),
+			Addresses: addresses, Log: v.Log.Public(), Witness: v.Witness.Public(),
+		}}
+		keys = append(keys, v.Signing)
+	}
+	s, err := statement.Sign(trust.KindCard, card, keys...)
+	if err != nil {
+		return nil, err
+	}
+	return s.Bytes(), nil
+}
+
+// UseNetwork adopts a network. A home belongs to one: ids are bound to it.
+func (h *Home) UseNetwork(f *trust.File, now time.Time) error {
+	c, err := f.Committee()
+	if err != nil {
+		return fault.Wrap(fault.Integrity, err, "have every validator and root key sign it with `cerebrum network sign`", "the network file is not complete")
+	}
+	if h.Committee != nil && h.Committee.Network() != c.Network() {
+		return fault.New(fault.Failed, "use another --home for another network", "this home belongs to the network %s already", h.Committee.Name)
+	}
+	if err := c.Live(now); err != nil {
+		return fault.Wrap(fault.Denied, err, "ask for a newer network file", "the network %s", c.Name)
+	}
+	raw, err := EncodeNetwork(f)
+	if err != nil {
+		return err
+	}
+	if err := WriteFile(filepath.Join(h.Dir, NetworkFile), raw, 0o600); err != nil {
+		return err
+	}
+	h.Network, h.Committee = f, c
+	return nil
+}
+
+// EncodeNetwork writes a network file as text that survives mail.
+func EncodeNetwork(f *trust.File) ([]byte, error) {
+	raw, err := statement.Marshal(f)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: raw}), nil
+}
+
+// DecodeNetwork reads what EncodeNetwork writes and verifies no signature.
+func DecodeNetwork(text []byte) (*trust.File, error) {
+	b, rest := pem.Decode(text)
+	if b == nil || b.Type != pemType || len(strings.TrimSpace(string(rest))) > 0 {
+		return nil, errors.New("it is no network file, or it is damaged: copy it whole")
+	}
+	return trust.ParseFile(b.Bytes)
+}
+
+// WriteFile replaces a file durably: temporary file in the same folder, fsync,
+// rename, fsync of the folder.
+func WriteFile(path string, data []byte, mode fs.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // gone after the rename
+	_, err = f.Write(data)
+	for _, step := range []func() error{func() error { return f.Chmod(mode) }, f.Sync} {
+		if err == nil {
+			err = step()
+		}
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
+}

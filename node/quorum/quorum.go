@@ -1,0 +1,195 @@
+// Package quorum asks a network's validators and counts their answers.
+//
+// A [Committee] is the client's side of package validator: deposits, signatures,
+// deliveries, mailboxes, releases, revocations and freshness, each sent to every
+// validator in parallel and decided as soon as enough have answered.
+package quorum
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"cerebrum.dev/cerebrum/acl/capability"
+	"cerebrum.dev/cerebrum/acl/trust"
+	"cerebrum.dev/cerebrum/crypto/statement"
+	"cerebrum.dev/cerebrum/node/fault"
+	"cerebrum.dev/cerebrum/node/home"
+)
+
+// Method names a service of a validator.
+type Method string
+
+// The services of a validator.
+const (
+	Deposit Method = "deposit"
+	Sign    Method = "sign"
+	Deliver Method = "deliver"
+	Mailbox Method = "mailbox"
+	Release Method = "release"
+	Revoke  Method = "revoke"
+	Fresh   Method = "fresh"
+	Tail    Method = "tail"
+)
+
+// Session is what a proof of possession needs of a connection.
+type Session struct {
+	Server    statement.PublicKey
+	Client    statement.PublicKey
+	Challenge [32]byte // given to us by the server
+	Counter   func() uint64
+}
+
+// Transport carries requests to validators.
+type Transport interface {
+	// Call sends to the validator at index what build makes for the session of
+	// the connection, and returns its answer. A denial is ErrDenied, an answer
+	// that says the request was bad ErrRefused, everything else ErrUnreachable.
+	Call(ctx context.Context, index int, m Method, build func(Session) ([]byte, error)) ([]byte, error)
+}
+
+// Errors of a transport.
+var (
+	ErrDenied      = errors.New("denied")
+	ErrRefused     = errors.New("refused as malformed")
+	ErrUnreachable = errors.New("did not answer")
+)
+
+// Committee asks validators. It is safe for concurrent use.
+type Committee struct {
+	Record    *trust.Committee
+	Transport Transport
+	Now       func() time.Time
+}
+
+// answer is what one validator said.
+type answer struct {
+	index int
+	raw   []byte
+	err   error
+}
+
+// ask sends to the validators in which and calls take with each answer, on one
+// goroutine, until take says it has enough or all have answered. Requests still
+// under way then are given up, unless linger keeps them going for that long.
+func (c *Committee) ask(ctx context.Context, m Method, which []int, linger time.Duration, build func(int, Session) ([]byte, error), take func(answer) (enough bool)) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make(chan answer, len(which))
+	for _, i := range which {
+		go func() {
+			raw, err := c.Transport.Call(ctx, i, m, func(s Session) ([]byte, error) { return build(i, s) })
+			answers <- answer{i, raw, err}
+		}()
+	}
+	var timeout <-chan time.Time
+	for range which {
+		select {
+		case a := <-answers:
+			if take(a) && timeout == nil {
+				if linger == 0 {
+					return
+				}
+				t := time.NewTimer(linger)
+				defer t.Stop()
+				timeout = t.C
+			}
+		case <-timeout:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (c *Committee) everybody() []int {
+	out := make([]int, len(c.Record.Validators))
+	for i := range out {
+		out[i] = i
+	}
+	return out
+}
+
+// tally counts answers for the sentence that a person reads.
+type tally struct {
+	answered, denied []int
+	failed           map[int]error
+}
+
+func (t *tally) add(a answer) {
+	switch {
+	case a.err == nil:
+		t.answered = append(t.answered, a.index)
+	case errors.Is(a.err, ErrDenied):
+		t.denied = append(t.denied, a.index)
+	default:
+		if t.failed == nil {
+			t.failed = map[int]error{}
+		}
+		t.failed[a.index] = a.err
+	}
+}
+
+// shortage says how many are needed and which answered.
+func (c *Committee) shortage(t *tally, need int, what string) error {
+	if len(t.denied) >= c.denials() {
+		return fault.New(fault.Denied, "ask its owner for a grant, or see `cerebrum grants --mine`", "%s was denied by %d of %d validators", what, len(t.denied), len(c.Record.Validators))
+	}
+	return fault.New(fault.Unavailable, "see `cerebrum status`; try again when more validators can be reached",
+		"%s needs %d of %d validators, and %s", what, need, len(c.Record.Validators), t.words())
+}
+
+func (t *tally) words() string {
+	var parts []string
+	say := func(is []int, text string) {
+		if len(is) > 0 {
+			sort.Ints(is)
+			names := make([]string, len(is))
+			for k, i := range is {
+				names[k] = fmt.Sprint(i + 1)
+			}
+			parts = append(parts, text+" "+strings.Join(names, ", "))
+		}
+	}
+	if len(t.answered)+len(t.denied) == 0 {
+		return "none answered"
+	}
+	say(t.answered, "answered:")
+	say(t.denied, "denied:")
+	return strings.Join(parts, "; ")
+}
+
+// denials is how many make a refusal certain: fewer than T are left to answer.
+func (c *Committee) denials() int { return int(c.Record.Numbers.N) - int(c.Record.Numbers.T) + 1 }
+
+// ProveIdentity makes the authority of a request that stands on an identity.
+func (c *Committee) ProveIdentity(p *home.Principal, s Session, request statement.ID) ([]byte, error) {
+	proof, err := c.prove(p, s, request, statement.ID{})
+	if err != nil {
+		return nil, err
+	}
+	return statement.Marshal(capability.Authority{Identity: p.Identity.Record(), Proof: proof})
+}
+
+// ProveChain makes the authority of a request that stands on a chain.
+func (c *Committee) ProveChain(p *home.Principal, chain *capability.Chain, s Session, request statement.ID) ([]byte, error) {
+	leaf, err := chain.Leaf()
+	if err != nil {
+		return nil, err
+	}
+	proof, err := c.prove(p, s, request, leaf)
+	if err != nil {
+		return nil, err
+	}
+	return statement.Marshal(capability.Authority{Chain: chain.Bytes(), Proof: proof})
+}
+
+func (c *Committee) prove(p *home.Principal, s Session, request, leaf statement.ID) ([]byte, error) {
+	return capability.Prove(capability.Proof{
+		Request: request, Leaf: leaf, Server: s.Server, Client: s.Client, Network: c.Record.Network(),
+		Challenge: s.Challenge, Counter: s.Counter(), Time: c.Now().Unix(),
+	}, p.Identity, p.Device)
+}
