@@ -1,0 +1,127 @@
+package committee
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/cloudflare/circl/group"
+)
+
+// Recover interpolates the secret from the t shares with the lowest indexes;
+// shares are keyed by the 0-based index of their validator in the committee
+// record. It checks nothing: a wrong share gives a wrong secret without an
+// error, so what the secret opens has to tell (see [Open]). It returns
+// [ErrNotEnough] for fewer than t shares and [ErrShare] for a share that cannot
+// be one.
+func Recover(t int, shares map[int]Share) (Secret, error) {
+	if t < 1 || t > MaxHolders {
+		return Secret{}, fmt.Errorf("cannot recover from %d shares: want 1 to %d", t, MaxHolders)
+	}
+	if len(shares) < t {
+		return Secret{}, ErrNotEnough{Need: t, Good: len(shares)}
+	}
+	use := slices.Sorted(maps.Keys(shares))[:t]
+	if use[0] < 0 || use[t-1] >= MaxHolders {
+		return Secret{}, fmt.Errorf("%w: an index is out of range", ErrShare)
+	}
+	sum, term := curve.NewScalar(), curve.NewScalar()
+	for i, weight := range weights(use) {
+		b := shares[use[i]].Value
+		y, err := scalarFrom(b[:])
+		if err != nil {
+			return Secret{}, err
+		}
+		sum.Add(sum, term.Mul(y, weight))
+	}
+	if sum.IsZero() { // a dealer never shares zero
+		return Secret{}, fmt.Errorf("%w: together they give no secret", ErrShare)
+	}
+	return secretOf(sum), nil
+}
+
+// weights are the Lagrange coefficients at 0 of distinct indexes: for each x the
+// product of x'/(x'-x) over the others. They depend on public indexes only. An
+// inversion costs as much as 280 products, so there is one for all of them
+// (Montgomery's trick).
+func weights(indexes []int) []group.Scalar {
+	n := len(indexes)
+	num, den := make([]group.Scalar, n), make([]group.Scalar, n)
+	before := make([]group.Scalar, n) // product of the denominators before i
+	all, diff := curve.NewScalar().SetUint64(1), curve.NewScalar()
+	for i, index := range indexes {
+		x := position(index)
+		num[i], den[i] = curve.NewScalar().SetUint64(1), curve.NewScalar().SetUint64(1)
+		for j, other := range indexes {
+			if i == j {
+				continue
+			}
+			y := position(other)
+			num[i].Mul(num[i], y)
+			den[i].Mul(den[i], diff.Sub(y, x))
+		}
+		before[i] = all.Copy()
+		all.Mul(all, den[i])
+	}
+	inverse := curve.NewScalar().Inv(all)
+	for i := n - 1; i >= 0; i-- {
+		num[i].Mul(num[i], before[i])
+		num[i].Mul(num[i], inverse)
+		inverse.Mul(inverse, den[i])
+	}
+	return num
+}
+
+// Open recovers a secret from the answers of validators and tries it, without
+// checking any share first: the usual case costs one interpolation. Only if try
+// fails, every share is checked against the commitments, those that do not match
+// are named, and the rest is tried once more.
+//
+// The liars are 0-based indexes in ascending order; they are also returned where
+// the second attempt succeeds. A liar among shares that the first attempt did
+// not need goes unnoticed. Errors:
+//
+//   - [ErrNotEnough] where fewer than t shares are good;
+//   - [ErrCommitments] where the commitments themselves are bad, so that nobody can be blamed;
+//   - what try returned, where it fails on good shares: then the dealer or the
+//     sealed bytes are wrong, not the validators.
+//
+// try must authenticate what it opens; it is called at most twice.
+func Open(c Commitments, t int, shares map[int]Share, try func(Secret) error) (liars []int, err error) {
+	if len(c) != t {
+		return nil, c.Valid(t)
+	}
+	if len(shares) < t {
+		return nil, ErrNotEnough{Need: t, Good: len(shares)}
+	}
+	s, err := Recover(t, shares)
+	if err == nil {
+		if err = try(s); err == nil {
+			return nil, nil
+		}
+	}
+	first := err
+	p, err := c.points()
+	if err != nil {
+		return nil, fmt.Errorf("%w, after: %w", err, first)
+	}
+	good := make(map[int]Share, len(shares))
+	for index, share := range shares {
+		if p.check(index, share) == nil {
+			good[index] = share
+		} else {
+			liars = append(liars, index)
+		}
+	}
+	slices.Sort(liars)
+	if len(good) < t {
+		return liars, ErrNotEnough{Need: t, Good: len(good)}
+	}
+	if used := slices.Sorted(maps.Keys(shares))[t-1]; len(liars) == 0 || liars[0] > used {
+		return liars, first // it failed on good shares: trying them again changes nothing
+	}
+	if s, err = Recover(t, good); err != nil {
+		return liars, err
+	}
+	return liars, try(s)
+}
