@@ -377,8 +377,10 @@ func TestParseFileRootRefuses(t *testing.T) {
 		t.Fatalf("the control: %d, %d, %v", h, p, err)
 	}
 	for name, spoil := range map[string]func(*badNode){
-		"one link":            func(n *badNode) { n.cids, n.tsizes, n.blocks, n.file = n.cids[:1], n.tsizes[:1], n.blocks[:1], 200 },
-		"three links":         func(n *badNode) { n.cids, n.tsizes, n.blocks, n.file = append(n.cids, n.cids[0]), append(n.tsizes, 1), append(n.blocks, 1), 633 },
+		"one link": func(n *badNode) { n.cids, n.tsizes, n.blocks, n.file = n.cids[:1], n.tsizes[:1], n.blocks[:1], 200 },
+		"three links": func(n *badNode) {
+			n.cids, n.tsizes, n.blocks, n.file = append(n.cids, n.cids[0]), append(n.tsizes, 1), append(n.blocks, 1), 633
+		},
 		"links exchanged":     func(n *badNode) { n.cids[0], n.cids[1] = n.cids[1], n.cids[0] },
 		"two leaves":          func(n *badNode) { n.cids[1] = n.cids[0] },
 		"a large header":      func(n *badNode) { n.tsizes[0], n.blocks[0], n.file = MaxHeader+1, MaxHeader+1, MaxHeader+433 },

@@ -165,6 +165,9 @@ func marshalHeader(key FileKey, stanzas []stanza) ([]byte, error) {
 	var b bytes.Buffer
 	b.WriteString(intro)
 	for _, s := range stanzas {
+		if slices.ContainsFunc(s.args, func(a string) bool { return !visible(a) }) {
+			return nil, fmt.Errorf("%w: a stanza's arguments are malformed", ErrHeader)
+		}
 		b.WriteString("-> " + strings.Join(s.args, " ") + "\n")
 		text := b64.EncodeToString(s.body)
 		for len(text) >= columns {
