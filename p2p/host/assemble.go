@@ -1,0 +1,123 @@
+package host
+
+import (
+	"errors"
+	"time"
+
+	"cerebrum.dev/cerebrum/p2p/admission"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/connmgr"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	libp2phost "github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/pnet"
+	"github.com/libp2p/go-libp2p/core/sec"
+	"github.com/libp2p/go-libp2p/core/transport"
+	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	libp2pconnmgr "github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	tptu "github.com/libp2p/go-libp2p/p2p/net/upgrader"
+	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+)
+
+// handshakeTimeout bounds a TCP connection from accept to the end of its TLS
+// handshake; libp2p's default of 15 s is a stranger's, not ours, to use.
+const handshakeTimeout = 3 * time.Second
+
+// acceptBacklog is how many streams a peer may open before we accept them. Each
+// may fill a window of 256 KiB unseen, so libp2p's default of 256 is a hole of
+// 64 MiB for each connection of a stranger.
+const acceptBacklog = 16
+
+// guards switches the lines of defence one by one, so that tests can prove that
+// each of them matters. There is no way to switch one off from outside.
+type guards struct {
+	admission bool // the wrapped transports
+	upgraded  bool // the swarm's refusal of connections without a session
+	tripwire  bool
+}
+
+var everyGuard = guards{admission: true, upgraded: true, tripwire: true}
+
+// assemble puts the libp2p host together. Transports are named one by one: the
+// defaults would bring WebSocket, WebTransport and WebRTC.
+func assemble(cfg Config, admitter *admission.Admitter, on guards) (libp2phost.Host, error) {
+	rm, err := cfg.Limits.resourceManager(cfg.LocalNetwork)
+	if err != nil {
+		return nil, err
+	}
+	cm, err := libp2pconnmgr.NewConnManager(cfg.Limits.Connections*3/4, cfg.Limits.Connections)
+	if err != nil {
+		return nil, errors.Join(err, rm.Close())
+	}
+	muxers := []tptu.StreamMuxer{{ID: yamux.ID, Muxer: frugalYamux()}}
+	gate := newGater(cfg, on)
+	wrap := func(t transport.Transport) transport.Transport {
+		if !on.admission {
+			return t
+		}
+		return admitter.Wrap(t)
+	}
+	overTCP := func() (transport.Transport, error) {
+		t, err := newTCP(cfg, muxers, rm, gate)
+		if err != nil {
+			return nil, err
+		}
+		return wrap(t), nil
+	}
+	overQUIC := func(key crypto.PrivKey, qm *quicreuse.ConnManager, psk pnet.PSK) (transport.Transport, error) {
+		t, err := libp2pquic.NewTransport(key, qm, psk, gate, rm)
+		if err != nil {
+			return nil, err
+		}
+		return wrap(t), nil
+	}
+	h, err := libp2p.New(
+		libp2p.Identity(cfg.Key),
+		libp2p.NoListenAddrs,
+		libp2p.Transport(overTCP),
+		libp2p.Transport(overQUIC),
+		libp2p.Security(libp2ptls.ID, libp2ptls.New),
+		libp2p.Muxer(yamux.ID, frugalYamux()),
+		libp2p.ConnectionGater(gate),
+		libp2p.ResourceManager(rm),
+		libp2p.ConnectionManager(cm),
+		libp2p.DisableRelay(),
+		// Reachability is stated, so that nothing asks peers to dial back.
+		libp2p.ForceReachabilityPublic(),
+		// A refused admission is a failed dial; it says nothing about the network.
+		libp2p.UDPBlackHoleSuccessCounter(nil),
+		libp2p.IPv6BlackHoleSuccessCounter(nil),
+		libp2p.DisableMetrics(), // they would go to a global registry
+		libp2p.UserAgent("cerebrum"),
+		libp2p.ProtocolVersion("cerebrum/1"),
+	)
+	if err != nil {
+		return nil, errors.Join(err, cm.Close(), rm.Close())
+	}
+	return h, nil
+}
+
+// newTCP builds the TCP transport with an upgrader of its own: TLS only, with our
+// timeout, and with the half-open connections bounded.
+func newTCP(cfg Config, muxers []tptu.StreamMuxer, rm network.ResourceManager, gate connmgr.ConnectionGater) (transport.Transport, error) {
+	security, err := libp2ptls.New(libp2ptls.ID, cfg.Key, muxers)
+	if err != nil {
+		return nil, err
+	}
+	inner, err := tptu.New([]sec.SecureTransport{security}, muxers, nil, rm, gate,
+		tptu.WithAcceptTimeout(handshakeTimeout))
+	if err != nil {
+		return nil, err
+	}
+	return tcp.NewTCPTransport(upgrader{inner, newHalfOpen(cfg.Limits.HalfOpen)}, rm, nil)
+}
+
+func frugalYamux() *yamux.Transport {
+	config := *yamux.DefaultTransport
+	config.AcceptBacklog = acceptBacklog
+	return &config
+}
