@@ -44,6 +44,9 @@ func TestManifestRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if u.Address() != b.CID {
+		t.Errorf("address %s, want %s", u.Address(), b.CID)
+	}
 	got, err := u.Verify([]statement.PublicKey{deviceKey(t, 2).Public(), deviceKey(t, 1).Public()})
 	if err != nil {
 		t.Fatal(err)
