@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"time"
 
 	"cerebrum.dev/cerebrum/p2p/admission"
 
@@ -46,8 +47,10 @@ func exchange(ctx context.Context, stream network.Stream, m Method, request func
 	if len(body) > m.MaxRequest {
 		return nil, failure(Malformed, nil, "a request has at most %d bytes", m.MaxRequest)
 	}
+	// The context's end resets the stream; the deadline, a little later, is there
+	// for the case that resetting does not get through.
 	if deadline, ok := ctx.Deadline(); ok {
-		if err := stream.SetDeadline(deadline); err != nil {
+		if err := stream.SetDeadline(deadline.Add(time.Second)); err != nil {
 			return nil, unavailable(ctx, "the stream failed", err)
 		}
 	}
