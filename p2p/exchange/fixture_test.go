@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -15,7 +16,9 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"github.com/multiformats/go-multiaddr"
 
 	"cerebrum.dev/cerebrum/crypto/envelope"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -147,8 +150,9 @@ func (p *policy) Live() error {
 func newHost(t testing.TB) host.Host {
 	t.Helper()
 	h, err := libp2p.New(
-		libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"),
+		libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"),
 		libp2p.Transport(tcp.NewTCPTransport),
+		libp2p.Transport(quic.NewTransport),
 		libp2p.Security(libp2ptls.ID, libp2ptls.New),
 		libp2p.DisableRelay(),
 	)
@@ -167,11 +171,31 @@ type pair struct {
 func newPair(t testing.TB) pair {
 	t.Helper()
 	p := pair{newHost(t), newHost(t)}
-	err := p.receiver.Connect(context.Background(), peer.AddrInfo{ID: p.holder.ID(), Addrs: p.holder.Addrs()})
-	if err != nil {
+	p.over(t, "tcp")
+	return p
+}
+
+// over connects the pair by one transport, instead of what connected it before.
+func (p pair) over(t testing.TB, transport string) {
+	t.Helper()
+	p.receiver.Network().ClosePeer(p.holder.ID())
+	p.receiver.Peerstore().ClearAddrs(p.holder.ID())
+	var addrs []multiaddr.Multiaddr
+	for _, a := range p.holder.Addrs() {
+		if strings.Contains(a.String(), "/"+transport) {
+			addrs = append(addrs, a)
+		}
+	}
+	// ForceDirect dials these addresses even while the old connection closes.
+	ctx := network.WithForceDirectDial(context.Background(), "test of a transport")
+	if err := p.receiver.Connect(ctx, peer.AddrInfo{ID: p.holder.ID(), Addrs: addrs}); err != nil {
 		t.Fatal(err)
 	}
-	return p
+	for _, c := range p.receiver.Network().ConnsToPeer(p.holder.ID()) {
+		if !strings.Contains(c.RemoteMultiaddr().String(), "/"+transport) {
+			t.Fatalf("connected by %s, not %s", c.RemoteMultiaddr(), transport)
+		}
+	}
 }
 
 // serve lets the holder of a new pair answer from m.

@@ -115,31 +115,35 @@ func (s *Server) Handle(stream network.Stream) {
 		stream.ResetWithError(network.StreamResourceLimitExceeded)
 		return
 	}
-	defer s.leave(p)
+	end := s.serve(stream, log)
+	s.leave(p) // first, so that a peer that has seen the end can ask again
+	end()
+}
+
+// serve returns how the stream ends.
+func (s *Server) serve(stream network.Stream, log *slog.Logger) (end func()) {
+	reset := func(code network.StreamErrorCode) func() {
+		return func() { stream.ResetWithError(code) }
+	}
 	req, err := s.readRequest(stream)
 	if err != nil {
 		log.Debug("blocks: no valid request", "err", err)
-		stream.ResetWithError(network.StreamProtocolViolation)
-		return
+		return reset(network.StreamProtocolViolation)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	out := newOutbox(stream, s.limits)
-	err = s.answer(ctx, out, req, log)
-	switch {
-	case err == nil:
-		stream.Close()
-	case errors.Is(err, errStopped):
+	err = s.answer(out, req, log)
+	if errors.Is(err, errStopped) {
 		log.Info("blocks: stopped in mid-transfer", "err", err)
 		if out.end(endStopped) != nil {
-			stream.ResetWithError(codeStopped)
-			return
+			return reset(codeStopped)
 		}
-		stream.Close()
-	default:
-		log.Debug("blocks: transfer broke", "err", err)
-		stream.Reset()
+		err = nil
 	}
+	if err != nil {
+		log.Debug("blocks: transfer broke", "err", err)
+		return reset(network.StreamNoError)
+	}
+	return func() { stream.Close() }
 }
 
 func (s *Server) enter(p peer.ID) bool {
@@ -182,10 +186,10 @@ func (s *Server) readRequest(stream network.Stream) (*Request, error) {
 }
 
 // answer writes the response. An errStopped means that the end mark is due.
-func (s *Server) answer(ctx context.Context, out *outbox, req *Request, log *slog.Logger) error {
-	judge, done := context.WithTimeout(ctx, s.limits.RequestTimeout)
-	lease, err := s.guard.Open(judge, out.stream.Conn(), req)
-	done()
+func (s *Server) answer(out *outbox, req *Request, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.limits.RequestTimeout)
+	lease, err := s.guard.Open(ctx, out.stream.Conn(), req)
+	cancel()
 	if err != nil {
 		log.Info("blocks: request refused", "items", len(req.Items), "err", err)
 		// The same bytes as if none of the objects were here.
@@ -195,12 +199,12 @@ func (s *Server) answer(ctx context.Context, out *outbox, req *Request, log *slo
 		return out.flush()
 	}
 	out.lease = lease
-	return s.stream(ctx, out, req, lease, log)
+	return s.stream(out, req, lease, log)
 }
 
 // stream runs the loader beside the writer, which is the caller's goroutine.
-func (s *Server) stream(ctx context.Context, out *outbox, req *Request, lease Lease, log *slog.Logger) error {
-	ctx, cancel := context.WithCancel(ctx)
+func (s *Server) stream(out *outbox, req *Request, lease Lease, log *slog.Logger) error {
+	ctx, cancel := context.WithCancel(context.Background())
 	ahead := newBudget(s.limits.ReadAhead)
 	pieces := make(chan piece, 64)
 	ld := &loader{source: s.source, lease: lease, log: log, out: pieces, ahead: ahead}
