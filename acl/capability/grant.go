@@ -180,7 +180,6 @@ const SubjectEnclave = 4
 
 // Check holds what a grant must be by itself.
 func (g *Grant) Check() error {
-	c := g.Caveats
 	switch {
 	case g.Abilities == 0 || g.Abilities > all || g.Abilities&Write != 0:
 		return errors.New("its abilities are empty, unknown or reserved")
@@ -188,14 +187,22 @@ func (g *Grant) Check() error {
 		return errors.New("its target is of an unknown kind")
 	case g.Subject < uint8(identity.User) || g.Subject > SubjectEnclave:
 		return errors.New("its subject is of an unknown kind")
-	case c.Expires <= c.NotBefore:
-		return errors.New("it has no expiry after its beginning")
 	case len(g.Consent) != 0:
 		return errors.New("it rests on a standing consent, which this network does not take yet")
 	case g.Depth > MaxDepth:
 		return fmt.Errorf("its depth is over %d", MaxDepth)
 	case (g.Abilities&Delegate != 0) != (g.Depth > 0):
 		return errors.New("delegate and depth go together")
+	}
+	return g.CheckCaveats()
+}
+
+// CheckCaveats holds what the caveats must be by themselves.
+func (g *Grant) CheckCaveats() error {
+	c := g.Caveats
+	switch {
+	case c.Expires <= c.NotBefore:
+		return errors.New("it has no expiry after its beginning")
 	case len(c.Purposes) > maxPurposes || len(c.Regions) > maxPurposes || len(c.Attestation) > maxPurposes:
 		return errors.New("it has too many caveats")
 	}

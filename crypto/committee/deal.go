@@ -8,11 +8,14 @@ import (
 	"github.com/cloudflare/circl/math/polynomial"
 )
 
+// NewSecret draws a secret from the system's randomness.
+func NewSecret() Secret { return secretOf(curve.RandomNonZeroScalar(rand.Reader)) }
+
 // Deal draws a fresh secret and shares it among n validators, t of whom are
 // needed to recover it; 1 <= t <= n <= [MaxHolders]. The share at index i is for
 // the validator at index i of the committee record. Nothing is stored.
 func Deal(n, t int) (Secret, []Share, Commitments, error) {
-	secret := secretOf(curve.RandomNonZeroScalar(rand.Reader))
+	secret := NewSecret()
 	shares, commitments, err := DealSecret(secret, n, t)
 	if err != nil {
 		return Secret{}, nil, nil, err

@@ -109,11 +109,7 @@ func (l *Library) Make(ctx context.Context, owner *home.Principal, in Input, sin
 	if err != nil {
 		return nil, err
 	}
-	secret, err := committee.NewSecret()
-	if err != nil {
-		return nil, err
-	}
-	m := &Made{in: in, key: envelope.NewNonce(), line: envelope.NewNonce(), secret: secret, Size: payload.PlainSize}
+	m := &Made{in: in, key: envelope.NewNonce(), line: envelope.NewNonce(), secret: committee.NewSecret(), Size: payload.PlainSize}
 	header, err := l.header(owner, m, key)
 	if err != nil {
 		return nil, err

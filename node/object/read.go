@@ -7,7 +7,9 @@ import (
 	"io"
 
 	"cerebrum.dev/cerebrum/crypto/envelope"
+	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/fault"
+	"cerebrum.dev/cerebrum/node/store"
 	"github.com/ipfs/go-cid"
 )
 
@@ -171,4 +173,36 @@ func DecryptRange(o *Opened, p io.ReaderAt, r Range) (io.Reader, error) {
 		return nil, fault.New(fault.Usage, fmt.Sprintf("the object has %d bytes, the first is 0", size), "the range %d-%d is outside the object", r.First, r.Last)
 	}
 	return io.NewSectionReader(at, r.First, min(r.Last, size-1)-r.First+1), nil
+}
+
+// Check visits every block of a held object and reports each to fn; the error is
+// of the home, not of a block.
+func (l *Library) Check(ctx context.Context, h *Held, fn func(cid.Cid, error)) error {
+	get := func(c cid.Cid) ([]byte, error) {
+		data, err := l.block(ctx, c)
+		fn(c, err)
+		return data, err
+	}
+	err := walkOwn(ctx, h.Manifest.Claims(), get, func(cid.Cid, []byte) error { return nil })
+	if err != nil && fault.Of(err).Exit != fault.Integrity {
+		return err
+	}
+	return nil
+}
+
+// Slots lists the slots of the erasable store that owned objects refer to.
+func (l *Library) Slots() (map[uint64]bool, error) {
+	used := map[uint64]bool{}
+	err := l.Store.Objects(func(o store.Object) (bool, error) {
+		if !o.Owned {
+			return true, nil
+		}
+		var loc local
+		if err := statement.Unmarshal(o.Local, &loc); err != nil {
+			return false, err
+		}
+		used[loc.Secret.Slot] = true
+		return true, nil
+	})
+	return used, err
 }

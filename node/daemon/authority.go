@@ -1,0 +1,180 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"cerebrum.dev/cerebrum/acl/capability"
+	"cerebrum.dev/cerebrum/acl/kv"
+	"cerebrum.dev/cerebrum/acl/validator"
+	"cerebrum.dev/cerebrum/crypto/statement"
+	"cerebrum.dev/cerebrum/node/fault"
+	"cerebrum.dev/cerebrum/node/home"
+	"cerebrum.dev/cerebrum/node/store"
+	"github.com/ipfs/go-cid"
+)
+
+// Grants that this home holds or gave are kept so that the mailbox is asked once
+// for each and not at every read:
+//
+//	held/<audience><leaf>             Delivery
+//	issued/<issuer><leaf>             Delivery
+//	covers/<audience><address><leaf>  empty: the chain has opened the address
+var (
+	heldPrefix   = []byte("held/")
+	issuedPrefix = []byte("issued/")
+	coversPrefix = []byte("covers/")
+)
+
+func grantKey(prefix []byte, who, leaf statement.ID) []byte {
+	return slices.Concat(prefix, who[:], leaf[:])
+}
+
+func coversKey(who statement.ID, address []byte, leaf statement.ID) []byte {
+	return slices.Concat(coversPrefix, who[:], address, leaf[:])
+}
+
+// keep stores a verified chain under its audience or its issuer.
+func (n *Node) keep(prefix []byte, who statement.ID, v *capability.Verified, hint []byte) error {
+	raw, err := statement.Marshal(validator.Delivery{Chain: v.Chain().Bytes(), Hint: hint})
+	if err != nil {
+		return err
+	}
+	ops := []kv.Op{{Key: grantKey(prefix, who, v.Leaf()), Value: raw}}
+	if len(hint) > 0 && string(prefix) == string(heldPrefix) {
+		ops = append(ops, kv.Op{Key: coversKey(who, hint, v.Leaf()), Value: []byte{1}})
+	}
+	return n.grants.Apply(ops)
+}
+
+// stored reads one chain of this home.
+func (n *Node) stored(prefix []byte, who, leaf statement.ID) (*validator.Delivery, *capability.Chain, error) {
+	raw, err := n.grants.Get(grantKey(prefix, who, leaf))
+	if err != nil {
+		return nil, nil, err
+	}
+	var d validator.Delivery
+	if err := statement.Unmarshal(raw, &d); err != nil {
+		return nil, nil, err
+	}
+	c, err := capability.ParseChain(d.Chain)
+	return &d, c, err
+}
+
+// candidate is a chain that may open an address.
+type candidate struct {
+	v      *capability.Verified
+	cached bool
+}
+
+// held finds the chains of this home that have covered an address before and
+// are in force. reason is why the last of the others is not.
+func (n *Node) held(p *home.Principal, address cid.Cid) (out []candidate, reason error, err error) {
+	who := p.Identity.ID()
+	prefix := slices.Concat(coversPrefix, who[:], address.Bytes())
+	err = n.grants.Scan(prefix, nil, func(key, _ []byte) (bool, error) {
+		leaf := statement.ID(key[len(key)-32:])
+		_, chain, err := n.stored(heldPrefix, who, leaf)
+		if errors.Is(err, store.ErrNotFound) {
+			return true, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		v, err := n.verifier.Verify(chain)
+		if err != nil {
+			reason = err
+			return true, nil
+		}
+		out = append(out, candidate{v, true})
+		return len(out) < 8, nil
+	})
+	return out, reason, err
+}
+
+// mailbox asks the validators for chains that cover an address, keeps them, and
+// returns those in force.
+func (n *Node) mailbox(ctx context.Context, p *home.Principal, address cid.Cid) (out []candidate, reason error, err error) {
+	ds, err := n.quorum.PullMailbox(ctx, p, address.Bytes(), false)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, d := range ds {
+		c, err := capability.ParseChain(d.Chain)
+		if err != nil {
+			continue // one validator's junk does not hide the others' chains
+		}
+		v, err := n.verifier.Verify(c)
+		if err != nil {
+			reason = err
+			continue
+		}
+		if v.Audience().ID() != p.Identity.ID() {
+			continue
+		}
+		if err := n.keep(heldPrefix, p.Identity.ID(), v, address.Bytes()); err != nil {
+			return nil, nil, err
+		}
+		out = append(out, candidate{v, false})
+	}
+	return out, reason, nil
+}
+
+// withAuthority calls use with a chain that may open an address: first one that
+// is held, then, where none is or it is denied, those that the mailbox has. It
+// ends with a denial only for a reason that can be verified: the held chain has
+// ended, or N-F validators have no chain for this reader.
+func (n *Node) withAuthority(ctx context.Context, p *home.Principal, address cid.Cid, use func(*capability.Verified) error) error {
+	held, reason, err := n.held(p, address)
+	if err != nil {
+		return err
+	}
+	tried := map[statement.ID]bool{}
+	var denied error
+	try := func(cs []candidate) (done bool, err error) {
+		for _, c := range cs {
+			if tried[c.v.Leaf()] || c.v.Grant().Abilities&capability.Read == 0 {
+				continue
+			}
+			tried[c.v.Leaf()] = true
+			err := use(c.v)
+			if err == nil || fault.Of(err).Exit != fault.Denied {
+				return true, err
+			}
+			denied = err
+		}
+		return false, nil
+	}
+	if done, err := try(held); done {
+		return err
+	}
+	fresh, why, err := n.mailbox(ctx, p, address)
+	if err != nil {
+		if denied != nil {
+			return denied
+		}
+		if reason != nil {
+			return n.noAuthority(address, reason)
+		}
+		return err
+	}
+	if done, err := try(fresh); done {
+		return err
+	}
+	if denied != nil {
+		return denied
+	}
+	return n.noAuthority(address, errors.Join(reason, why))
+}
+
+func (n *Node) noAuthority(address cid.Cid, reason error) error {
+	const hint = "ask its owner for a grant; your contact is what `cerebrum id show` prints"
+	switch {
+	case errors.Is(reason, capability.ErrRevoked):
+		return fault.New(fault.Denied, hint, "the grant for %s was revoked", address)
+	case errors.Is(reason, capability.ErrExpired):
+		return fault.New(fault.Denied, hint, "the grant for %s has expired", address)
+	}
+	return fault.New(fault.Denied, hint, "nobody granted you %s", address)
+}

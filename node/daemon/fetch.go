@@ -1,0 +1,338 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"cerebrum.dev/cerebrum/acl/capability"
+	"cerebrum.dev/cerebrum/acl/validator"
+	"cerebrum.dev/cerebrum/crypto/committee"
+	"cerebrum.dev/cerebrum/crypto/envelope"
+	"cerebrum.dev/cerebrum/crypto/statement"
+	"cerebrum.dev/cerebrum/node/api"
+	"cerebrum.dev/cerebrum/node/fault"
+	"cerebrum.dev/cerebrum/node/home"
+	"cerebrum.dev/cerebrum/node/object"
+	"cerebrum.dev/cerebrum/node/quorum"
+	"cerebrum.dev/cerebrum/p2p/admission"
+	"cerebrum.dev/cerebrum/p2p/exchange"
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/multiformats/go-multiaddr"
+)
+
+var integrityErrors = []error{
+	envelope.ErrIntegrity, envelope.ErrHeader, envelope.ErrManifest, statement.ErrMalformed, statement.ErrSignature,
+	exchange.ErrCorrupt, object.ErrTree,
+}
+
+// reading is one get under one chain.
+type reading struct {
+	n   *Node
+	p   *home.Principal
+	v   *capability.Verified
+	ask api.GetRequest
+	got *api.Got
+
+	keys    *quorum.Keys
+	holders []peer.AddrInfo // in the order in which they are asked
+}
+
+// release gets the keys of objects and learns where their ciphertext is.
+func (r *reading) release(ctx context.Context, objects [][]byte) error {
+	keys, err := r.askKeys(ctx, objects)
+	if err != nil {
+		return err
+	}
+	r.use(keys)
+	return nil
+}
+
+func (r *reading) askKeys(ctx context.Context, objects [][]byte) (*quorum.Keys, error) {
+	return r.n.quorum.AskRelease(ctx, quorum.Ask{
+		Principal: r.p, Chain: r.v, Objects: objects, Purpose: r.ask.Purpose, Reason: r.ask.Reason,
+	})
+}
+
+// use makes released keys the current ones.
+func (r *reading) use(keys *quorum.Keys) {
+	r.keys = keys
+	for _, i := range keys.By {
+		if !slices.Contains(r.got.Releases, i+1) {
+			r.got.Releases = append(r.got.Releases, i+1)
+		}
+	}
+	for _, s := range keys.Holders {
+		a, err := multiaddr.NewMultiaddr(s)
+		if err != nil {
+			continue
+		}
+		info, err := peer.AddrInfoFromP2pAddr(a)
+		if err != nil || info.ID == r.n.host.ID() {
+			continue
+		}
+		r.addHolder(*info)
+	}
+}
+
+func (r *reading) addHolder(info peer.AddrInfo) bool {
+	for i := range r.holders {
+		if r.holders[i].ID == info.ID {
+			r.holders[i].Addrs = append(r.holders[i].Addrs, info.Addrs...)
+			return false
+		}
+	}
+	r.holders = append(r.holders, info)
+	return true
+}
+
+// authority proves possession of the chain on a connection to a holder.
+func (r *reading) authority(conn network.Conn, request statement.ID) ([]byte, error) {
+	session, ok := admission.SessionOf(conn)
+	if !ok {
+		return nil, errors.New("the connection was not admitted")
+	}
+	server, err := peerKey(conn.RemotePeer())
+	if err != nil {
+		return nil, err
+	}
+	return r.n.quorum.ProveChain(r.p, r.v.Chain(), quorum.Session{
+		Server: server, Client: r.n.home.PeerKey(), Challenge: session.Received(), Counter: session.NextCounter,
+	}, request)
+}
+
+// attempt is what one holder is asked for, and what takes its blocks. It returns
+// nil when nothing is left to ask.
+type attempt func() (req *exchange.Request, sink func(exchange.Block) error)
+
+// fetch asks holders one after another until next has nothing left to ask:
+// first those that depositors named, then those that the DHT knows.
+func (r *reading) fetch(ctx context.Context, address cid.Cid, next attempt) error {
+	var failures []error
+	searched := false
+	for i := 0; ; i++ {
+		req, sink := next()
+		if req == nil {
+			return nil
+		}
+		if i >= len(r.holders) && !searched {
+			searched = true
+			r.search(ctx, address)
+		}
+		if i >= len(r.holders) {
+			return r.noHolder(address, failures)
+		}
+		h := r.holders[i]
+		r.n.host.Libp2p().Peerstore().AddAddrs(h.ID, h.Addrs, peerstore.TempAddrTTL)
+		_, err := exchange.Fetch(ctx, r.n.host.Libp2p(), h.ID, *req, r.authority, func(b exchange.Block) error {
+			if name := h.ID.String(); !slices.Contains(r.got.From, name) {
+				r.got.From = append(r.got.From, name)
+			}
+			if err := sink(b); err != nil {
+				return &sinkError{err}
+			}
+			return nil
+		})
+		var own *sinkError
+		switch {
+		case errors.As(err, &own):
+			return own.err // ours: another holder would not help
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			r.n.log.Info("a holder did not give everything", "peer", h.ID, "err", err)
+			failures = append(failures, err)
+		}
+	}
+}
+
+// sinkError is an error of whoever takes the blocks, not of the holder.
+type sinkError struct{ err error }
+
+func (e *sinkError) Error() string { return e.err.Error() }
+func (e *sinkError) Unwrap() error { return e.err }
+
+func (r *reading) search(ctx context.Context, address cid.Cid) {
+	found, err := r.n.discovery.Providers(ctx, address.Bytes(), 8)
+	if err != nil {
+		r.n.log.Debug("providers", "err", err)
+	}
+	for _, info := range found {
+		if info.ID != r.n.host.ID() {
+			r.addHolder(info)
+		}
+	}
+}
+
+// noHolder says why none of the holders gave the object. Every one that could be
+// asked says it lacks it: not found; a revoked chain: denied.
+func (r *reading) noHolder(address cid.Cid, failures []error) error {
+	refused := 0
+	for _, err := range failures {
+		switch {
+		case errors.Is(err, exchange.ErrCorrupt):
+			return fault.Wrap(fault.Integrity, err, "tell the owner; a good copy may be elsewhere", "no holder has an intact copy of %s", address)
+		case errors.Is(err, exchange.ErrRevoked):
+			return fault.New(fault.Denied, "ask its owner for a new grant", "the grant for %s ended while it was read", address)
+		case errors.Is(err, exchange.ErrRefused):
+			refused++
+		}
+	}
+	if refused > 0 && refused == len(failures) {
+		return fault.New(fault.NotFound, "ask its owner to run the node that holds it", "none of the %d holders of %s that can be reached has it", refused, address)
+	}
+	return fault.New(fault.Unavailable, "try again when its owner's node is running", "no holder of %s can be reached", address)
+}
+
+// unlock checks what arrived of an object before its payload: the manifest by
+// its owner and the chain, the header by the released shares.
+func (r *reading) unlock(ctx context.Context, i int, address cid.Cid, manifest, header []byte) (*object.Opened, error) {
+	m, err := validator.VerifyManifest(address.Bytes(), manifest, r.v.Owner())
+	if err != nil {
+		return nil, err
+	}
+	if err := r.v.Allows(capability.Read, validator.ObjectOf(address, m)); err != nil {
+		return nil, fault.Wrap(fault.Denied, err, "ask its owner for a grant", "%s", address)
+	}
+	var opened *object.Opened
+	liars, err := r.keys.Open(ctx, i, func(s committee.Secret) error {
+		o, err := object.Unlock(address, *m, header, s)
+		if err == nil {
+			opened = o
+		}
+		return err
+	})
+	for _, l := range liars {
+		r.n.log.Warn("a validator released a share that does not fit its commitment", "validator", l+1)
+		if !slices.Contains(r.got.Liars, l+1) {
+			r.got.Liars = append(r.got.Liars, l+1)
+		}
+	}
+	if err != nil {
+		return nil, fault.Wrap(fault.Unavailable, err, "see `cerebrum status`", "the key of %s cannot be recovered", address)
+	}
+	return opened, nil
+}
+
+// readWhole reads an object in order. When a holder stops in the middle the next
+// one is asked for the rest.
+func (r *reading) readWhole(ctx context.Context, address cid.Cid, to *target) error {
+	in := &incoming{r: r, index: 0, address: address}
+	defer in.abort(errors.New("given up"))
+	in.consume = func(o *object.Opened, content io.Reader) error {
+		if o.Details.Kind == object.KindDirectory {
+			return r.readTree(ctx, o, content, to)
+		}
+		size, err := to.write(content)
+		r.got.Size, r.got.Name = size, o.Details.Name
+		return err
+	}
+	err := r.fetch(ctx, address, func() (*exchange.Request, func(exchange.Block) error) {
+		if in.complete() {
+			return nil, nil
+		}
+		return &exchange.Request{Items: []exchange.Item{in.item()}}, func(b exchange.Block) error { return in.take(ctx, b) }
+	})
+	if err != nil {
+		return err
+	}
+	return in.finish()
+}
+
+// incoming is one object on its way in. Its blocks arrive on one goroutine; the
+// payload goes through a pipe to consume, which decrypts on another.
+type incoming struct {
+	r       *reading
+	index   int // in the current keys
+	address cid.Cid
+	consume func(o *object.Opened, content io.Reader) error
+
+	manifest []byte
+	opened   *object.Opened
+	next     int64 // payload bytes taken
+	pipe     *io.PipeWriter
+	done     chan error // consume's result
+}
+
+// item asks for what is missing.
+func (in *incoming) item() exchange.Item {
+	it := exchange.Item{Address: in.address.Bytes(), Whole: true}
+	if in.opened != nil && in.next > 0 {
+		it.Whole, it.Ranges = false, []exchange.Range{{From: uint64(in.next), To: in.opened.Manifest.Size}}
+	}
+	return it
+}
+
+func (in *incoming) complete() bool {
+	return in.opened != nil && in.next == int64(in.opened.Manifest.Size)
+}
+
+func (in *incoming) take(ctx context.Context, b exchange.Block) (err error) {
+	switch b.Kind {
+	case exchange.Manifest:
+		in.manifest = slices.Clone(b.Data)
+	case exchange.Header:
+		if in.opened != nil {
+			return nil
+		}
+		if in.opened, err = in.r.unlock(ctx, in.index, in.address, in.manifest, slices.Clone(b.Data)); err != nil {
+			return err
+		}
+		in.start()
+	case exchange.Leaf:
+		if b.Offset != in.next {
+			return nil // came before, from another holder
+		}
+		in.next += int64(len(b.Data))
+		if _, err := in.pipe.Write(b.Data); err != nil {
+			return err // consume's error: it closed its end
+		}
+	}
+	return nil
+}
+
+// start runs consume beside the transfer. It ends when the pipe does.
+func (in *incoming) start() {
+	pr, pw := io.Pipe()
+	in.pipe, in.done = pw, make(chan error, 1)
+	go func() {
+		content, err := envelope.Decrypt(in.opened.Header, in.opened.Key, pr)
+		if err == nil {
+			err = in.consume(in.opened, content)
+		}
+		pr.CloseWithError(errOr(err, io.ErrClosedPipe))
+		in.done <- err
+	}()
+}
+
+func errOr(err, otherwise error) error {
+	if err != nil {
+		return err
+	}
+	return otherwise
+}
+
+// finish ends the payload and waits for consume.
+func (in *incoming) finish() error {
+	if in.pipe == nil {
+		return fmt.Errorf("the object %s did not arrive", in.address)
+	}
+	in.pipe.Close()
+	in.pipe = nil
+	return <-in.done
+}
+
+// abort makes consume fail and waits for it; after finish it does nothing.
+func (in *incoming) abort(err error) {
+	if in.pipe == nil {
+		return
+	}
+	in.pipe.CloseWithError(err)
+	in.pipe = nil
+	<-in.done
+}

@@ -1,0 +1,71 @@
+package daemon
+
+import (
+	"sync"
+
+	"cerebrum.dev/cerebrum/acl/trust"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// gate implements admission.Gate: the committee record and memberships decide.
+type gate struct {
+	n *Node
+
+	mu    sync.Mutex
+	roles map[peer.ID]trust.Role // owned by mu; peers admitted since the start
+}
+
+// Credential is this node's membership; a validator needs none.
+func (g *gate) Credential() []byte {
+	if g.n.self >= 0 {
+		return nil
+	}
+	raw, _ := g.n.home.Network.Membership(g.n.committee, g.n.home.PeerKey(), g.n.now())
+	return raw // without one the other side refuses
+}
+
+// Check admits a validator of the record or the holder of a valid membership.
+func (g *gate) Check(remote peer.ID, credential []byte) error {
+	key, err := peerKey(remote)
+	if err != nil {
+		return err
+	}
+	role, err := g.n.committee.Admits(key, credential, g.n.now())
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.roles == nil {
+		g.roles = map[peer.ID]trust.Role{}
+	}
+	g.roles[remote] = role
+	return nil
+}
+
+// Barred is for removed and banned peers, of which a genesis has none.
+func (g *gate) Barred(peer.ID) bool { return false }
+
+// member says whether a peer was admitted or is a validator: whom the DHT may
+// speak to.
+func (g *gate) member(p peer.ID) bool {
+	g.mu.Lock()
+	_, ok := g.roles[p]
+	g.mu.Unlock()
+	if ok {
+		return true
+	}
+	key, err := peerKey(p)
+	if err != nil {
+		return false
+	}
+	_, ok = g.n.committee.ByPeer(key)
+	return ok
+}
+
+// role is a peer's role in words.
+func (g *gate) role(p peer.ID) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.roles[p].String()
+}

@@ -1,0 +1,150 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"cerebrum.dev/cerebrum/acl/capability"
+	"cerebrum.dev/cerebrum/node/api"
+	"cerebrum.dev/cerebrum/node/fault"
+	"cerebrum.dev/cerebrum/node/home"
+	"cerebrum.dev/cerebrum/node/object"
+	"github.com/ipfs/go-cid"
+)
+
+// Get implements api.Service.
+func (n *Node) Get(ctx context.Context, r api.GetRequest) (*api.Got, error) {
+	return n.get(ctx, r, &target{path: r.Into})
+}
+
+// GetStream implements api.Service.
+func (n *Node) GetStream(ctx context.Context, r api.GetRequest, w io.Writer) (*api.Got, error) {
+	return n.get(ctx, r, &target{w: w})
+}
+
+// target is where plaintext goes: a stream, or a file that exists, or, for a
+// directory, a folder beside that file.
+type target struct {
+	w    io.Writer
+	path string
+}
+
+// FolderSuffix names the folder beside the file that the caller made, in which a
+// directory is restored.
+const FolderSuffix = ".tree"
+
+// write copies content to the target; a file is on disk when it returns.
+func (t *target) write(content io.Reader) (int64, error) {
+	if t.w != nil {
+		return io.CopyBuffer(struct{ io.Writer }{t.w}, content, make([]byte, 1<<20))
+	}
+	f, err := os.OpenFile(t.path, os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		return 0, fault.Wrap(fault.Failed, err, "use -o - to have the command write it", "the node cannot write the output")
+	}
+	defer f.Close()
+	size, err := copyFile(f, content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return size, err
+}
+
+func (n *Node) get(ctx context.Context, r api.GetRequest, to *target) (*api.Got, error) {
+	began := time.Now()
+	address, err := parseAddress(r.Address)
+	if err != nil {
+		return nil, err
+	}
+	p, err := n.home.Principal(r.As)
+	if err != nil {
+		return nil, err
+	}
+	got := &api.Got{Address: address.String(), From: []string{}, Releases: []int{}}
+	if h, err := n.library.Find(ctx, address); err == nil && h.Owned {
+		err = n.getOwn(ctx, p, h, r, to, got)
+		got.Seconds = time.Since(began).Seconds()
+		return got, integrity(err)
+	} else if err != nil && fault.Of(err).Exit != fault.NotFound {
+		return nil, err
+	}
+	if err := n.needsNetwork(); err != nil {
+		return nil, err
+	}
+	err = n.withAuthority(ctx, p, address, func(v *capability.Verified) error {
+		return n.getGranted(ctx, &reading{n: n, p: p, v: v, ask: r, got: got}, address, to)
+	})
+	if err != nil {
+		f := fault.Of(err)
+		if f.Exit == fault.Denied {
+			if err := n.record(ctx, "get", "denied", p.Identity.ID(), address.Bytes(), nil, f.Message); err != nil {
+				return nil, err
+			}
+		}
+		return nil, integrity(err)
+	}
+	if err := n.record(ctx, "get", "ok", p.Identity.ID(), address.Bytes(), nil, r.Purpose); err != nil {
+		return nil, err
+	}
+	got.Seconds = time.Since(began).Seconds()
+	return got, nil
+}
+
+// getOwn reads an object of this home with the owner's wrap. Another identity of
+// the same home is not its owner.
+func (n *Node) getOwn(ctx context.Context, p *home.Principal, h *object.Held, r api.GetRequest, to *target, got *api.Got) error {
+	if h.Manifest.Claims().Owner != p.Identity.ID() && r.As != "" {
+		return fault.New(fault.Denied, "leave --as out, or ask the owner for a grant", "the identity %s does not own it", r.As)
+	}
+	o, err := n.library.Open(ctx, h)
+	if err != nil {
+		return err
+	}
+	got.From = append(got.From, "local")
+	var content io.Reader
+	switch {
+	case o.Details.Kind == object.KindDirectory:
+		return n.restoreOwn(ctx, o, to, got)
+	case r.Ranged:
+		content, err = n.library.ReadRange(ctx, o, object.Range{First: r.First, Last: r.Last})
+	default:
+		content, err = n.library.Read(ctx, o)
+	}
+	if err != nil {
+		return err
+	}
+	got.Name = o.Details.Name
+	got.Size, err = to.write(content)
+	return err
+}
+
+// getGranted reads an object under a chain, from validators and holders.
+func (n *Node) getGranted(ctx context.Context, rd *reading, address cid.Cid, to *target) error {
+	if err := rd.release(ctx, [][]byte{address.Bytes()}); err != nil {
+		return err
+	}
+	if rd.ask.Ranged {
+		return rd.readRange(ctx, address, to)
+	}
+	return rd.readWhole(ctx, address, to)
+}
+
+// integrity gives what was tampered with its exit code.
+func integrity(err error) error {
+	var f *fault.Error
+	if err == nil || errors.As(err, &f) {
+		return err
+	}
+	for _, bad := range integrityErrors {
+		if errors.Is(err, bad) {
+			return fault.Wrap(fault.Integrity, err, "nothing of it was kept; try another holder or tell its owner", "the object does not verify")
+		}
+	}
+	return err
+}

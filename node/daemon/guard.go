@@ -1,0 +1,108 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"cerebrum.dev/cerebrum/acl/capability"
+	"cerebrum.dev/cerebrum/acl/validator"
+	"cerebrum.dev/cerebrum/node/store"
+	"cerebrum.dev/cerebrum/p2p/admission"
+	"cerebrum.dev/cerebrum/p2p/exchange"
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/network"
+)
+
+// blockSource serves this home's blocks, checked against their CIDs so that a
+// rotten disk shows here and not at the receiver.
+type blockSource struct{ n *Node }
+
+func (b blockSource) Get(ctx context.Context, c cid.Cid) ([]byte, error) {
+	data, err := b.n.store.GetVerified(ctx, c)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, exchange.ErrNotFound
+	}
+	if errors.Is(err, store.ErrCorrupt) {
+		b.n.log.Error("a block on disk is corrupt; it is not served", "block", c)
+		return nil, exchange.ErrNotFound
+	}
+	return data, err
+}
+
+// guard implements exchange.Guard: a holder of ciphertext checks the chain and
+// the proof of every request, and serves only while it knows what was revoked.
+type guard struct{ n *Node }
+
+func (g *guard) Open(ctx context.Context, conn network.Conn, r *exchange.Request) (exchange.Lease, error) {
+	n := g.n
+	if !n.tracker.Fresh() {
+		return nil, errors.New("this node's view of revocations is not fresh")
+	}
+	session, ok := admission.SessionOf(conn)
+	if !ok {
+		return nil, errors.New("the connection was not admitted")
+	}
+	client, err := peerKey(conn.RemotePeer())
+	if err != nil {
+		return nil, err
+	}
+	a, err := capability.ParseAuthority(r.Authority)
+	if err != nil {
+		return nil, err
+	}
+	changes := n.set.Changes() // before the check, so that nothing falls between
+	v, _, err := n.verifier.Open(a, capability.Expectation{
+		Request: r.Digest(), Server: n.home.PeerKey(), Client: client, Network: n.committee.Network(),
+		Challenge: session.Given(), UseCounter: session.UseCounter, Now: n.now(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	leaf := v.Leaf()
+	if err := n.record(ctx, "serve", "ok", v.Audience().ID(), r.Items[0].Address, leaf[:], fmt.Sprintf("%d objects", len(r.Items))); err != nil {
+		return nil, err
+	}
+	l := &lease{n: n, v: v}
+	l.seen.Store(changes)
+	return l, nil
+}
+
+// lease is one request that was allowed.
+type lease struct {
+	n    *Node
+	v    *capability.Verified
+	seen atomic.Uint64 // changes of the revocation set at the last full check
+}
+
+// Allows serves an object only if this home obtained it itself, as an object:
+// that some of its blocks are here under another one is not enough.
+func (l *lease) Allows(address cid.Cid, manifest []byte) error {
+	if _, err := l.n.store.Object(address); err != nil {
+		return err
+	}
+	m, err := validator.VerifyManifest(address.Bytes(), manifest, l.v.Owner())
+	if err != nil {
+		return err
+	}
+	return l.v.Allows(capability.Carry, validator.ObjectOf(address, m))
+}
+
+// Live is asked before every block, so the usual case looks at a clock and a
+// counter.
+func (l *lease) Live() error {
+	if !l.n.tracker.Fresh() {
+		return errors.New("this node's view of revocations is not fresh")
+	}
+	now := l.n.now().Unix()
+	changes := l.n.set.Changes()
+	if changes == l.seen.Load() && now < l.v.Grant().Caveats.Expires {
+		return nil
+	}
+	if err := l.n.verifier.Live(l.v); err != nil {
+		return err
+	}
+	l.seen.Store(changes)
+	return nil
+}

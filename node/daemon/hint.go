@@ -1,0 +1,50 @@
+package daemon
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"cerebrum.dev/cerebrum/p2p/admission"
+	"cerebrum.dev/cerebrum/p2p/rpc"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+const hintTime = 3 * time.Second
+
+// hintEverybody tells the connected peers, without waiting, that there is
+// something to pull. Who misses it learns within a minute by itself.
+func (n *Node) hintEverybody() {
+	for _, p := range n.host.Libp2p().Network().Peers() {
+		go func() { // ends within hintTime
+			ctx, cancel := context.WithTimeout(context.Background(), hintTime)
+			defer cancel()
+			n.hintPeer(ctx, p)
+		}()
+	}
+}
+
+// hintPeer has a peer pull now and reports whether it has.
+func (n *Node) hintPeer(ctx context.Context, p peer.ID) bool {
+	_, err := rpc.Call(ctx, n.host.Libp2p(), p, hint, func(*admission.Session) ([]byte, error) { return nil, nil })
+	return err == nil
+}
+
+// hintAll has peers pull now and counts those that have.
+func (n *Node) hintAll(ctx context.Context, peers []peer.ID) int {
+	ctx, cancel := context.WithTimeout(ctx, hintTime)
+	defer cancel()
+	var wg sync.WaitGroup
+	done := make([]bool, len(peers))
+	for i, p := range peers {
+		wg.Go(func() { done[i] = n.hintPeer(ctx, p) })
+	}
+	wg.Wait()
+	count := 0
+	for _, d := range done {
+		if d {
+			count++
+		}
+	}
+	return count
+}

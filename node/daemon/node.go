@@ -1,0 +1,351 @@
+// Package daemon is the running node: it opens a home's stores, wires them to
+// the network, and implements api.Service on them.
+//
+// # Ownership
+//
+// [Open] takes the home's lock and opens every store; [Node.Close] gives them
+// back. [Node.Run] owns every goroutine. It starts, in this order, the audit
+// log's writer, the libp2p host with its services, the tracker of revocations,
+// discovery, the outbox, and the API; it stops them in the opposite order, so
+// that nothing is answered that cannot be recorded and nothing is recorded after
+// the log has closed.
+//
+// A node whose peer key stands in the committee record is a validator too.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"cerebrum.dev/cerebrum/acl/audit"
+	"cerebrum.dev/cerebrum/acl/capability"
+	"cerebrum.dev/cerebrum/acl/kv"
+	"cerebrum.dev/cerebrum/acl/policy"
+	"cerebrum.dev/cerebrum/acl/revocation"
+	"cerebrum.dev/cerebrum/acl/trust"
+	"cerebrum.dev/cerebrum/acl/validator"
+	"cerebrum.dev/cerebrum/crypto/keystore"
+	"cerebrum.dev/cerebrum/crypto/statement"
+	"cerebrum.dev/cerebrum/node/api"
+	"cerebrum.dev/cerebrum/node/fault"
+	"cerebrum.dev/cerebrum/node/home"
+	"cerebrum.dev/cerebrum/node/object"
+	"cerebrum.dev/cerebrum/node/quorum"
+	"cerebrum.dev/cerebrum/node/store"
+	"cerebrum.dev/cerebrum/p2p/discovery"
+	"cerebrum.dev/cerebrum/p2p/exchange"
+	"cerebrum.dev/cerebrum/p2p/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/sync/errgroup"
+)
+
+// Node is one home at work. It implements [api.Service].
+type Node struct {
+	home *home.Home
+	log  *slog.Logger
+	now  func() time.Time
+
+	lock    *store.Lock
+	store   *store.Store
+	secrets *keystore.Erasable
+	audit   *audit.Log
+	library *object.Library
+	grants  *store.KV
+	outbox  *outbox
+
+	// Everything below needs a network and is nil without one.
+	committee *trust.Committee
+	self      int // index in the committee, -1 for a node
+	set       *revocation.Set
+	verifier  *capability.Verifier
+	tracker   *revocation.Tracker
+	judge     *validator.Judge // of a validator
+	quorum    *quorum.Committee
+
+	// Set by Run before it says that it is ready, and never changed.
+	gate      *gate
+	host      *host.Host
+	discovery *discovery.Discovery
+	running   atomic.Bool
+	busy      atomic.Int64 // adds under way
+}
+
+// Open takes a home's lock and opens its stores. Nothing is started.
+func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err error) {
+	n = &Node{home: h, log: log, now: now, self: -1}
+	defer func() {
+		if err != nil {
+			n.Close()
+			n = nil
+		}
+	}()
+	if n.lock, err = store.AcquireLock(h.Dir); err != nil {
+		var used *store.InUseError
+		if errors.As(err, &used) {
+			return n, fault.Wrap(fault.Failed, err, "stop that process, or use another --home", "the home is in use")
+		}
+		return n, err
+	}
+	if n.store, err = store.Open(store.Config{Dir: filepath.Join(h.Dir, "store"), Log: log}); err != nil {
+		return n, err
+	}
+	if n.secrets, err = keystore.OpenErasable(filepath.Join(h.Dir, "slots"), h.Master()); err != nil {
+		return n, err
+	}
+	if n.audit, err = audit.Open(filepath.Join(h.Dir, "audit")); err != nil {
+		return n, fault.Wrap(fault.Integrity, err, "keep a copy of the folder as evidence before anything else", "the audit log of this home")
+	}
+	n.grants = n.store.KV("grants")
+	n.committee = h.Committee
+	n.library = &object.Library{Store: n.store, Secrets: n.secrets, Committee: n.committee, Now: now}
+	n.outbox = newOutbox(n)
+	if n.committee == nil {
+		return n, nil
+	}
+	return n, n.openNetwork()
+}
+
+func (n *Node) openNetwork() (err error) {
+	if i, ok := n.committee.ByPeer(n.home.PeerKey()); ok {
+		n.self = i
+	}
+	store := n.store.KV("revocations")
+	if n.set, err = revocation.OpenSet(store, n.committee.Network()); err != nil {
+		return err
+	}
+	n.verifier = &capability.Verifier{Committee: n.committee, Revocations: n.set, Now: n.now}
+	n.quorum = &quorum.Committee{Record: n.committee, Transport: &transport{n}, Now: n.now}
+	n.tracker = &revocation.Tracker{
+		Committee: n.committee, Self: n.self, Need: int(n.committee.Numbers.T),
+		Validators: n.quorum, Sink: n.set, Store: store, Now: n.now, Log: n.log,
+	}
+	if n.self >= 0 {
+		if err := n.openJudge(store); err != nil {
+			return err
+		}
+	}
+	if err := n.tracker.Open(); err != nil {
+		return err
+	}
+	return n.reclaim()
+}
+
+func (n *Node) openJudge(revocations kv.Store) error {
+	keys, err := n.home.ValidatorKeys(false)
+	if err != nil {
+		return err
+	}
+	if keys == nil || keys.Signing.Public() != n.committee.Validators[n.self].Signing {
+		return fault.New(fault.Failed, "restore the home whose card is in the record", "the committee record names this peer as a validator with other keys than this home has")
+	}
+	log, err := revocation.OpenLog(revocations, n.set)
+	if err != nil {
+		return err
+	}
+	bundle := policy.Builtin()
+	engine, err := policy.NewEngine(bundle)
+	if err != nil {
+		return err
+	}
+	if bundle.Head() != n.committee.PolicyHead {
+		return fault.New(fault.Failed, "use the cerebrum of the version that created the network", "the committee record names another policy than this program has")
+	}
+	m := n.committee.Numbers
+	n.tracker.Sink, n.tracker.Need = log, int(m.N)-int(m.F)-1
+	n.judge = &validator.Judge{
+		Committee: n.committee, Index: n.self, Signing: keys.Signing, Opener: keys.Opener,
+		Store: n.store.KV("validator"), Shares: n.secrets, Log: log, Set: n.set, Verifier: n.verifier,
+		Policy: engine, Bundle: bundle.Head(), Audit: n.audit, Fresh: n.tracker, Now: n.now, Logger: n.log,
+	}
+	return nil
+}
+
+// reclaim frees slots of the erasable store that nothing refers to: what a crash
+// left between a slot and its record.
+func (n *Node) reclaim() error {
+	used, err := n.library.Slots()
+	if err != nil {
+		return err
+	}
+	if n.judge != nil {
+		more, err := n.judge.Slots()
+		if err != nil {
+			return err
+		}
+		for s := range more {
+			used[s] = true
+		}
+	}
+	freed, err := n.secrets.Reclaim(func(slot uint64) bool { return used[slot] })
+	if freed > 0 {
+		n.log.Info("reclaimed slots of an interrupted write", "slots", freed)
+	}
+	return err
+}
+
+// Close gives the home back. Run must have returned.
+func (n *Node) Close() error {
+	var errs []error
+	if n.audit != nil {
+		errs = append(errs, n.audit.Close())
+	}
+	if n.secrets != nil {
+		errs = append(errs, n.secrets.Close())
+	}
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	if n.lock != nil {
+		errs = append(errs, n.lock.Release())
+	}
+	return errors.Join(errs...)
+}
+
+// Ready is what a node says once it serves.
+type Ready struct {
+	PeerID string
+	Addrs  []string
+}
+
+// Offline runs fn with the audit log open for writing and nothing else: commands
+// that need no network work like this on a home whose node is not running.
+func (n *Node) Offline(ctx context.Context, fn func(context.Context) error) error {
+	return n.withAudit(ctx, fn)
+}
+
+// withAudit keeps the log's writer running around fn. The writer outlives the
+// cancelling of ctx, so that fn can record how it ended.
+func (n *Node) withAudit(ctx context.Context, fn func(context.Context) error) error {
+	writer, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- n.audit.Run(writer) }() // ends with stop
+	err := fn(ctx)
+	stop()
+	return errors.Join(err, <-done)
+}
+
+// Run works until ctx ends. ready is called once, when the node serves.
+func (n *Node) Run(ctx context.Context, ready func(Ready)) error {
+	if n.committee == nil {
+		return fault.New(fault.Usage, "adopt one with `cerebrum network use FILE`", "this home belongs to no network yet")
+	}
+	listener, err := api.Listen(filepath.Join(n.home.Dir, home.Socket))
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	return n.withAudit(ctx, func(ctx context.Context) error { return n.serve(ctx, listener, ready) })
+}
+
+func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Ready)) error {
+	if err := n.buildHost(); err != nil {
+		return err
+	}
+	// The network side ends after the API has drained: requests under way need it.
+	below, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	g, below := errgroup.WithContext(below)
+	g.Go(func() error { return n.host.Run(below) })
+	select {
+	case <-n.host.Listening():
+	case <-below.Done():
+		return g.Wait()
+	}
+	n.running.Store(true)
+	defer n.running.Store(false)
+	g.Go(func() error { return n.tracker.Run(below) })
+	g.Go(func() error { return n.discovery.Run(below) })
+	g.Go(func() error { return n.outbox.Run(below) })
+	g.Go(func() error { return n.provideLoop(below) })
+	up, upStop := context.WithCancel(ctx)
+	defer upStop()
+	context.AfterFunc(below, upStop) // a failure below ends the API too
+	ready(Ready{PeerID: n.host.ID().String(), Addrs: n.addresses()})
+	err := api.NewServer(n, n.log).Run(up, listener)
+	stop()
+	return errors.Join(err, g.Wait())
+}
+
+func (n *Node) buildHost() error {
+	key, err := peerPrivate(n.home.PeerSeed())
+	if err != nil {
+		return err
+	}
+	listen, err := n.home.Config.Multiaddrs()
+	if err != nil {
+		return err
+	}
+	n.gate = &gate{n: n}
+	if n.host, err = host.New(host.Config{
+		Key: key, Listen: listen, Gate: n.gate, Log: n.log, LocalNetwork: n.home.Config.Local,
+	}); err != nil {
+		return err
+	}
+	server := exchange.NewServer(blockSource{n}, &guard{n}, n.log, exchange.Limits{})
+	n.host.Libp2p().SetStreamHandler(exchange.ProtocolID, server.Handle)
+	n.serveValidator()
+	n.serveHint()
+	n.learnValidators()
+	network := n.committee.Network()
+	n.discovery, err = discovery.New(discovery.Config{
+		Host: n.host.Libp2p(), Network: network, Bootstrap: n.bootstrap, Member: n.gate.member, Log: n.log,
+	})
+	if err != nil {
+		return errors.Join(err, n.host.Close())
+	}
+	return nil
+}
+
+// bootstrap are the validators that are not this node.
+func (n *Node) bootstrap() []peer.AddrInfo {
+	var out []peer.AddrInfo
+	for i, v := range n.committee.Validators {
+		if i == n.self {
+			continue
+		}
+		info, err := addrInfo(v.Peer, v.Addresses)
+		if err != nil {
+			n.log.Warn("committee record has a bad address", "validator", i+1, "err", err)
+			continue
+		}
+		out = append(out, info)
+	}
+	return out
+}
+
+// addresses are where this node can be reached, with its peer id.
+func (n *Node) addresses() []string {
+	var out []string
+	for _, a := range n.host.Addrs() {
+		out = append(out, fmt.Sprintf("%s/p2p/%s", a, n.host.ID()))
+	}
+	return out
+}
+
+// record writes an event of this node to its audit log.
+func (n *Node) record(ctx context.Context, action, outcome string, actor statement.ID, object, grant []byte, reason string) error {
+	err := n.audit.Append(ctx, audit.Event{
+		Time: n.now().UnixMilli(), Action: action, Outcome: outcome, Actor: actor[:], Object: object, Grant: grant, Reason: reason,
+	})
+	if err != nil {
+		return fault.Wrap(fault.Failed, err, "free the disk, then start the node again", "nothing is done that cannot be recorded, and the audit log")
+	}
+	return nil
+}
+
+func (n *Node) needsNetwork() error {
+	switch {
+	case n.committee == nil:
+		return fault.New(fault.Usage, "adopt one with `cerebrum network use FILE`", "this home belongs to no network yet")
+	case !n.running.Load():
+		return fault.New(fault.Unavailable, "start it with `cerebrum run` in another terminal", "this needs the network, and no node runs on this home")
+	}
+	return nil
+}

@@ -1,0 +1,91 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"cerebrum.dev/cerebrum/node/api"
+	"cerebrum.dev/cerebrum/node/store"
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/network"
+)
+
+const (
+	provideEvery = 12 * time.Hour // records last 24 to 48 hours
+	provideTime  = 30 * time.Second
+	provideFirst = 2 * time.Second
+)
+
+// provideSoon announces an object to the members' DHT in the background.
+func (n *Node) provideSoon(c cid.Cid) {
+	if !n.running.Load() {
+		return
+	}
+	go func() { // ends within provideTime
+		ctx, cancel := context.WithTimeout(context.Background(), provideTime)
+		defer cancel()
+		if err := n.discovery.Provide(ctx, c.Bytes()); err != nil {
+			n.log.Debug("provide", "object", c, "err", err)
+		}
+	}()
+}
+
+// provideLoop announces every object again, well before its record expires.
+// Files of a directory are found through the directory.
+func (n *Node) provideLoop(ctx context.Context) error {
+	wait := provideFirst
+	for {
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+		wait = provideEvery
+		var all []cid.Cid
+		err := n.store.Objects(func(o store.Object) (bool, error) {
+			c, err := cid.Cast(o.Address)
+			if err == nil && (len(o.Scope) == 0 || !o.Owned) {
+				all = append(all, c)
+			}
+			return true, err
+		})
+		if err != nil {
+			return err
+		}
+		for _, c := range all {
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err := n.discovery.Provide(ctx, c.Bytes()); err != nil {
+				n.log.Debug("provide", "object", c, "err", err)
+			}
+		}
+	}
+}
+
+// Peers implements api.Service.
+func (n *Node) Peers(context.Context) (*api.Peers, error) {
+	if err := n.needsNetwork(); err != nil {
+		return nil, err
+	}
+	out := &api.Peers{Peers: []api.Peer{}}
+	seen := map[string]bool{}
+	for _, c := range n.host.Libp2p().Network().Conns() {
+		id := c.RemotePeer()
+		if seen[id.String()] {
+			continue
+		}
+		seen[id.String()] = true
+		direction := "out"
+		if c.Stat().Direction == network.DirInbound {
+			direction = "in"
+		}
+		out.Peers = append(out.Peers, api.Peer{
+			ID: id.String(), Role: n.gate.role(id), Address: c.RemoteMultiaddr().String(), Direction: direction,
+		})
+	}
+	return out, nil
+}
+

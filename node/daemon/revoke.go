@@ -1,0 +1,234 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"time"
+
+	"cerebrum.dev/cerebrum/acl/capability"
+	"cerebrum.dev/cerebrum/acl/revocation"
+	"cerebrum.dev/cerebrum/acl/validator"
+	"cerebrum.dev/cerebrum/crypto/statement"
+	"cerebrum.dev/cerebrum/node/api"
+	"cerebrum.dev/cerebrum/node/fault"
+	"cerebrum.dev/cerebrum/node/home"
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// Grants implements api.Service: what the mailbox and this home know.
+func (n *Node) Grants(ctx context.Context, r api.GrantsRequest) (*api.Grants, error) {
+	if n.committee == nil {
+		return nil, n.needsNetwork()
+	}
+	p, err := n.home.Principal(r.As)
+	if err != nil {
+		return nil, err
+	}
+	prefix := heldPrefix
+	if r.Issued {
+		prefix = issuedPrefix
+	}
+	found, err := n.localGrants(prefix, p)
+	if err != nil {
+		return nil, err
+	}
+	if n.running.Load() {
+		ds, err := n.quorum.PullMailbox(ctx, p, nil, r.Issued)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, ds...)
+	}
+	out := &api.Grants{Grants: []api.GrantInfo{}}
+	seen := map[string]bool{}
+	for _, d := range found {
+		info, err := n.describeGrant(d)
+		if err != nil || seen[info.Grant] {
+			continue // junk of one validator, or the same grant from two places
+		}
+		seen[info.Grant] = true
+		out.Grants = append(out.Grants, *info)
+	}
+	sort.Slice(out.Grants, func(i, j int) bool {
+		a, b := out.Grants[i], out.Grants[j]
+		return a.Expires < b.Expires || a.Expires == b.Expires && a.Grant < b.Grant
+	})
+	return out, nil
+}
+
+func (n *Node) localGrants(prefix []byte, p *home.Principal) ([]validator.Delivery, error) {
+	var out []validator.Delivery
+	who := p.Identity.ID()
+	err := n.grants.Scan(bytes.Join([][]byte{prefix, who[:]}, nil), nil, func(_, value []byte) (bool, error) {
+		var d validator.Delivery
+		if err := statement.Unmarshal(value, &d); err != nil {
+			return false, err
+		}
+		out = append(out, d)
+		return true, nil
+	})
+	return out, err
+}
+
+func (n *Node) describeGrant(d validator.Delivery) (*api.GrantInfo, error) {
+	c, err := capability.ParseChain(d.Chain)
+	if err != nil {
+		return nil, err
+	}
+	v, err := n.verifier.VerifyPast(c)
+	if err != nil {
+		return nil, err
+	}
+	g := v.Grant()
+	info := &api.GrantInfo{
+		Grant: v.Leaf().String(), Owner: g.Owner.String(), Audience: g.Audience.String(), Can: g.Abilities.String(),
+		Expires: stamp(g.Caveats.Expires), Depth: int(g.Depth), Links: len(c.Links), Purposes: g.Caveats.Purposes, State: "valid",
+		Target: [...]string{"", "version", "lineage", "scope"}[g.Target.Kind],
+	}
+	if a, err := cid.Cast(d.Hint); err == nil {
+		info.Address = a.String()
+	}
+	switch err := n.verifier.Live(v); {
+	case errors.Is(err, capability.ErrRevoked):
+		info.State = "revoked"
+	case err != nil:
+		info.State = "expired"
+	}
+	return info, nil
+}
+
+// issued is a grant that one of this home's identities may revoke.
+type issued struct {
+	p     *home.Principal
+	chain *capability.Chain
+	v     *capability.Verified
+	hint  []byte
+}
+
+// findIssued looks for a grant among those that this home's identities gave,
+// here and in the validators' records.
+func (n *Node) findIssued(ctx context.Context, id statement.ID, as string) (*issued, error) {
+	principals := n.home.Principals()
+	if as != "" {
+		p, err := n.home.Principal(as)
+		if err != nil {
+			return nil, err
+		}
+		principals = []*home.Principal{p}
+	}
+	for _, p := range principals {
+		ds, err := n.localGrants(issuedPrefix, p)
+		if err != nil {
+			return nil, err
+		}
+		if got := n.pick(p, ds, id); got != nil {
+			return got, nil
+		}
+	}
+	for _, p := range principals {
+		ds, err := n.quorum.PullMailbox(ctx, p, nil, true)
+		if err != nil {
+			return nil, err
+		}
+		if got := n.pick(p, ds, id); got != nil {
+			return got, nil
+		}
+	}
+	return nil, fault.New(fault.NotFound, "see `cerebrum grants --issued`", "this home gave no grant %s", id)
+}
+
+// pick finds the chain in which a statement stands that p may revoke: the leaf,
+// or one above it.
+func (n *Node) pick(p *home.Principal, ds []validator.Delivery, id statement.ID) *issued {
+	for _, d := range ds {
+		c, err := capability.ParseChain(d.Chain)
+		if err != nil {
+			continue
+		}
+		v, err := n.verifier.VerifyPast(c)
+		if err == nil && v.MayRevoke(p.Identity.ID(), id) {
+			return &issued{p, c, v, d.Hint}
+		}
+	}
+	return nil
+}
+
+// Revoke implements api.Service.
+func (n *Node) Revoke(ctx context.Context, r api.RevokeRequest) (*api.Revoked, error) {
+	if err := n.needsNetwork(); err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	id, err := statement.ParseID(r.Grant)
+	if err != nil {
+		return nil, fault.Wrap(fault.Usage, err, "see `cerebrum grants --issued`", "that is no grant")
+	}
+	if len(r.Reason) > 256 {
+		return nil, fault.New(fault.Usage, "", "a reason has at most 256 bytes")
+	}
+	found, err := n.findIssued(ctx, id, r.As)
+	if err != nil {
+		return nil, err
+	}
+	entry, err := revocation.Sign(revocation.Revocation{
+		Network: n.committee.Network(), Target: id, Reason: r.Reason, Time: n.now().Unix(),
+	}, found.p.Identity, found.p.Device)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.record(ctx, "revoke", "ok", found.p.Identity.ID(), found.hint, id[:], r.Reason); err != nil {
+		return nil, err
+	}
+	if err := n.tracker.Sink.Take([]revocation.Entry{entry}); err != nil { // this holder first
+		return nil, err
+	}
+	acks, err := n.quorum.SendRevocation(ctx, entry, id, found.chain.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Revoked{Revoked: id.String(), Acks: acks, Residue: residue(found.v)}
+	out.HoldersStopped, out.HoldersKnown = n.stopHolders(ctx, found.hint)
+	out.Seconds = time.Since(began).Seconds()
+	return out, nil
+}
+
+// stopHolders has the known holders of an object learn of a revocation now.
+func (n *Node) stopHolders(ctx context.Context, address []byte) (stopped, known int) {
+	c, err := cid.Cast(address)
+	if err != nil {
+		return 0, 0
+	}
+	if _, err := n.store.Object(c); err == nil {
+		stopped, known = 1, 1
+	}
+	short, cancel := context.WithTimeout(ctx, hintTime)
+	defer cancel()
+	infos, err := n.discovery.Providers(short, address, 32)
+	if err != nil {
+		n.log.Debug("providers", "err", err)
+	}
+	var others []peer.ID
+	for _, i := range infos {
+		if i.ID != n.host.ID() {
+			others = append(others, i.ID)
+		}
+	}
+	return stopped + n.hintAll(ctx, others), known + len(others)
+}
+
+// residue says in words what a revocation cannot take back.
+func residue(v *capability.Verified) []string {
+	g := v.Grant()
+	out := []string{fmt.Sprintf("%s may have read it already and keeps what it read, and the key", g.Audience)}
+	if g.Depth > 0 {
+		out = append(out, "so may those to whom it delegated")
+	}
+	if g.Caveats.Offline {
+		out = append(out, "the grant allowed offline use: a kept key works until "+stamp(g.Caveats.Expires))
+	}
+	return append(out, "to protect later versions, add them anew and grant them only to those who may read them")
+}

@@ -1,0 +1,298 @@
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"strings"
+	"time"
+
+	"cerebrum.dev/cerebrum/acl/capability"
+	"cerebrum.dev/cerebrum/acl/identity"
+	"cerebrum.dev/cerebrum/acl/validator"
+	"cerebrum.dev/cerebrum/crypto/statement"
+	"cerebrum.dev/cerebrum/node/api"
+	"cerebrum.dev/cerebrum/node/fault"
+	"cerebrum.dev/cerebrum/node/home"
+	"cerebrum.dev/cerebrum/node/object"
+	"github.com/ipfs/go-cid"
+)
+
+const tokenPrefix = "cerebrum-grant-1."
+
+// maxGrant is the longest that a grant may last.
+const maxGrant = 30 * 24 * time.Hour
+
+// Grant implements api.Service: the owner consents, validators sign, the chain
+// goes to its audience's mailbox.
+func (n *Node) Grant(ctx context.Context, r api.GrantRequest) (*api.Granted, error) {
+	if err := n.needsNetwork(); err != nil {
+		return nil, err
+	}
+	address, err := parseAddress(r.Address)
+	if err != nil {
+		return nil, err
+	}
+	h, err := n.library.Find(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	owner := n.principalOf(h.Manifest.Claims().Owner)
+	if owner == nil || !h.Owned {
+		return nil, fault.New(fault.Denied, "use `cerebrum delegate GRANT` to hand on a grant that you hold", "only the owner of %s may grant it", address)
+	}
+	g, to, err := n.newGrant(r, owner)
+	if err != nil {
+		return nil, err
+	}
+	g.Target = targetOf(h, r.ThisVersion)
+	return n.mint(ctx, owner, to, g, address)
+}
+
+// targetOf is the object's lineage, a directory's scope, or this version.
+func targetOf(h *object.Held, thisVersion bool) capability.Target {
+	m := h.Manifest.Claims()
+	switch {
+	case h.IsDirectory() && len(m.Scopes) > 0:
+		return capability.Target{Kind: capability.Scope, Ref: m.Scopes[0]}
+	case thisVersion:
+		return capability.Target{Kind: capability.Version, Ref: validator.ObjectOf(h.CID, &m).Version}
+	}
+	return capability.Target{Kind: capability.Lineage, Ref: m.Lineage}
+}
+
+// newGrant fills in what grants and links have in common.
+func (n *Node) newGrant(r api.GrantRequest, from *home.Principal) (*capability.Grant, *identity.Identity, error) {
+	to, err := identity.ParseContact(r.To)
+	if err != nil {
+		if p, perr := n.home.Principal(r.To); perr == nil && r.To != "" {
+			to = p.Identity
+		} else {
+			return nil, nil, fault.Wrap(fault.Usage, err, "a contact is what `cerebrum id show` prints", "--to is no contact and no identity of this home")
+		}
+	}
+	can, err := capability.ParseAbilities(r.Can)
+	if err != nil {
+		return nil, nil, fault.Wrap(fault.Usage, err, "", "--can")
+	}
+	lasts := time.Duration(r.Seconds) * time.Second
+	if lasts <= 0 || lasts > maxGrant {
+		return nil, nil, fault.New(fault.Usage, "", "--for is a time of at most %d days, such as 24h", int(maxGrant.Hours()/24))
+	}
+	if r.Depth < 0 || r.Depth > capability.MaxLinks {
+		return nil, nil, fault.New(fault.Usage, "leave --depth out", "this version follows one delegation, not %d", r.Depth)
+	}
+	depth := uint8(r.Depth)
+	if can&capability.Delegate != 0 && depth == 0 {
+		depth = 1
+	}
+	if depth > 0 {
+		can |= capability.Delegate
+	}
+	now := n.now().Unix()
+	g := &capability.Grant{
+		Network: n.committee.Network(), Record: n.committee.ID(), Audience: to.ID(), Subject: uint8(to.Kind()),
+		Abilities: can, Depth: depth,
+		Caveats: capability.Caveats{
+			Purposes: r.Purposes, NotBefore: now - int64(capability.ClockSkew/time.Second),
+			Expires: min(now+r.Seconds, n.committee.Expires), MaxClass: 255, Offline: r.Offline,
+		},
+	}
+	rand.Read(g.Nonce[:])
+	if err := g.CheckCaveats(); err != nil {
+		return nil, nil, fault.Wrap(fault.Usage, err, "", "the grant cannot be made")
+	}
+	return g, to, nil
+}
+
+func (n *Node) mint(ctx context.Context, owner *home.Principal, to *identity.Identity, g *capability.Grant, hint cid.Cid) (*api.Granted, error) {
+	g.Owner = owner.Identity.ID()
+	unsigned, err := statement.New(capability.KindGrant, g)
+	if err != nil {
+		return nil, err
+	}
+	consent, err := signAs(owner, capability.KindConsent, capability.Consent{Network: g.Network, Grant: unsigned.ID()})
+	if err != nil {
+		return nil, err
+	}
+	identities := [][]byte{owner.Identity.Record(), to.Record()}
+	signed, err := n.quorum.SignGrant(ctx, unsigned, consent, identities)
+	if err != nil {
+		return nil, err
+	}
+	if owner.Identity.ID() == to.ID() {
+		identities = identities[:1] // a grant to oneself names one identity
+	}
+	chain := &capability.Chain{Grant: signed.Bytes(), Consent: consent, Identities: identities}
+	out, err := n.deliver(ctx, chain, g.Owner, hint, "grant")
+	if err != nil {
+		return nil, err
+	}
+	out.Signatures = len(signed.Signers())
+	return out, nil
+}
+
+func signAs(p *home.Principal, kind statement.Kind, body any) ([]byte, error) {
+	index, ok := p.Identity.DeviceIndex(p.Device.Public())
+	if !ok {
+		return nil, errors.New("this device does not belong to the identity")
+	}
+	s, err := statement.New(kind, body)
+	if err != nil {
+		return nil, err
+	}
+	s.AddSignature(index, p.Device)
+	return s.Bytes(), nil
+}
+
+// deliver verifies a finished chain as everybody will, records it, hands it to
+// the mailbox of its audience and keeps it for a later revocation.
+func (n *Node) deliver(ctx context.Context, chain *capability.Chain, issuer statement.ID, hint cid.Cid, action string) (*api.Granted, error) {
+	v, err := n.verifier.Verify(chain)
+	if err != nil {
+		return nil, fault.Wrap(fault.Denied, err, "grant or delegate less", "what was made")
+	}
+	leaf := v.Leaf()
+	if err := n.record(ctx, action, "ok", issuer, hint.Bytes(), leaf[:], ""); err != nil {
+		return nil, err
+	}
+	if err := n.keep(issuedPrefix, issuer, v, hint.Bytes()); err != nil {
+		return nil, err
+	}
+	d := validator.Delivery{Chain: chain.Bytes(), Hint: hint.Bytes()}
+	if err := n.quorum.SendDelivery(ctx, d); err != nil {
+		return nil, err
+	}
+	raw, err := statement.Marshal(d)
+	if err != nil {
+		return nil, err
+	}
+	return &api.Granted{
+		Grant: leaf.String(), Expires: stamp(v.Grant().Caveats.Expires), State: "granted",
+		Token: tokenPrefix + base64.RawURLEncoding.EncodeToString(raw),
+	}, nil
+}
+
+func stamp(unix int64) string { return time.Unix(unix, 0).UTC().Format(time.RFC3339) }
+
+// Delegate implements api.Service.
+func (n *Node) Delegate(ctx context.Context, r api.GrantRequest) (*api.Granted, error) {
+	if err := n.needsNetwork(); err != nil {
+		return nil, err
+	}
+	p, err := n.home.Principal(r.As)
+	if err != nil {
+		return nil, err
+	}
+	id, err := statement.ParseID(r.Parent)
+	if err != nil {
+		return nil, fault.Wrap(fault.Usage, err, "see `cerebrum grants --mine`", "that is no grant")
+	}
+	d, parent, err := n.heldGrant(ctx, p, id)
+	if err != nil {
+		return nil, err
+	}
+	g, to, err := n.newGrant(r, p)
+	if err != nil {
+		return nil, err
+	}
+	v, err := n.verifier.Verify(parent)
+	if err != nil {
+		return nil, fault.Wrap(fault.Denied, err, "ask its issuer for another", "the grant %s", id)
+	}
+	above := v.Grant()
+	g.Parent, g.Owner, g.Target, g.Record = id[:], above.Owner, above.Target, above.Record
+	g.Caveats.NotBefore = max(g.Caveats.NotBefore, above.Caveats.NotBefore)
+	g.Caveats.MaxClass, g.Caveats.Regions, g.Caveats.Attestation = above.Caveats.MaxClass, above.Caveats.Regions, above.Caveats.Attestation
+	if len(g.Caveats.Purposes) == 0 {
+		g.Caveats.Purposes = above.Caveats.Purposes
+	}
+	if err := g.Within(&above); err != nil {
+		return nil, fault.Wrap(fault.Denied, err, "delegate less, or ask its issuer for more", "the delegation is wider than the grant")
+	}
+	link, err := signAs(p, capability.KindLink, g)
+	if err != nil {
+		return nil, err
+	}
+	chain := &capability.Chain{Grant: parent.Grant, Consent: parent.Consent, Links: append(parent.Links, link), Identities: parent.Identities}
+	if v.Owner().ID() != to.ID() && v.Audience().ID() != to.ID() {
+		chain.Identities = append(chain.Identities, to.Record())
+	}
+	hint, err := cid.Cast(d.Hint)
+	if err != nil {
+		hint = cid.Undef
+	}
+	out, err := n.deliver(ctx, chain, p.Identity.ID(), hint, "delegate")
+	if err != nil {
+		return nil, err
+	}
+	out.Signatures = 1
+	return out, nil
+}
+
+// heldGrant finds a grant of an identity here or in its mailbox.
+func (n *Node) heldGrant(ctx context.Context, p *home.Principal, id statement.ID) (*validator.Delivery, *capability.Chain, error) {
+	if d, c, err := n.stored(heldPrefix, p.Identity.ID(), id); err == nil {
+		return d, c, nil
+	}
+	ds, err := n.quorum.PullMailbox(ctx, p, nil, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, d := range ds {
+		c, err := capability.ParseChain(d.Chain)
+		if err != nil {
+			continue
+		}
+		if leaf, err := c.Leaf(); err == nil && leaf == id {
+			return &d, c, nil
+		}
+	}
+	return nil, nil, fault.New(fault.NotFound, "see `cerebrum grants --mine`", "you hold no grant %s", id)
+}
+
+// Accept implements api.Service.
+func (n *Node) Accept(ctx context.Context, r api.AcceptRequest) (*api.Granted, error) {
+	if n.committee == nil {
+		return nil, n.needsNetwork()
+	}
+	p, err := n.home.Principal(r.As)
+	if err != nil {
+		return nil, err
+	}
+	const hint = "copy the whole token, in one line"
+	text, ok := strings.CutPrefix(strings.TrimSpace(r.Token), tokenPrefix)
+	if !ok {
+		return nil, fault.New(fault.Usage, hint, "a token begins with %q", tokenPrefix)
+	}
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil {
+		return nil, fault.New(fault.Usage, hint, "the token is damaged")
+	}
+	var d validator.Delivery
+	if err := statement.Unmarshal(raw, &d); err != nil {
+		return nil, fault.New(fault.Usage, hint, "the token is damaged")
+	}
+	c, err := capability.ParseChain(d.Chain)
+	if err != nil {
+		return nil, fault.Wrap(fault.Integrity, err, hint, "the token")
+	}
+	v, err := n.verifier.Verify(c)
+	switch {
+	case errors.Is(err, capability.ErrExpired), errors.Is(err, capability.ErrRevoked):
+		return nil, fault.Wrap(fault.Denied, err, "ask its issuer for a new one", "the token")
+	case err != nil:
+		return nil, fault.Wrap(fault.Integrity, err, hint, "the token")
+	case v.Audience().ID() != p.Identity.ID():
+		return nil, fault.New(fault.Denied, "name the identity that it is for with --as", "the grant is for another identity")
+	}
+	leaf := v.Leaf()
+	if err := n.record(ctx, "accept", "ok", p.Identity.ID(), d.Hint, leaf[:], ""); err != nil {
+		return nil, err
+	}
+	if err := n.keep(heldPrefix, p.Identity.ID(), v, d.Hint); err != nil {
+		return nil, err
+	}
+	return &api.Granted{Grant: leaf.String(), Expires: stamp(v.Grant().Caveats.Expires), State: "granted", Signatures: int(n.committee.Numbers.K)}, nil
+}

@@ -1,0 +1,166 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"cerebrum.dev/cerebrum/acl/validator"
+	"cerebrum.dev/cerebrum/crypto/statement"
+	"cerebrum.dev/cerebrum/node/quorum"
+	"cerebrum.dev/cerebrum/p2p/admission"
+	"cerebrum.dev/cerebrum/p2p/rpc"
+	"github.com/libp2p/go-libp2p/core/protocol"
+)
+
+// methods are a validator's services on the wire.
+var methods = map[quorum.Method]rpc.Method{
+	quorum.Deposit: service("deposit", validator.MaxDeposit, 64<<10, 30*time.Second, 4),
+	quorum.Sign:    service("sign", 64<<10, 64<<10, 10*time.Second, 8),
+	quorum.Deliver: service("deliver", 128<<10, 1<<10, 10*time.Second, 8),
+	quorum.Mailbox: service("mailbox", 64<<10, validator.MaxMailbox, 10*time.Second, 8),
+	quorum.Release: service("release", 256<<10, validator.MaxRelease+(64<<10), 20*time.Second, 32),
+	quorum.Revoke:  service("revoke", 128<<10, 4<<10, 10*time.Second, 8),
+	quorum.Fresh:   service("fresh", 1<<10, 4<<10, 5*time.Second, 8),
+	quorum.Tail:    service("tail", 1<<10, 4<<20, 10*time.Second, 4),
+}
+
+func service(name string, maxRequest, maxResponse int, timeout time.Duration, perPeer int) rpc.Method {
+	return rpc.Method{
+		Protocol: protocol.ID("/cerebrum/validator/" + name + "/1"), MaxRequest: maxRequest, MaxResponse: maxResponse,
+		Timeout: timeout, PerPeer: perPeer,
+	}
+}
+
+// transport implements quorum.Transport over the host, and in the process for
+// a validator that asks itself.
+type transport struct{ n *Node }
+
+func (t *transport) Call(ctx context.Context, index int, m quorum.Method, build func(quorum.Session) ([]byte, error)) ([]byte, error) {
+	if !t.n.running.Load() {
+		return nil, fmt.Errorf("%w: no node is running", quorum.ErrUnreachable)
+	}
+	server := t.n.committee.Validators[index].Peer
+	if index == t.n.self {
+		return t.callSelf(ctx, m, build)
+	}
+	id, err := peerID(server)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := rpc.Call(ctx, t.n.host.Libp2p(), id, methods[m], func(s *admission.Session) ([]byte, error) {
+		return build(quorum.Session{Server: server, Client: t.n.home.PeerKey(), Challenge: s.Received(), Counter: s.NextCounter})
+	})
+	switch {
+	case err == nil:
+		return raw, nil
+	case errors.Is(err, &rpc.Error{Code: rpc.Denied}):
+		return nil, fmt.Errorf("%w: %w", quorum.ErrDenied, err)
+	case errors.Is(err, &rpc.Error{Code: rpc.Malformed}):
+		return nil, fmt.Errorf("%w: %w", quorum.ErrRefused, err)
+	}
+	return nil, fmt.Errorf("%w: %w", quorum.ErrUnreachable, err)
+}
+
+// callSelf stands in for a connection to oneself: one challenge, one use.
+func (t *transport) callSelf(ctx context.Context, m quorum.Method, build func(quorum.Session) ([]byte, error)) ([]byte, error) {
+	self := t.n.home.PeerKey()
+	challenge := [32]byte(statement.GenerateKey().Seed()) // 32 random bytes
+	raw, err := build(quorum.Session{Server: self, Client: self, Challenge: challenge, Counter: func() uint64 { return 1 }})
+	if err != nil {
+		return nil, err
+	}
+	var used atomic.Bool
+	out, err := t.n.judgeCall(ctx, m, validator.Conn{
+		Client: self, Challenge: challenge, UseCounter: func(c uint64) bool { return c == 1 && used.CompareAndSwap(false, true) },
+	}, raw)
+	switch {
+	case err == nil:
+		return out, nil
+	case errors.Is(err, validator.ErrDenied):
+		return nil, quorum.ErrDenied
+	case errors.Is(err, validator.ErrMalformed):
+		return nil, fmt.Errorf("%w: %w", quorum.ErrRefused, err)
+	}
+	return nil, fmt.Errorf("%w: %w", quorum.ErrUnreachable, err)
+}
+
+// judgeCall hands a request to this validator's judge.
+func (n *Node) judgeCall(ctx context.Context, m quorum.Method, c validator.Conn, raw []byte) ([]byte, error) {
+	j := n.judge
+	switch m {
+	case quorum.Deposit:
+		return j.Deposit(ctx, c, raw)
+	case quorum.Sign:
+		return j.Sign(ctx, raw)
+	case quorum.Deliver:
+		return nil, j.Deliver(ctx, raw)
+	case quorum.Mailbox:
+		return j.Mailbox(ctx, c, raw)
+	case quorum.Release:
+		return j.Release(ctx, c, raw)
+	case quorum.Revoke:
+		out, err := j.Revoke(ctx, raw)
+		if err == nil {
+			n.hintEverybody()
+		}
+		return out, err
+	case quorum.Fresh:
+		return j.AnswerFresh(raw)
+	case quorum.Tail:
+		return j.AnswerTail(raw)
+	}
+	return nil, validator.ErrMalformed
+}
+
+// serveValidator offers a validator's services to members.
+func (n *Node) serveValidator() {
+	if n.judge == nil {
+		return
+	}
+	for name, m := range methods {
+		rpc.Serve(n.host.Libp2p(), m, n.log, func(ctx context.Context, c rpc.Caller, raw []byte) ([]byte, error) {
+			client, err := peerKey(c.Peer)
+			if err != nil {
+				return nil, err
+			}
+			out, err := n.judgeCall(ctx, name, validator.Conn{Client: client, Challenge: c.Session.Given(), UseCounter: c.Session.UseCounter}, raw)
+			return out, codeOf(err)
+		})
+	}
+}
+
+// codeOf turns a judge's error into one for the wire. What was denied is not
+// explained to somebody who may not know.
+func codeOf(err error) error {
+	code := rpc.Internal
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, validator.ErrDenied):
+		return &rpc.Error{Code: rpc.Denied, Message: "denied"}
+	case errors.Is(err, validator.ErrMalformed):
+		code = rpc.Malformed
+	case errors.Is(err, validator.ErrUnavailable):
+		code = rpc.Unavailable
+	default:
+		return err // logged here, neutral words there
+	}
+	return &rpc.Error{Code: code, Message: err.Error()}
+}
+
+// hint says that there is something to pull. Its answer means that the peer has
+// asked the validators since.
+var hint = rpc.Method{Protocol: "/cerebrum/hint/1", MaxRequest: 1, MaxResponse: 1, Timeout: 10 * time.Second, PerPeer: 2}
+
+func (n *Node) serveHint() {
+	rpc.Serve(n.host.Libp2p(), hint, n.log, func(ctx context.Context, _ rpc.Caller, _ []byte) ([]byte, error) {
+		n.tracker.Round(ctx)
+		if !n.tracker.Fresh() {
+			return nil, &rpc.Error{Code: rpc.Unavailable, Message: "not enough validators answer"}
+		}
+		return nil, nil
+	})
+}
