@@ -134,10 +134,10 @@ func (Share) MarshalJSON() ([]byte, error) {
 // Secret is the scalar that was dealt. The zero value holds none. It does not
 // compare with == and does not print itself.
 type Secret struct {
-	// A closure, which is not comparable and which package fmt prints as an
-	// address even where it calls no methods: in unexported fields, after a wrong
-	// verb. (It follows pointers after a wrong verb.)
-	scalar func() [size]byte
+	_ [0]func()
+	// Two pointers, because package fmt calls no methods on unexported fields or
+	// after a wrong verb, and then follows one pointer, never two.
+	scalar **[size]byte
 }
 
 // SecretFromBytes reads what [Secret.Bytes] gives. It returns [ErrSecret] for
@@ -156,7 +156,7 @@ func (s Secret) Bytes() []byte {
 	if s.scalar == nil {
 		return nil
 	}
-	b := s.scalar()
+	b := **s.scalar
 	return b[:]
 }
 
@@ -177,7 +177,8 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 func secretOf(s group.Scalar) Secret {
 	b := encodeScalar(s)
-	return Secret{scalar: func() [size]byte { return b }}
+	p := &b
+	return Secret{scalar: &p}
 }
 
 // scalarFrom decodes a canonical scalar. Only an encoding at or above the

@@ -46,6 +46,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/fxamacker/cbor/v2"
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
@@ -228,7 +229,10 @@ func (s *Statement) AddSignature(index uint16, key PrivateKey) {
 }
 
 // Merge takes over from other, a copy of the same statement, the signatures
-// that this one lacks. Nothing is verified.
+// that this one lacks. Nothing is verified: a wrong signature stays, and keeps
+// the right one for its index out, so whoever collects signatures from others
+// calls [Statement.Prune] on both first. A result of more than [MaxSignatures]
+// is refused and nothing taken over.
 func (s *Statement) Merge(other *Statement) error {
 	if s.id != other.id {
 		return fmt.Errorf("%w: signatures of another statement", ErrSignature)
@@ -236,6 +240,15 @@ func (s *Statement) Merge(other *Statement) error {
 	have := make(map[uint16]bool, len(s.sigs))
 	for _, sig := range s.sigs {
 		have[sig.Index] = true
+	}
+	total := len(s.sigs)
+	for _, sig := range other.sigs {
+		if !have[sig.Index] {
+			total++
+		}
+	}
+	if total > MaxSignatures {
+		return fmt.Errorf("%w: %d signatures, at most %d", ErrMalformed, total, MaxSignatures)
 	}
 	for _, sig := range other.sigs {
 		if have[sig.Index] {
@@ -251,8 +264,9 @@ func (s *Statement) Merge(other *Statement) error {
 }
 
 // Verify checks that k distinct keys signed a statement of this kind. The first
-// k signatures must verify; it stops there, so that junk appended to a
-// statement costs nothing. Keys that occur twice in the list count once.
+// signatures of k keys must verify; it stops there, so that junk appended to a
+// statement costs nothing. A key that occurs twice in the list counts once: its
+// further signatures are passed over.
 func (s *Statement) Verify(kind Kind, keys []PublicKey, k int) error {
 	if !s.Is(kind) {
 		return ErrKind
@@ -267,7 +281,10 @@ func (s *Statement) Verify(kind Kind, keys []PublicKey, k int) error {
 			return ErrSignature
 		}
 		key := keys[sig.Index]
-		if counted[key] || !key.verify(pae, sig.Bytes) {
+		if counted[key] {
+			continue
+		}
+		if !key.verify(pae, sig.Bytes) {
 			return ErrSignature
 		}
 		counted[key] = true
@@ -280,18 +297,40 @@ func (s *Statement) Verify(kind Kind, keys []PublicKey, k int) error {
 
 // VerifyEach reports which indexes carry a valid signature of their key. Unlike
 // Verify it tolerates wrong ones: a person who collects signatures wants to
-// know which are missing.
+// know which are missing. A key that occurs twice in the list is reported once,
+// at the first index where its signature is valid.
 func (s *Statement) VerifyEach(kind Kind, keys []PublicKey) (valid []int) {
 	if !s.Is(kind) {
 		return nil
 	}
 	pae := s.pae()
+	counted := make(map[PublicKey]bool, len(s.sigs))
 	for _, sig := range s.sigs {
-		if int(sig.Index) < len(keys) && keys[sig.Index].verify(pae, sig.Bytes) {
+		if int(sig.Index) >= len(keys) {
+			continue
+		}
+		key := keys[sig.Index]
+		if !counted[key] && key.verify(pae, sig.Bytes) {
+			counted[key] = true
 			valid = append(valid, int(sig.Index))
 		}
 	}
 	return valid
+}
+
+// Prune drops every signature that [Statement.VerifyEach] does not report, and
+// all of them where the statement is of another kind. It returns how many it dropped.
+func (s *Statement) Prune(kind Kind, keys []PublicKey) int {
+	valid := s.VerifyEach(kind, keys)
+	kept := make([]Signature, 0, len(valid))
+	for _, sig := range s.sigs {
+		if slices.Contains(valid, int(sig.Index)) {
+			kept = append(kept, sig)
+		}
+	}
+	dropped := len(s.sigs) - len(kept)
+	s.sigs = kept
+	return dropped
 }
 
 var (
@@ -325,7 +364,10 @@ func must[T any](v T, err error) T {
 func Marshal(v any) ([]byte, error) { return encMode.Marshal(v) }
 
 // Unmarshal decodes data into v and refuses every encoding but the one that
-// [Marshal] gives. The error never quotes the data.
+// [Marshal] gives. The error never quotes the data. A body that holds a
+// cbor.RawMessage or a Marshaler of its own escapes the check there, so bodies
+// hold neither. Give it a new variable: entries that a map already has stay, and
+// make the body look malformed.
 func Unmarshal(data []byte, v any) error {
 	if err := decMode.Unmarshal(data, v); err != nil {
 		return fmt.Errorf("%w: it does not decode", ErrMalformed)
