@@ -88,4 +88,3 @@ func (n *Node) Peers(context.Context) (*api.Peers, error) {
 	}
 	return out, nil
 }
-
