@@ -1,0 +1,421 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"cerebrum.dev/cerebrum/crypto/keystore/disk"
+	"cerebrum.dev/cerebrum/crypto/statement"
+)
+
+func event(i int) Event {
+	who := Commit([32]byte{1}, "actor", fmt.Append(nil, i))
+	return Event{
+		Time: 1_790_000_000_000 + int64(i), Action: "release", Outcome: "ok",
+		Actor: who[:], Object: fmt.Appendf(nil, "object %d", i), Reason: fmt.Sprintf("rule %d", i),
+	}
+}
+
+func events(from, to int) []Event {
+	var out []Event
+	for i := from; i < to; i++ {
+		out = append(out, event(i))
+	}
+	return out
+}
+
+// run runs a log and gives the function that ends Run and tells its answer.
+func run(t testing.TB, l *Log) (stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx) }()
+	for { // until the writer accepts events
+		l.mu.Lock()
+		up := l.state != opened
+		l.mu.Unlock()
+		if up {
+			break
+		}
+	}
+	stop = sync.OnceValue(func() error { cancel(); return <-done })
+	t.Cleanup(func() { stop() })
+	return stop
+}
+
+func openLog(t testing.TB, dir string) *Log {
+	t.Helper()
+	l, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func add(t testing.TB, l *Log, from, to int) {
+	t.Helper()
+	if err := l.Append(t.Context(), events(from, to)...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// crash ends a log as a kill would: no checkpoint, no flush.
+func crash(t testing.TB, l *Log, stop func() error) {
+	t.Helper()
+	l.replace = func(string, []byte) error { return errors.New("killed") }
+	stop()
+	l.Close()
+}
+
+// mustHold checks that the log in dir holds exactly the first n events.
+func mustHold(t testing.TB, dir string, n int) {
+	t.Helper()
+	count, chain, err := Verify(dir)
+	if err != nil || count != int64(n) {
+		t.Fatalf("verify: %d records, %v; want %d", count, err, n)
+	}
+	l, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if size, h := l.Head(); size != int64(n) || h != chain || l.Size() != size {
+		t.Fatalf("head is %d %v, verify said %d %v", size, h, count, chain)
+	}
+	next := 0
+	if err := l.Scan(func(i int64, e Event) error {
+		if i != int64(next) || !same(e, event(next)) {
+			t.Fatalf("record %d is %+v", i, e)
+		}
+		next++
+		return nil
+	}); err != nil || next != n {
+		t.Fatalf("scan: %d records, %v; want %d", next, err, n)
+	}
+}
+
+func same(a, b Event) bool {
+	x, err1 := a.encode()
+	y, err2 := b.encode()
+	return err1 == nil && err2 == nil && bytes.Equal(x, y)
+}
+
+// written makes a log of n events, one write each, and ends it well or badly.
+func written(t testing.TB, n int, clean bool) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "log")
+	l := openLog(t, dir)
+	stop := run(t, l)
+	for i := range n {
+		add(t, l, i, i+1)
+	}
+	if clean {
+		stop()
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		crash(t, l, stop)
+	}
+	return dir
+}
+
+func TestEventsComeBackAfterReopening(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	mustOpenEmpty := openLog(t, dir)
+	if n, h := mustOpenEmpty.Head(); n != 0 || h != start {
+		t.Fatalf("an empty log has head %d %v", n, h)
+	}
+	mustOpenEmpty.Close()
+	mustHold(t, dir, 0)
+	n := 0
+	for _, more := range []int{1, 3, 1500, 1} { // passes a checkpoint on the way
+		l := openLog(t, dir)
+		stop := run(t, l)
+		add(t, l, n, n+more)
+		n += more
+		if l.Size() != int64(n) {
+			t.Fatalf("size %d, want %d", l.Size(), n)
+		}
+		if err := stop(); !errors.Is(err, context.Canceled) {
+			t.Fatalf("run ended with %v", err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		mustHold(t, dir, n)
+	}
+}
+
+func TestACrashLosesNothingAcknowledged(t *testing.T) {
+	mustHold(t, written(t, 20, false), 20)
+}
+
+func TestWithoutAWriterNothingIsLogged(t *testing.T) {
+	l := openLog(t, filepath.Join(t.TempDir(), "log"))
+	if err := l.Append(t.Context(), event(0)); !errors.Is(err, ErrClosed) {
+		t.Fatalf("before Run: %v", err)
+	}
+	stop := run(t, l)
+	add(t, l, 0, 1) // control
+	stop()
+	if err := l.Append(t.Context(), event(1)); !errors.Is(err, ErrClosed) {
+		t.Fatalf("after Run: %v", err)
+	}
+	if err := l.Run(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Fatalf("second Run: %v", err)
+	}
+	other := openLog(t, filepath.Join(t.TempDir(), "log"))
+	other.Close()
+	if err := other.Run(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Fatalf("Run after Close: %v", err)
+	}
+}
+
+func TestCloseEndsRunAndKeepsWhatWasQueued(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	l := openLog(t, dir)
+	stop := run(t, l)
+	r, err := l.enqueue(events(0, 7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := stop(); err != nil {
+		t.Fatalf("run ended with %v", err)
+	}
+	<-r.done
+	if r.err != nil {
+		t.Fatal(r.err)
+	}
+	mustHold(t, dir, 7)
+}
+
+func TestAFullQueueRefusesAtOnce(t *testing.T) {
+	m := &memory{}
+	l, err := open(t.TempDir(), m, disk.Replace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, l)
+	m.hold, m.waiting = make(chan struct{}), make(chan struct{}, 16)
+	first, err := l.enqueue(events(0, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-m.waiting // the writer hangs in its flush
+	many, err := l.enqueue(events(1, QueueSize))
+	if err != nil {
+		t.Fatalf("the queue takes %d events: %v", QueueSize, err)
+	}
+	last, err := l.enqueue(events(QueueSize, QueueSize+1))
+	if err != nil {
+		t.Fatalf("the last place: %v", err)
+	}
+	if err := l.Append(t.Context(), event(0)); !errors.Is(err, ErrFull) {
+		t.Fatalf("%v, want ErrFull", err)
+	}
+	if l.Size() != 0 {
+		t.Fatal("records count as durable before their flush")
+	}
+	close(m.hold)
+	for _, r := range []*request{first, many, last} {
+		if <-r.done; r.err != nil {
+			t.Fatal(r.err)
+		}
+	}
+	if l.Size() != QueueSize+1 {
+		t.Fatalf("size %d", l.Size())
+	}
+	if err := l.Append(t.Context(), make([]Event, QueueSize+1)...); err == nil {
+		t.Fatal("more events than the queue can ever hold were taken")
+	}
+}
+
+func TestACallerMayStopWaiting(t *testing.T) {
+	m := &memory{}
+	l, err := open(t.TempDir(), m, disk.Replace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, l)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.Append(gone, event(0)); !errors.Is(err, context.Canceled) || l.Size() != 0 {
+		t.Fatalf("a call that was over before it began: %v", err)
+	}
+	m.hold, m.waiting = make(chan struct{}), make(chan struct{}, 4)
+	ctx, cancel := context.WithCancel(t.Context())
+	answer := make(chan error)
+	go func() { answer <- l.Append(ctx, event(0)) }()
+	<-m.waiting
+	cancel()
+	if err := <-answer; !errors.Is(err, context.Canceled) {
+		t.Fatalf("%v", err)
+	}
+	close(m.hold)
+}
+
+func TestManyWritersAndReaders(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	l := openLog(t, dir)
+	stop := run(t, l)
+	const writers, each = 64, 20
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := range each {
+				e := event(w)
+				e.Time = int64(i)
+				if err := l.Append(t.Context(), e, e); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 4 {
+		wg.Go(func() {
+			if err := l.Scan(func(int64, Event) error { return nil }); err != nil {
+				t.Errorf("scan beside the writers: %v", err)
+			}
+			if _, _, err := Verify(dir); err != nil {
+				t.Errorf("verify beside the writers: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	stop()
+	seen := map[string]int64{}
+	if err := l.Scan(func(_ int64, e Event) error { // each writer's events in its order
+		if e.Time*2 > seen[e.Reason] || e.Time*2+1 < seen[e.Reason] {
+			t.Errorf("%s: event %d after %d records", e.Reason, e.Time, seen[e.Reason])
+		}
+		seen[e.Reason]++
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) != writers || l.Size() != 2*writers*each {
+		t.Fatalf("%d writers, %d records", len(seen), l.Size())
+	}
+}
+
+// The helper process of the test below: it may not open the log.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("AUDIT_TEST_OPEN"); dir != "" {
+		_, err := Open(dir)
+		fmt.Print(errors.Is(err, ErrLocked), " ", err)
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func TestASecondProcessIsKeptOut(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	l := openLog(t, dir)
+	if _, err := Open(dir); !errors.Is(err, ErrLocked) {
+		t.Fatalf("same process: %v, want ErrLocked", err)
+	}
+	other := func() string {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "AUDIT_TEST_OPEN="+dir)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return string(out)
+	}
+	if got := other(); !strings.HasPrefix(got, "true") {
+		t.Fatalf("another process: %s", got)
+	}
+	if _, _, err := Verify(dir); err != nil {
+		t.Fatalf("verify needs no lock: %v", err)
+	}
+	l.Close()
+	if got := other(); got != "false <nil>" { // control
+		t.Fatalf("after Close: %s", got)
+	}
+}
+
+func TestEventsThatDoNotFitAreRefusedWhole(t *testing.T) {
+	l := openLog(t, filepath.Join(t.TempDir(), "log"))
+	run(t, l)
+	for name, spoil := range map[string]func(*Event){
+		"no action":       func(e *Event) { e.Action = "" },
+		"no outcome":      func(e *Event) { e.Outcome = "" },
+		"long action":     func(e *Event) { e.Action = strings.Repeat("a", MaxWord+1) },
+		"long reason":     func(e *Event) { e.Reason = strings.Repeat("r", MaxReason+1) },
+		"reason no UTF-8": func(e *Event) { e.Reason = "\xff" },
+		"reason with ESC": func(e *Event) { e.Reason = "\x1b[2J" },
+		"reason with NUL": func(e *Event) { e.Reason = "rule\x00" },
+		"long actor":      func(e *Event) { e.Actor = make([]byte, MaxBytes+1) },
+		"long policy":     func(e *Event) { e.Policy = make([]byte, MaxBytes+1) },
+	} {
+		e := event(1)
+		spoil(&e)
+		if err := l.Append(t.Context(), event(0), e); !errors.Is(err, ErrEvent) {
+			t.Errorf("%s: %v, want ErrEvent", name, err)
+		}
+	}
+	if l.Size() != 0 {
+		t.Fatal("a part of a refused call was logged")
+	}
+	largest := Event{
+		Time: -1 << 63, Action: strings.Repeat("a", MaxWord), Outcome: strings.Repeat("o", MaxWord),
+		Reason: strings.Repeat("r", MaxReason),
+	}
+	for _, f := range []*[]byte{&largest.Actor, &largest.Subject, &largest.Object, &largest.Grant, &largest.Policy} {
+		*f = make([]byte, MaxBytes)
+	}
+	if leaf, err := largest.encode(); err != nil || len(leaf) > maxLeaf {
+		t.Fatalf("the largest event: %d bytes, %v", len(leaf), err)
+	}
+	if err := l.Append(t.Context(), largest); err != nil { // control
+		t.Fatal(err)
+	}
+}
+
+func TestScanStopsWhereItsCallerSays(t *testing.T) {
+	l := openLog(t, written(t, 5, true))
+	enough := errors.New("enough")
+	seen := 0
+	err := l.Scan(func(i int64, _ Event) error {
+		seen++
+		if i == 2 {
+			return enough
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) || seen != 3 {
+		t.Fatalf("%d records, %v", seen, err)
+	}
+}
+
+func TestCommitmentsHideAndBind(t *testing.T) {
+	salt := [32]byte{1}
+	a := Commit(salt, "actor", []byte("ada@example.org"))
+	if a != Commit(salt, "actor", []byte("ada@example.org")) {
+		t.Error("the same opening gives another commitment")
+	}
+	for name, b := range map[string]statement.ID{
+		"salt": Commit([32]byte{2}, "actor", []byte("ada@example.org")),
+		"kind": Commit(salt, "subject", []byte("ada@example.org")),
+		"both": Commit(salt, "actorada", []byte("@example.org")),
+	} {
+		if a == b {
+			t.Errorf("%s does not matter", name)
+		}
+	}
+}
