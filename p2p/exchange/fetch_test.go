@@ -247,8 +247,9 @@ func TestHolderIsAway(t *testing.T) {
 	if _, err := p.fetch((&got{}).sink, item); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("without the protocol: %v", err)
 	}
-	p.holder.Close()
-	if _, err := p.fetch((&got{}).sink, item); !errors.Is(err, ErrUnavailable) {
+	p.receiver.Network().ClosePeer(p.holder.ID())
+	ctx := network.WithNoDial(context.Background(), "the holder is gone")
+	if _, err := Fetch(ctx, p.receiver, p.holder.ID(), Request{Items: []Item{item}}, nil, (&got{}).sink); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("without the host: %v", err)
 	}
 }

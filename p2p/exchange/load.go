@@ -55,7 +55,7 @@ func (l *loader) item(ctx context.Context, item *Item) bool {
 		return l.send(ctx, piece{kind: pieceRefused})
 	}
 	if err := l.lease.Allows(address.cid, manifest); err != nil {
-		l.log.Info("blocks: item refused", "address", address.cid, "err", err)
+		l.log.Debug("blocks: item refused", "address", address.cid, "err", err)
 		return l.send(ctx, piece{kind: pieceRefused})
 	}
 	if err := w.feed(address, manifest); err != nil {

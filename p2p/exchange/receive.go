@@ -220,8 +220,9 @@ func (rc *receiver) readBlock(i int, w *walk, p place) (gone bool, err error) {
 	return false, rc.forward(pc)
 }
 
+// allocate finds memory for n bytes, which checkLength has kept to a leaf's.
 func (rc *receiver) allocate(pc *parcel, n int) error {
-	if n <= tinyBlock || n > envelope.LeafSize {
+	if n <= tinyBlock {
 		pc.Data = make([]byte, n)
 		return nil
 	}
