@@ -33,7 +33,9 @@
 // verified the dialer. There is no negotiation and no second attempt: the first
 // byte that differs ends the connection. multistream-select is not used here,
 // because it speaks first and lets a stranger guess protocols in a loop. The
-// whole exchange has three seconds, however slowly the bytes trickle.
+// whole exchange has three seconds, however slowly the bytes trickle. The dialer
+// cannot know whether its last byte arrived: a connection that it holds admitted
+// may still be closed by the responder, and then looks like any lost one.
 //
 // # Under a flood
 //

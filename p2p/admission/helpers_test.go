@@ -66,6 +66,9 @@ type careless struct{ member }
 
 func (careless) Check(peer.ID, []byte) error { return nil }
 
+// patient keeps a crowded test machine from looking like a slow peer.
+var patient = Limits{Timeout: time.Minute}
+
 type node struct {
 	key crypto.PrivKey
 	id  peer.ID
@@ -131,7 +134,10 @@ func (n node) wrapped(t testing.TB, addr string, cfg Config) *Transport {
 
 func (n node) member(t testing.TB, c club, addr string) *Transport {
 	t.Helper()
-	return n.wrapped(t, addr, Config{Gate: member{c, c.credential(n.id)}, LocalNetwork: true})
+	return n.wrapped(t, addr, Config{
+		Gate: member{c, c.credential(n.id)}, LocalNetwork: true,
+		Limits: patient,
+	})
 }
 
 // listening starts a listener and delivers what it accepts.

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"cerebrum.dev/cerebrum/p2p/admission"
 	"cerebrum.dev/cerebrum/p2p/host"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -34,6 +35,9 @@ func (c club) Check(remote peer.ID, credential []byte) error {
 	}
 	return nil
 }
+
+// patient keeps a crowded test machine from looking like a slow peer.
+var patient = host.Limits{Handshake: time.Minute, Admission: admission.Limits{Timeout: time.Minute}}
 
 // world is one set of hosts that admit one another.
 type world struct {
@@ -86,7 +90,7 @@ func (w *world) inhabit(key crypto.PrivKey, listen []multiaddr.Multiaddr, change
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	h, err := host.New(host.Config{Key: key, Listen: listen, Gate: club{w.key, id}, LocalNetwork: true})
+	h, err := host.New(host.Config{Key: key, Listen: listen, Gate: club{w.key, id}, LocalNetwork: true, Limits: patient})
 	if err != nil {
 		w.t.Fatal(err)
 	}

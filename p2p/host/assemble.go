@@ -2,7 +2,6 @@ package host
 
 import (
 	"errors"
-	"time"
 
 	"cerebrum.dev/cerebrum/p2p/admission"
 
@@ -22,10 +21,6 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 )
-
-// handshakeTimeout bounds a TCP connection from accept to the end of its TLS
-// handshake; libp2p's default of 15 s is a stranger's, not ours, to use.
-const handshakeTimeout = 3 * time.Second
 
 // acceptBacklog is how many streams a peer may open before we accept them. Each
 // may fill a window of 256 KiB unseen, so libp2p's default of 256 is a hole of
@@ -109,7 +104,7 @@ func newTCP(cfg Config, muxers []tptu.StreamMuxer, rm network.ResourceManager, g
 		return nil, err
 	}
 	inner, err := tptu.New([]sec.SecureTransport{security}, muxers, nil, rm, gate,
-		tptu.WithAcceptTimeout(handshakeTimeout))
+		tptu.WithAcceptTimeout(cfg.Limits.Handshake))
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import (
 
 // halfOpenGrace is how long a TCP connection may take for its TLS handshake
 // while others wait for its place. An honest handshake takes a few milliseconds
-// of work and one round trip; a slow one gets the rest of handshakeTimeout
+// of work and one round trip; a slow one gets the rest of Limits.Handshake
 // whenever there is no crowd.
 const halfOpenGrace = 50 * time.Millisecond
 

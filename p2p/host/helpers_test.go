@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"cerebrum.dev/cerebrum/p2p/admission"
+
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -81,12 +83,15 @@ func background(t testing.TB) context.Context {
 	return ctx
 }
 
+// patient keeps a crowded test machine from looking like a slow peer.
+var patient = Limits{Handshake: time.Minute, Admission: admission.Limits{Timeout: time.Minute}}
+
 // running builds a member of the club, listening on loopback by TCP and QUIC.
 func running(t testing.TB, c *club, on guards) *Host {
 	t.Helper()
 	key, id := newKey(t)
 	h, err := build(Config{
-		Key: key, Gate: member{c, id}, LocalNetwork: true,
+		Key: key, Gate: member{c, id}, LocalNetwork: true, Limits: patient,
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}, on)
 	if err != nil {

@@ -16,6 +16,9 @@ import (
 type Limits struct {
 	// Admission bounds what strangers can make us hold.
 	Admission admission.Limits
+	// Handshake bounds a TCP connection from accept to the end of its TLS handshake.
+	// Default 3 s.
+	Handshake time.Duration
 	// HalfOpen is how many TCP connections may be in their TLS handshake. Default 256.
 	HalfOpen int
 	// Connections is how many connections we keep; above it idle ones are closed,
@@ -43,6 +46,9 @@ func (l Limits) withDefaults() Limits {
 		if *field <= 0 {
 			*field = value
 		}
+	}
+	if l.Handshake <= 0 {
+		l.Handshake = 3 * time.Second
 	}
 	if l.MemoryPerPeer <= 0 {
 		l.MemoryPerPeer = 64 << 20

@@ -47,6 +47,9 @@ func pair(t testing.TB) (a, b libp2phost.Host) {
 	return ha.Libp2p(), hb.Libp2p()
 }
 
+// patient keeps a crowded test machine from looking like a slow peer.
+var patient = host.Limits{Handshake: time.Minute, Admission: admission.Limits{Timeout: time.Minute}}
+
 func running(t testing.TB, clubKey ed25519.PrivateKey) *host.Host {
 	t.Helper()
 	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
@@ -57,7 +60,7 @@ func running(t testing.TB, clubKey ed25519.PrivateKey) *host.Host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := host.New(host.Config{Key: key, Gate: club{clubKey, id}, LocalNetwork: true})
+	h, err := host.New(host.Config{Key: key, Gate: club{clubKey, id}, LocalNetwork: true, Limits: patient})
 	if err != nil {
 		t.Fatal(err)
 	}
