@@ -1,0 +1,234 @@
+// Package cli is the command line: one command a file, on spf13/cobra.
+//
+// Commands talk to the node that runs on the home, over its socket. Where none
+// runs, those that need no network work on the home directly, and the others
+// say how to start one. Results go to standard output, everything else to
+// standard error; --json makes each result one JSON document.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"cerebrum.dev/cerebrum/node/api"
+	"cerebrum.dev/cerebrum/node/api/client"
+	"cerebrum.dev/cerebrum/node/daemon"
+	"cerebrum.dev/cerebrum/node/fault"
+	"cerebrum.dev/cerebrum/node/home"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// Env is what the commands share: the outside world and the global flags.
+type Env struct {
+	In       io.Reader
+	Out, Err io.Writer
+	Now      func() time.Time
+
+	Home       string
+	JSON       bool
+	Quiet      bool
+	Passphrase string // path of a file
+}
+
+// Root makes the command tree. more are commands of packages above this one.
+func Root(e *Env, more ...*cobra.Command) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "cerebrum",
+		Short: "Share sensitive data and models without trusting any one party",
+		Long: `Cerebrum is a peer-to-peer node. What you add is encrypted before it is
+stored; a committee of validators releases its key only to whom you granted it.
+
+Try it on this machine:  cerebrum testnet demo`,
+		SilenceErrors: true, SilenceUsage: true,
+	}
+	root.SetIn(e.In)
+	root.SetOut(e.Out)
+	root.SetErr(e.Err)
+	f := root.PersistentFlags()
+	f.StringVar(&e.Home, "home", "", "the node's folder (default $CEREBRUM_HOME or ~/.cerebrum)")
+	f.BoolVar(&e.JSON, "json", false, "print results as JSON")
+	f.BoolVarP(&e.Quiet, "quiet", "q", false, "print no more than the result")
+	f.StringVar(&e.Passphrase, "passphrase-file", "", "read the passphrase of the keys from a file")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return fault.Wrap(fault.Usage, err, "see `"+c.CommandPath()+" --help`", "%s", c.CommandPath())
+	})
+	root.AddCommand(initCommand(e), runCommand(e), statusCommand(e), peersCommand(e), idCommand(e),
+		addCommand(e), getCommand(e), lsCommand(e), infoCommand(e), verifyCommand(e), exportCommand(e), importCommand(e),
+		grantCommand(e), delegateCommand(e), acceptCommand(e), grantsCommand(e), revokeCommand(e),
+		networkCommand(e), validatorCommand(e))
+	root.AddCommand(more...)
+	usageFaults(root)
+	return root
+}
+
+// usageFaults gives wrong arguments the exit code of wrong usage.
+func usageFaults(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return fault.Wrap(fault.Usage, err, "see `"+c.CommandPath()+" --help`", "%s", c.CommandPath())
+			}
+			return nil
+		}
+	}
+	if c.HasSubCommands() && c.RunE == nil && c.Run == nil {
+		c.Args = cobra.ArbitraryArgs
+		c.RunE = func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return c.Help()
+			}
+			return fault.New(fault.Usage, "see `"+c.CommandPath()+" --help`", "%s has no command %q", c.CommandPath(), args[0])
+		}
+	}
+	for _, sub := range c.Commands() {
+		usageFaults(sub)
+	}
+}
+
+// Main runs the command line and returns the exit code. An error is one sentence
+// and a next step.
+func Main(ctx context.Context, e *Env, root *cobra.Command, args []string) int {
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return fault.OK
+	}
+	f := fault.Of(err)
+	if ctx.Err() != nil && f.Exit == fault.Unavailable {
+		f = fault.Of(context.Canceled)
+	}
+	e.complain(f)
+	return f.Exit
+}
+
+func (e *Env) complain(f *fault.Error) {
+	fmt.Fprintf(e.Err, "cerebrum: %s\n", plain(f.Message))
+	if f.Hint != "" && !e.Quiet {
+		fmt.Fprintf(e.Err, "  %s\n", plain(f.Hint))
+	}
+}
+
+// plain takes control characters out of what may contain names from elsewhere.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// print writes a result: JSON where asked for, otherwise what text writes.
+func (e *Env) print(v any, text func(w io.Writer)) error {
+	if e.JSON {
+		return json.NewEncoder(e.Out).Encode(v)
+	}
+	text(e.Out)
+	return nil
+}
+
+// dir is the home's folder.
+func (e *Env) dir() (string, error) {
+	d := e.Home
+	if d == "" {
+		d = os.Getenv("CEREBRUM_HOME")
+	}
+	if d == "" {
+		h, err := os.UserHomeDir()
+		if err != nil {
+			return "", fault.New(fault.Usage, "name one with --home", "there is no home directory")
+		}
+		d = filepath.Join(h, ".cerebrum")
+	}
+	d, err := filepath.Abs(d)
+	if err != nil {
+		return "", err
+	}
+	return d, home.CheckDir(d)
+}
+
+// passphrase reads the passphrase from the named file or, on a terminal, asks.
+func (e *Env) passphrase() ([]byte, error) {
+	if e.Passphrase != "" {
+		return readPassphrase(e.Passphrase)
+	}
+	return e.ask("Passphrase: ")
+}
+
+func readPassphrase(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fault.Wrap(fault.Failed, err, "", "the passphrase file")
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, 4<<10))
+	if err != nil {
+		return nil, err
+	}
+	line, _, _ := strings.Cut(string(raw), "\n")
+	if line = strings.TrimSuffix(line, "\r"); line == "" {
+		return nil, fault.New(fault.Failed, "", "the passphrase file is empty")
+	}
+	return []byte(line), nil
+}
+
+func (e *Env) ask(prompt string) ([]byte, error) {
+	f, ok := e.In.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil, fault.New(fault.Failed, "give it with --passphrase-file FILE", "the keys need a passphrase, and there is no terminal to ask for it")
+	}
+	fmt.Fprint(e.Err, prompt)
+	defer fmt.Fprintln(e.Err)
+	return term.ReadPassword(int(f.Fd()))
+}
+
+// open reads the home.
+func (e *Env) open() (*home.Home, error) {
+	d, err := e.dir()
+	if err != nil {
+		return nil, err
+	}
+	h, err := home.Open(d, e.passphrase)
+	return h, keyFault(err)
+}
+
+// service runs do with the node that runs on the home or, where none runs, on
+// the home itself.
+func (e *Env) service(ctx context.Context, do func(context.Context, api.Service) error) error {
+	d, err := e.dir()
+	if err != nil {
+		return err
+	}
+	if c := client.Dial(ctx, d); c != nil {
+		defer c.Close()
+		return do(ctx, c)
+	}
+	h, err := e.open()
+	if err != nil {
+		return err
+	}
+	n, err := daemon.Open(h, slog.New(slog.NewTextHandler(e.Err, &slog.HandlerOptions{Level: slog.LevelError})), e.Now)
+	if err != nil {
+		return err
+	}
+	err = n.Offline(ctx, func(ctx context.Context) error { return do(ctx, n) })
+	return errors.Join(err, n.Close())
+}
+
+// absolute makes a path that means the same to the node.
+func absolute(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", fault.Wrap(fault.Failed, err, "", "%s", path)
+	}
+	return abs, nil
+}

@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"cerebrum.dev/cerebrum/node/api"
+	"cerebrum.dev/cerebrum/node/daemon"
+	"cerebrum.dev/cerebrum/node/fault"
+	"cerebrum.dev/cerebrum/node/home"
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+)
+
+func getCommand(e *Env) *cobra.Command {
+	var output, span string
+	var force bool
+	var r api.GetRequest
+	c := &cobra.Command{
+		Use: "get ADDRESS", Short: "Get what you own or were granted", Args: cobra.ExactArgs(1),
+		Long: `Get an object's content: ask the validators for its key, fetch its ciphertext
+from a holder, verify and decrypt it. Without -o it goes to standard output.
+
+A file appears under its name only when all of it has been verified; a directory
+is restored as a folder.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			r.Address = args[0]
+			if err := parseRange(span, &r); err != nil {
+				return err
+			}
+			return e.service(c.Context(), func(ctx context.Context, s api.Service) error {
+				if output == "" || output == "-" {
+					return e.getStdout(ctx, s, r)
+				}
+				got, err := getFile(ctx, s, r, output, force)
+				if err != nil {
+					return err
+				}
+				return e.print(got, func(io.Writer) { e.printGot(got, output) })
+			})
+		},
+	}
+	f := c.Flags()
+	f.StringVarP(&output, "output", "o", "", "write to this file or folder, - for standard output")
+	f.StringVar(&span, "range", "", "FIRST-LAST: only these bytes, both included")
+	f.StringVar(&r.As, "as", "", "the identity that reads")
+	f.StringVar(&r.Purpose, "purpose", "", "what it is for, where the grant asks")
+	f.StringVar(&r.Reason, "reason", "", "a reason for the validators' log")
+	f.BoolVar(&force, "force", false, "replace an existing file")
+	return c
+}
+
+func parseRange(s string, r *api.GetRequest) error {
+	if s == "" {
+		return nil
+	}
+	first, last, ok := strings.Cut(s, "-")
+	var err1, err2 error
+	r.First, err1 = strconv.ParseInt(first, 10, 64)
+	r.Last, err2 = strconv.ParseInt(last, 10, 64)
+	if !ok || err1 != nil || err2 != nil || r.First < 0 || r.Last < r.First {
+		return fault.New(fault.Usage, "the first byte is 0, and both ends are included", "--range is FIRST-LAST, such as 0-1023")
+	}
+	r.Ranged = true
+	return nil
+}
+
+func (e *Env) getStdout(ctx context.Context, s api.Service, r api.GetRequest) error {
+	got, err := s.GetStream(ctx, r, e.Out)
+	if err != nil {
+		return err
+	}
+	if e.JSON { // standard output has the content
+		return (&Env{Out: e.Err, JSON: true}).print(got, nil)
+	}
+	return nil
+}
+
+func (e *Env) printGot(g *api.Got, output string) {
+	if e.Quiet {
+		return
+	}
+	fmt.Fprintf(e.Err, "%s, %s in %.2f s", plain(output), humanize.IBytes(uint64(g.Size)), g.Seconds)
+	if g.Directory {
+		fmt.Fprintf(e.Err, ", %d files", g.Files)
+	}
+	if len(g.Releases) > 0 {
+		fmt.Fprintf(e.Err, ", released by validators %s", numbers(g.Releases))
+	}
+	fmt.Fprintln(e.Err)
+	if len(g.Liars) > 0 {
+		fmt.Fprintf(e.Err, "validators %s released shares that do not fit their commitments\n", numbers(g.Liars))
+	}
+}
+
+func numbers(in []int) string {
+	out := make([]string, len(in))
+	for i, n := range in {
+		out[i] = strconv.Itoa(n)
+	}
+	return strings.Join(out, ", ")
+}
+
+// getFile writes beside the output and renames at the end, so that there is
+// never a partial file under the output's name.
+func getFile(ctx context.Context, s api.Service, r api.GetRequest, output string, force bool) (got *api.Got, err error) {
+	output, err = absolute(output)
+	if err != nil {
+		return nil, err
+	}
+	old, err := os.Lstat(output)
+	switch {
+	case err == nil && !force:
+		return nil, fault.New(fault.Failed, "choose another name, or replace it with --force", "%s exists", output)
+	case err == nil && !old.Mode().IsRegular():
+		return nil, fault.New(fault.Failed, "choose another name", "%s is no file, and --force replaces files only", output)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return nil, fault.Wrap(fault.Failed, err, "", "the output")
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(output), "."+filepath.Base(output)+".part-*")
+	if err != nil {
+		return nil, fault.Wrap(fault.Failed, err, "choose a folder that exists and that you may write to", "the output")
+	}
+	tmp.Close()
+	r.Into = tmp.Name()
+	tree := r.Into + daemon.FolderSuffix
+	defer func() {
+		os.Remove(r.Into)
+		os.RemoveAll(tree) // gone after a rename
+	}()
+	if got, err = s.Get(ctx, r); err != nil {
+		return nil, err
+	}
+	from := r.Into
+	if got.Directory {
+		if old != nil {
+			return nil, fault.New(fault.Failed, "choose another name", "%s is a file, and the object is a directory", output)
+		}
+		from = tree
+	}
+	if err := commit(from, output, old == nil); err != nil {
+		return nil, fault.Wrap(fault.Failed, err, "choose another name", "the output")
+	}
+	return got, home.SyncDir(filepath.Dir(output))
+}
+
+// commit renames the finished output. A new file is linked, not renamed, so that
+// what somebody else made meanwhile is not replaced.
+func commit(from, output string, fresh bool) error {
+	info, err := os.Lstat(from)
+	if err != nil {
+		return err
+	}
+	if fresh && info.Mode().IsRegular() {
+		if err := os.Link(from, output); err == nil || errors.Is(err, fs.ErrExist) {
+			return err
+		} // a file system without links: the rename below is as good as it gets
+	}
+	return os.Rename(from, output)
+}

@@ -1,0 +1,201 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"cerebrum.dev/cerebrum/node/api"
+	"cerebrum.dev/cerebrum/node/fault"
+	"github.com/spf13/cobra"
+)
+
+// grantFlags are what grant and delegate have in common.
+type grantFlags struct {
+	r     api.GrantRequest
+	lasts string
+}
+
+func (g *grantFlags) add(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&g.r.To, "to", "", "the contact, or a file with it, or an identity of this home")
+	f.StringVar(&g.r.Can, "can", "read", "abilities: carry, read, infer, deploy, delegate, revoke, audit")
+	f.StringVar(&g.lasts, "for", "24h", "how long, such as 90m, 24h or 7d")
+	f.StringArrayVar(&g.r.Purposes, "purpose", nil, "only for this purpose")
+	f.IntVar(&g.r.Depth, "depth", 0, "how many times it may be handed on")
+	f.BoolVar(&g.r.Offline, "offline", false, "the holder may keep the key until the grant ends")
+	f.StringVar(&g.r.As, "as", "", "the identity that gives it")
+	c.MarkFlagRequired("to")
+}
+
+func (g *grantFlags) parse() error {
+	d, err := parseDuration(g.lasts)
+	if err != nil {
+		return fault.Wrap(fault.Usage, err, "", "--for")
+	}
+	g.r.Seconds = int64(d / time.Second)
+	if raw, err := os.ReadFile(g.r.To); err == nil && len(raw) < 64<<10 {
+		g.r.To = strings.TrimSpace(string(raw))
+	}
+	return nil
+}
+
+// parseDuration is time.ParseDuration with days.
+func parseDuration(s string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 16)
+		if err != nil {
+			return 0, fmt.Errorf("%q is no time", s)
+		}
+		return time.Duration(n) * 24 * time.Hour, nil
+	}
+	return time.ParseDuration(s)
+}
+
+func grantCommand(e *Env) *cobra.Command {
+	var g grantFlags
+	c := &cobra.Command{
+		Use: "grant ADDRESS --to CONTACT", Short: "Let somebody do something with what you own", Args: cobra.ExactArgs(1),
+		Long: `Let somebody read what you own, for a time. The address means the object and its
+later versions, a directory's address everything in it; --this-version narrows.
+You consent, the validators sign, and the grant waits in its holder's mailbox.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := g.parse(); err != nil {
+				return err
+			}
+			g.r.Address = args[0]
+			return e.service(c.Context(), func(ctx context.Context, s api.Service) error {
+				out, err := s.Grant(ctx, g.r)
+				return e.printGranted(out, err)
+			})
+		},
+	}
+	g.add(c)
+	c.Flags().BoolVar(&g.r.ThisVersion, "this-version", false, "this version only, not the object's later ones")
+	return c
+}
+
+func delegateCommand(e *Env) *cobra.Command {
+	var g grantFlags
+	c := &cobra.Command{
+		Use: "delegate GRANT --to CONTACT", Short: "Hand on a grant that you hold, only narrower", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := g.parse(); err != nil {
+				return err
+			}
+			g.r.Parent = args[0]
+			return e.service(c.Context(), func(ctx context.Context, s api.Service) error {
+				out, err := s.Delegate(ctx, g.r)
+				return e.printGranted(out, err)
+			})
+		},
+	}
+	g.add(c)
+	return c
+}
+
+func (e *Env) printGranted(g *api.Granted, err error) error {
+	if err != nil {
+		return err
+	}
+	return e.print(g, func(w io.Writer) {
+		fmt.Fprintln(w, g.Grant)
+		if !e.Quiet {
+			fmt.Fprintf(e.Err, "%s until %s, %d signatures\n", g.State, g.Expires, g.Signatures)
+		}
+	})
+}
+
+func acceptCommand(e *Env) *cobra.Command {
+	var as string
+	c := &cobra.Command{
+		Use: "grant-accept TOKEN", Short: "Take a grant that came by hand", Args: cobra.ExactArgs(1),
+		Long: `Take a grant that came by hand instead of by mailbox. TOKEN may be a file, or -
+for standard input. A token opens nothing without the identity that it is for.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			token := args[0]
+			if token == "-" {
+				raw, err := io.ReadAll(io.LimitReader(e.In, 256<<10))
+				if err != nil {
+					return err
+				}
+				token = string(raw)
+			} else if raw, err := os.ReadFile(token); err == nil {
+				token = string(raw)
+			}
+			return e.service(c.Context(), func(ctx context.Context, s api.Service) error {
+				out, err := s.Accept(ctx, api.AcceptRequest{Token: token, As: as})
+				return e.printGranted(out, err)
+			})
+		},
+	}
+	c.Flags().StringVar(&as, "as", "", "the identity that it is for")
+	return c
+}
+
+func grantsCommand(e *Env) *cobra.Command {
+	var mine, issued bool
+	var as string
+	c := &cobra.Command{
+		Use: "grants [--mine|--issued]", Short: "The grants that you hold, or gave", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if mine && issued {
+				return fault.New(fault.Usage, "", "name one of --mine and --issued")
+			}
+			return e.service(c.Context(), func(ctx context.Context, s api.Service) error {
+				gs, err := s.Grants(ctx, api.GrantsRequest{Issued: issued, As: as})
+				if err != nil {
+					return err
+				}
+				return e.print(gs, func(w io.Writer) { printGrants(w, gs, issued) })
+			})
+		},
+	}
+	c.Flags().BoolVar(&mine, "mine", false, "grants that you hold (the default)")
+	c.Flags().BoolVar(&issued, "issued", false, "grants that you gave")
+	c.Flags().StringVar(&as, "as", "", "of this identity")
+	return c
+}
+
+func printGrants(w io.Writer, gs *api.Grants, issued bool) {
+	for _, g := range gs.Grants {
+		who, whose := "from", g.Owner
+		if issued {
+			who, whose = "to", g.Audience
+		}
+		fmt.Fprintf(w, "%s  %-7s  %s until %s  %s %s\n", g.Grant, g.State, g.Can, g.Expires, who, whose)
+		if g.Address != "" {
+			fmt.Fprintf(w, "  %s of %s\n", g.Target, g.Address)
+		}
+	}
+}
+
+func revokeCommand(e *Env) *cobra.Command {
+	var r api.RevokeRequest
+	c := &cobra.Command{
+		Use: "revoke GRANT", Short: "End a grant; returns when no key is released for it any more", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			r.Grant = args[0]
+			return e.service(c.Context(), func(ctx context.Context, s api.Service) error {
+				v, err := s.Revoke(ctx, r)
+				if err != nil {
+					return err
+				}
+				return e.print(v, func(w io.Writer) {
+					fmt.Fprintf(w, "keys stopped in %.2f s (%d validators acknowledged); ciphertext stopped at %d of %d known holders\n",
+						v.Seconds, v.Acks, v.HoldersStopped, v.HoldersKnown)
+					for _, x := range v.Residue {
+						fmt.Fprintf(w, "  %s\n", plain(x))
+					}
+				})
+			})
+		},
+	}
+	c.Flags().StringVar(&r.Reason, "reason", "", "why, for the log")
+	c.Flags().StringVar(&r.As, "as", "", "the identity that revokes")
+	return c
+}

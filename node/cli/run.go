@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+
+	"cerebrum.dev/cerebrum/node/api"
+	"cerebrum.dev/cerebrum/node/daemon"
+	"cerebrum.dev/cerebrum/node/fault"
+	"context"
+
+	"github.com/dustin/go-humanize"
+	"github.com/multiformats/go-multiaddr"
+	"github.com/spf13/cobra"
+)
+
+func runCommand(e *Env) *cobra.Command {
+	var listen []string
+	c := &cobra.Command{
+		Use: "run", Short: "Run the node in the foreground", Args: cobra.NoArgs,
+		Long: `Run the node of this home until it is told to stop. SIGTERM and Ctrl-C let
+requests under way finish. A home whose peer is in the committee is a validator.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			h, err := e.open()
+			if err != nil {
+				return err
+			}
+			if len(listen) > 0 {
+				h.Config.Listen = listen
+				for _, l := range listen {
+					if _, err := multiaddr.NewMultiaddr(l); err != nil {
+						return fault.Wrap(fault.Usage, err, "an address looks like /ip4/0.0.0.0/tcp/4801", "--listen %s", l)
+					}
+				}
+			}
+			level, err := h.Config.Level()
+			if err != nil {
+				return err
+			}
+			log := slog.New(slog.NewTextHandler(e.Err, &slog.HandlerOptions{Level: level}))
+			n, err := daemon.Open(h, log, e.Now)
+			if err != nil {
+				return err
+			}
+			var once sync.Once
+			err = n.Run(c.Context(), func(r daemon.Ready) { once.Do(func() { e.ready(r) }) })
+			return errors.Join(err, n.Close())
+		},
+	}
+	c.Flags().StringArrayVar(&listen, "listen", nil, "listen on this multiaddr instead of the configured ones")
+	return c
+}
+
+func (e *Env) ready(r daemon.Ready) {
+	if e.JSON {
+		json.NewEncoder(e.Out).Encode(struct {
+			Event  string   `json:"event"`
+			PeerID string   `json:"peer_id"`
+			Addrs  []string `json:"addrs"`
+		}{"ready", r.PeerID, r.Addrs})
+		return
+	}
+	fmt.Fprintf(e.Out, "ready: %s\n", r.PeerID)
+	for _, a := range r.Addrs {
+		fmt.Fprintf(e.Out, "  %s\n", a)
+	}
+}
+
+func statusCommand(e *Env) *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "How the node is", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return e.service(c.Context(), func(ctx context.Context, s api.Service) error {
+				st, err := s.Status(ctx)
+				if err != nil {
+					return err
+				}
+				return e.print(st, func(w io.Writer) { printStatus(w, st) })
+			})
+		},
+	}
+}
+
+func printStatus(w io.Writer, s *api.Status) {
+	row := func(k, format string, a ...any) { fmt.Fprintf(w, "%-10s %s\n", k, fmt.Sprintf(format, a...)) }
+	health := "healthy"
+	if !s.Healthy {
+		health = "not healthy"
+	}
+	row("state", "%s, %s", s.Role, health)
+	row("home", "%s", s.Home)
+	if s.Network != "" {
+		row("network", "%s (%s)", plain(s.NetworkName), s.Network)
+	}
+	row("identity", "%s", s.Identity)
+	row("peer", "%s", s.PeerID)
+	for _, a := range s.Addresses {
+		row("address", "%s", a)
+	}
+	row("peers", "%d", s.Peers)
+	row("objects", "%d (%s)", s.Objects, humanize.IBytes(s.Bytes))
+	switch {
+	case s.FreshnessSeconds != nil:
+		row("freshness", "%.0f s (at most 300)", *s.FreshnessSeconds)
+	case s.Running:
+		row("freshness", "too few answers")
+	}
+	row("outbox", "%d waiting", s.Outbox)
+	row("audit", "%d entries", s.AuditEntries)
+	for _, p := range s.Problems {
+		row("problem", "%s", plain(p))
+	}
+}
+
+func peersCommand(e *Env) *cobra.Command {
+	return &cobra.Command{
+		Use: "peers", Short: "The connected members", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return e.service(c.Context(), func(ctx context.Context, s api.Service) error {
+				ps, err := s.Peers(ctx)
+				if err != nil {
+					return err
+				}
+				return e.print(ps, func(w io.Writer) {
+					for _, p := range ps.Peers {
+						fmt.Fprintf(w, "%-9s %-3s %s %s\n", p.Role, p.Direction, p.ID, p.Address)
+					}
+				})
+			})
+		},
+	}
+}
