@@ -10,6 +10,7 @@ import (
 
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/trust"
+	"cerebrum.dev/cerebrum/crypto/keystore/disk"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/fault"
 	"cerebrum.dev/cerebrum/node/home"
@@ -232,7 +233,7 @@ that validators may sign copies side by side.`,
 			if err != nil {
 				return err
 			}
-			if err := home.WriteFile(args[0], text, 0o644); err != nil {
+			if err := disk.Replace(args[0], text); err != nil {
 				return err
 			}
 			_, _, missing, err := f.Draft()

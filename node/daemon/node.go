@@ -228,7 +228,10 @@ func (n *Node) withAudit(ctx context.Context, fn func(context.Context) error) er
 	go func() { done <- n.audit.Run(writer) }() // ends with stop
 	err := fn(ctx)
 	stop()
-	return errors.Join(err, <-done)
+	if werr := <-done; !errors.Is(werr, context.Canceled) {
+		err = errors.Join(err, werr)
+	}
+	return err
 }
 
 // Run works until ctx ends. ready is called once, when the node serves.
@@ -332,7 +335,7 @@ func (n *Node) addresses() []string {
 // record writes an event of this node to its audit log.
 func (n *Node) record(ctx context.Context, action, outcome string, actor statement.ID, object, grant []byte, reason string) error {
 	err := n.audit.Append(ctx, audit.Event{
-		Time: n.now().UnixMilli(), Action: action, Outcome: outcome, Actor: actor[:], Object: object, Grant: grant, Reason: reason,
+		Time: n.now().UnixMilli(), Action: action, Outcome: outcome, Actor: actor[:], Object: object, Grant: grant, Reason: audit.Clean(reason),
 	})
 	if err != nil {
 		return fault.Wrap(fault.Failed, err, "free the disk, then start the node again", "nothing is done that cannot be recorded, and the audit log")

@@ -26,6 +26,7 @@ import (
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/crypto/keystore"
+	"cerebrum.dev/cerebrum/crypto/keystore/disk"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/config"
 	"cerebrum.dev/cerebrum/node/fault"
@@ -117,7 +118,7 @@ func Init(dir string, o Options) (h *Home, recovery string, err error) {
 		}
 		return nil, "", err
 	}
-	if err := WriteFile(filepath.Join(dir, config.File), text, 0o600); err != nil {
+	if err := disk.Replace(filepath.Join(dir, config.File), text); err != nil {
 		return nil, "", err
 	}
 	h, err = Open(dir, func() ([]byte, error) { return o.Protection.Passphrase, nil })
@@ -347,7 +348,7 @@ func (h *Home) UseNetwork(f *trust.File, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if err := WriteFile(filepath.Join(h.Dir, NetworkFile), raw, 0o600); err != nil {
+	if err := disk.Replace(filepath.Join(h.Dir, NetworkFile), raw); err != nil {
 		return err
 	}
 	h.Network, h.Committee = f, c
@@ -370,30 +371,4 @@ func DecodeNetwork(text []byte) (*trust.File, error) {
 		return nil, errors.New("it is no network file, or it is damaged: copy it whole")
 	}
 	return trust.ParseFile(b.Bytes)
-}
-
-// WriteFile replaces a file durably: temporary file in the same folder, fsync,
-// rename, fsync of the folder.
-func WriteFile(path string, data []byte, mode fs.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // gone after the rename
-	_, err = f.Write(data)
-	for _, step := range []func() error{func() error { return f.Chmod(mode) }, f.Sync} {
-		if err == nil {
-			err = step()
-		}
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return err
-	}
-	return SyncDir(filepath.Dir(path))
 }
