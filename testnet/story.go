@@ -31,7 +31,9 @@ func connect(ctx context.Context, p *localnet.Process) (node, error) {
 	if c == nil {
 		return node{}, fault.New(fault.Unavailable, "", "%s does not answer", p.Name)
 	}
-	h, err := home.Open(p.Home, func() ([]byte, error) { return nil, fault.New(fault.Failed, "", "the keys of a local network are plain") })
+	h, err := home.Open(p.Home, func() ([]byte, error) {
+		return nil, fault.New(fault.Failed, "", "the keys of a local network are plain")
+	})
 	if err != nil {
 		return node{}, err
 	}

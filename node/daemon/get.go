@@ -36,10 +36,14 @@ type target struct {
 // directory is restored.
 const FolderSuffix = ".tree"
 
+// copyBuffer is for content that does not write itself: small, because decrypted
+// chunks are, and an object of a few bytes should not cost a megabyte.
+const copyBuffer = 128 << 10
+
 // write copies content to the target; a file is on disk when it returns.
 func (t *target) write(content io.Reader) (int64, error) {
 	if t.w != nil {
-		return io.CopyBuffer(struct{ io.Writer }{t.w}, content, make([]byte, 1<<20))
+		return io.CopyBuffer(struct{ io.Writer }{t.w}, content, make([]byte, copyBuffer))
 	}
 	f, err := os.OpenFile(t.path, os.O_WRONLY|os.O_TRUNC, 0)
 	if err != nil {

@@ -15,12 +15,12 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 )
 
-// blockSource serves this home's blocks, checked against their CIDs so that a
-// rotten disk shows here and not at the receiver.
+// blockSource serves this home's blocks, checked against their CIDs once in a
+// process so that a rotten disk shows here and not at the receiver.
 type blockSource struct{ n *Node }
 
 func (b blockSource) Get(ctx context.Context, c cid.Cid) ([]byte, error) {
-	data, err := b.n.store.GetVerified(ctx, c)
+	data, err := b.n.store.GetProven(ctx, c)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, exchange.ErrNotFound
 	}

@@ -13,20 +13,23 @@ const writeback = 16 << 20
 
 // copyFile copies content to a file and lets the disk work meanwhile.
 func copyFile(f *os.File, content io.Reader) (int64, error) {
-	buf := make([]byte, 1<<20)
-	var done, begun int64
-	for {
-		n, err := io.CopyBuffer(struct{ io.Writer }{f}, io.LimitReader(content, writeback), buf)
-		done += n
-		if err != nil || n == 0 {
-			return done, err
-		}
-		if done-begun >= writeback {
-			// Best effort: the sync at the end is what counts.
-			_ = unix.SyncFileRange(int(f.Fd()), begun, done-begun, unix.SYNC_FILE_RANGE_WRITE)
-			begun = done
-		}
+	return io.CopyBuffer(&eager{f: f}, content, make([]byte, copyBuffer))
+}
+
+// eager writes to a file and starts its way to the disk early.
+type eager struct {
+	f           *os.File
+	done, begun int64
+}
+
+func (e *eager) Write(p []byte) (int, error) {
+	n, err := e.f.Write(p)
+	if e.done += int64(n); e.done-e.begun >= writeback {
+		// Best effort: the sync at the end is what counts.
+		_ = unix.SyncFileRange(int(e.f.Fd()), e.begun, e.done-e.begun, unix.SYNC_FILE_RANGE_WRITE)
+		e.begun = e.done
 	}
+	return n, err
 }
 
 // syncTree makes a restored folder durable with one call for all of its files.

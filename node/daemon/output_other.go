@@ -11,7 +11,7 @@ import (
 
 // copyFile copies content to a file.
 func copyFile(f *os.File, content io.Reader) (int64, error) {
-	return io.CopyBuffer(struct{ io.Writer }{f}, content, make([]byte, 1<<20))
+	return io.CopyBuffer(struct{ io.Writer }{f}, content, make([]byte, copyBuffer))
 }
 
 // syncTree makes a restored folder durable, file by file.

@@ -237,7 +237,7 @@ func (r *reading) readBatch(ctx context.Context, address cid.Cid, f *folder, ent
 		return &exchange.Request{Items: items}, func(blk exchange.Block) error { return b.take(wctx, which[blk.Item], blk) }
 	})
 	if b.large != nil {
-		b.large.abort(errors.New("given up"))
+		err = b.large.abort(errOr(err, errors.New("the file did not arrive whole")))
 	}
 	if werr := workers.Wait(); werr != nil {
 		return werr
@@ -321,4 +321,11 @@ func (b *batch) takeLarge(ctx context.Context, blk exchange.Block) error {
 	}
 	b.arrived[in.index] = true
 	return nil
+}
+
+func errOr(err, otherwise error) error {
+	if err != nil {
+		return err
+	}
+	return otherwise
 }

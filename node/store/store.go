@@ -99,6 +99,7 @@ type Store struct {
 	large  largeBlocks // large blocks
 	calls  gate        // holds Close back until calls have left
 	claims claims      // keys that a PutMany or Delete is working on
+	proven proven
 
 	compacted signal       // pebble finished a compaction
 	unsampled atomic.Int64 // bytes of blocks since flow looked
