@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/ipfs/go-cid"
@@ -207,13 +206,5 @@ func TestASecondProcessIsToldWho(t *testing.T) {
 	}
 	if err := l.Release(); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// wantFull is shared with the test of a real full disk.
-func wantFull(t *testing.T, err error) {
-	t.Helper()
-	if !errors.Is(err, ErrReadOnly) || !errors.Is(err, syscall.ENOSPC) {
-		t.Fatalf("a full disk gave %v", err)
 	}
 }

@@ -68,3 +68,10 @@ func fillUp(t *testing.T, size int) {
 	checkAcked(t, s, acked, 0)
 	mustPut(t, s, blockOf(t, 1<<20, 1000))
 }
+
+func wantFull(t *testing.T, err error) {
+	t.Helper()
+	if !errors.Is(err, ErrReadOnly) || !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("a full disk gave %v", err)
+	}
+}
