@@ -19,7 +19,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const gcPercent = 40
+const gcPercent = 20
 
 func runCommand(e *Env) *cobra.Command {
 	var listen []string
