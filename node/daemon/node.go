@@ -277,6 +277,9 @@ func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Read
 }
 
 func (n *Node) buildHost() error {
+	if _, ok := n.home.Network.Membership(n.committee, n.home.PeerKey(), n.now()); !ok && n.self < 0 {
+		return fault.New(fault.Denied, "send your `cerebrum network card` to whoever founds the network", "this node is no member of the network %s, or its membership has expired", n.committee.Name)
+	}
 	key, err := peerPrivate(n.home.PeerSeed())
 	if err != nil {
 		return err
@@ -326,7 +329,7 @@ func (n *Node) bootstrap() []peer.AddrInfo {
 // addresses are where this node can be reached, with its peer id.
 func (n *Node) addresses() []string {
 	var out []string
-	for _, a := range n.host.Addrs() {
+	for _, a := range n.host.Libp2p().Addrs() { // with 0.0.0.0 resolved to real interfaces
 		out = append(out, fmt.Sprintf("%s/p2p/%s", a, n.host.ID()))
 	}
 	return out

@@ -172,13 +172,22 @@ func (l *Library) keepFolder(owner *home.Principal, index *Made, entries []found
 	}
 	all = append(all, index) // last: it names the others
 	out.Stored += index.Stored
-	for batch := range slices.Chunk(all, validator.MaxBatch) {
+	for batch := range slices.Chunk(all, batchSize(index.in.Labels)) {
 		if err := l.Keep(owner, batch); err != nil {
 			return nil, err
 		}
 		out.Batches = append(out.Batches, batch)
 	}
 	return out, nil
+}
+
+// batchSize is how many objects fit into one deposit: labels count for each.
+func batchSize(labels []validator.Label) int {
+	each := 2 << 10 // manifest, dealing and share, with room to spare
+	for _, l := range labels {
+		each += len(l.Key) + len(l.Value) + 8
+	}
+	return max(1, min(validator.MaxBatch, (validator.MaxDeposit-(64<<10))/each))
 }
 
 func addErrorIn(folder, file string, err error) error {
