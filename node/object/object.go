@@ -75,6 +75,8 @@ type local struct {
 	Lineage  envelope.Nonce
 	Kind     uint8
 	Secret   keystore.Sealed
+	Labels   []validator.Label // of its dealing, so that dealing again says the same
+	Class    uint8
 }
 
 // Input is something to make an object of.
@@ -170,7 +172,7 @@ func (l *Library) Keep(owner *home.Principal, made []*Made) error {
 	}
 	objects := make([]store.Object, len(made))
 	for i, m := range made {
-		raw, err := statement.Marshal(local{KeyNonce: m.key, Lineage: m.line, Kind: m.in.Kind, Secret: sealed[i]})
+		raw, err := statement.Marshal(local{KeyNonce: m.key, Lineage: m.line, Kind: m.in.Kind, Secret: sealed[i], Labels: m.in.Labels, Class: m.in.Class})
 		if err != nil {
 			return err
 		}
@@ -262,9 +264,9 @@ func (l *Library) Open(ctx context.Context, h *Held) (*Opened, error) {
 }
 
 func (l *Library) secret(h *Held) (committee.Secret, error) {
-	var loc local
-	if err := statement.Unmarshal(h.Local, &loc); err != nil {
-		return committee.Secret{}, fmt.Errorf("index entry of %s: %w", h.CID, err)
+	loc, err := h.local()
+	if err != nil {
+		return committee.Secret{}, err
 	}
 	raw, err := l.Secrets.Open(loc.Secret, h.CID.Bytes())
 	if err != nil {
@@ -309,6 +311,23 @@ func (h *Held) Verify(owner *identity.Identity) (*envelope.Manifest, error) {
 
 // IsDirectory reports whether an owned object is a directory's index.
 func (h *Held) IsDirectory() bool {
+	loc, err := h.local()
+	return h.Owned && err == nil && loc.Kind == KindDirectory
+}
+
+// DealSize is how many objects labelled like an owned one fit into one deposit.
+func (h *Held) DealSize() int {
+	loc, err := h.local()
+	if err != nil {
+		return 1
+	}
+	return batchSize(loc.Labels)
+}
+
+func (h *Held) local() (*local, error) {
 	var loc local
-	return h.Owned && statement.Unmarshal(h.Local, &loc) == nil && loc.Kind == KindDirectory
+	if err := statement.Unmarshal(h.Local, &loc); err != nil {
+		return nil, fmt.Errorf("index entry of %s: %w", h.CID, err)
+	}
+	return &loc, nil
 }
