@@ -233,7 +233,7 @@ func (r *reading) readWhole(ctx context.Context, address cid.Cid, to *target) er
 		if o.Details.Kind == object.KindDirectory {
 			return r.readTree(ctx, o, content, to)
 		}
-		size, err := to.write(content)
+		size, err := to.write(ctx, content, wanted(r.ask, o))
 		r.got.Size, r.got.Name = size, o.Details.Name
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -74,6 +75,7 @@ type Node struct {
 	discovery *discovery.Discovery
 	running   atomic.Bool
 	busy      atomic.Int64 // adds under way
+	ops       sync.Map     // name of an operation -> *object.Progress
 }
 
 // Open takes a home's lock and opens its stores. Nothing is started.
@@ -354,4 +356,25 @@ func (n *Node) needsNetwork() error {
 		return fault.New(fault.Unavailable, "start it with `cerebrum run` in another terminal", "this needs the network, and no node runs on this home")
 	}
 	return nil
+}
+
+// operation makes the progress of a request visible under the name that the
+// request gave it, until done.
+func (n *Node) operation(ctx context.Context, name string) (context.Context, func()) {
+	if name == "" {
+		return ctx, func() {}
+	}
+	p := new(object.Progress)
+	n.ops.Store(name, p)
+	return object.WithProgress(ctx, p), func() { n.ops.Delete(name) }
+}
+
+// Progress implements api.Service.
+func (n *Node) Progress(_ context.Context, r api.ProgressRequest) (*api.Progress, error) {
+	out := &api.Progress{}
+	if p, ok := n.ops.Load(r.Op); ok {
+		p := p.(*object.Progress)
+		out.Done, out.Total = p.Done.Load(), p.Total.Load()
+	}
+	return out, nil
 }

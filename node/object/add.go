@@ -42,7 +42,7 @@ type Added struct {
 
 // AddStream makes an object of a stream.
 func (l *Library) AddStream(ctx context.Context, owner *home.Principal, name string, r io.Reader, labels Labels) (*Added, error) {
-	m, err := l.Make(ctx, owner, Input{Name: name, Content: r, Modified: l.Now(), Labels: labels.Labels, Class: labels.Class}, l.Store)
+	m, err := l.Make(ctx, owner, Input{Name: name, Content: ProgressOf(ctx).Count(r), Modified: l.Now(), Labels: labels.Labels, Class: labels.Class}, l.Store)
 	if err != nil {
 		return nil, addError(name, err)
 	}
@@ -67,8 +67,10 @@ func (l *Library) AddPath(ctx context.Context, owner *home.Principal, path strin
 	case !info.Mode().IsRegular():
 		return nil, fault.New(fault.Usage, "use `cerebrum add -` to add what a program writes", "%s is neither a file nor a folder", path)
 	}
+	progress := ProgressOf(ctx)
+	progress.Total.Store(info.Size())
 	m, err := l.Make(ctx, owner, Input{
-		Name: name, Content: exactly(f, info), Modified: info.ModTime(), Labels: labels.Labels, Class: labels.Class,
+		Name: name, Content: progress.Count(exactly(f, info)), Modified: info.ModTime(), Labels: labels.Labels, Class: labels.Class,
 	}, l.Store)
 	if err != nil {
 		return nil, addError(path, err)
@@ -219,6 +221,9 @@ func list(ctx context.Context, root *os.Root) (entries []found, skipped []string
 		}
 		switch {
 		case d.IsDir(), info.Mode().IsRegular():
+			if !d.IsDir() {
+				ProgressOf(ctx).Total.Add(info.Size())
+			}
 			entries = append(entries, found{entry: Entry{
 				Path: p, Folder: d.IsDir(), Mode: uint32(info.Mode().Perm()), Modified: info.ModTime().Unix(),
 			}})
@@ -245,7 +250,7 @@ func (l *Library) addFile(ctx context.Context, owner *home.Principal, root *os.R
 		return nil, errors.New("it changed while the folder was added")
 	}
 	return l.Make(ctx, owner, Input{
-		Name: filepath.Base(e.Path), Modified: info.ModTime(), Content: exactly(f, info), Scopes: scope,
+		Name: filepath.Base(e.Path), Modified: info.ModTime(), Content: ProgressOf(ctx).Count(exactly(f, info)), Scopes: scope,
 		Labels: labels.Labels, Class: labels.Class,
 	}, sink)
 }

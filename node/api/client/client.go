@@ -147,6 +147,11 @@ func (c *Client) GetStream(ctx context.Context, r api.GetRequest, w io.Writer) (
 	return api.DecodeResult(resp.Trailer.Get(api.ResultTrailer))
 }
 
+// Progress implements api.Service.
+func (c *Client) Progress(ctx context.Context, r api.ProgressRequest) (*api.Progress, error) {
+	return call[api.Progress](ctx, c, "progress", r)
+}
+
 // List implements api.Service.
 func (c *Client) List(ctx context.Context) (*api.Objects, error) {
 	return call[api.Objects](ctx, c, "list", struct{}{})
