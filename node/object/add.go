@@ -51,12 +51,7 @@ func (l *Library) AddStream(ctx context.Context, owner *home.Principal, name str
 
 // AddPath makes an object of a file, or of a folder and everything in it.
 func (l *Library) AddPath(ctx context.Context, owner *home.Principal, path string, labels Labels) (*Added, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, addError(path, err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
+	info, err := os.Stat(path) // before it is opened: opening a pipe waits for a writer
 	if err != nil {
 		return nil, addError(path, err)
 	}
@@ -66,6 +61,14 @@ func (l *Library) AddPath(ctx context.Context, owner *home.Principal, path strin
 		return l.addFolder(ctx, owner, path, name, info, labels)
 	case !info.Mode().IsRegular():
 		return nil, fault.New(fault.Usage, "use `cerebrum add -` to add what a program writes", "%s is neither a file nor a folder", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, addError(path, err)
+	}
+	defer f.Close()
+	if info, err = f.Stat(); err != nil {
+		return nil, addError(path, err)
 	}
 	progress := ProgressOf(ctx)
 	progress.Total.Store(info.Size())
@@ -221,6 +224,9 @@ func list(ctx context.Context, root *os.Root) (entries []found, skipped []string
 		}
 		switch {
 		case d.IsDir(), info.Mode().IsRegular():
+			if err := checkName(p); err != nil {
+				return err
+			}
 			if !d.IsDir() {
 				ProgressOf(ctx).Total.Add(info.Size())
 			}
@@ -234,6 +240,15 @@ func list(ctx context.Context, root *os.Root) (entries []found, skipped []string
 	})
 	slices.SortFunc(entries, func(a, b found) int { return strings.Compare(a.entry.Path, b.entry.Path) })
 	return entries, skipped, err
+}
+
+// checkName refuses what an index cannot hold, before anything is encrypted:
+// an index that nobody could read back would cost the owner the whole folder.
+func checkName(p string) error {
+	if err := checkPath(p); err != nil {
+		return fault.New(fault.Usage, "rename it, or add the rest without it; nothing was added", "the name %q cannot be restored everywhere: %s", p, err)
+	}
+	return nil
 }
 
 func (l *Library) addFile(ctx context.Context, owner *home.Principal, root *os.Root, e Entry, scope []envelope.Nonce, labels Labels, sink envelope.Sink) (*Made, error) {

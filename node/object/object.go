@@ -74,9 +74,9 @@ type local struct {
 	KeyNonce envelope.Nonce
 	Lineage  envelope.Nonce
 	Kind     uint8
-	Secret   keystore.Sealed
-	Labels   []validator.Label // of its dealing, so that dealing again says the same
+	Labels   []validator.Label // for a later dealing: policy must see the same
 	Class    uint8
+	Secret   keystore.Sealed
 }
 
 // Input is something to make an object of.
@@ -172,7 +172,7 @@ func (l *Library) Keep(owner *home.Principal, made []*Made) error {
 	}
 	objects := make([]store.Object, len(made))
 	for i, m := range made {
-		raw, err := statement.Marshal(local{KeyNonce: m.key, Lineage: m.line, Kind: m.in.Kind, Secret: sealed[i], Labels: m.in.Labels, Class: m.in.Class})
+		raw, err := statement.Marshal(local{KeyNonce: m.key, Lineage: m.line, Kind: m.in.Kind, Labels: m.in.Labels, Class: m.in.Class, Secret: sealed[i]})
 		if err != nil {
 			return err
 		}
@@ -275,6 +275,13 @@ func (l *Library) secret(h *Held) (committee.Secret, error) {
 	return committee.SecretFromBytes(raw)
 }
 
+func (h *Held) local() (loc local, err error) {
+	if err := statement.Unmarshal(h.Local, &loc); err != nil {
+		return loc, fmt.Errorf("index entry of %s: %w", h.CID, err)
+	}
+	return loc, nil
+}
+
 // Unlock opens an object with its secret. The header's HMAC commits to the key,
 // so a wrong secret ends here and never in wrong bytes.
 func Unlock(address cid.Cid, m envelope.Manifest, header []byte, secret committee.Secret) (*Opened, error) {
@@ -322,12 +329,4 @@ func (h *Held) DealSize() int {
 		return 1
 	}
 	return batchSize(loc.Labels)
-}
-
-func (h *Held) local() (*local, error) {
-	var loc local
-	if err := statement.Unmarshal(h.Local, &loc); err != nil {
-		return nil, fmt.Errorf("index entry of %s: %w", h.CID, err)
-	}
-	return &loc, nil
 }
