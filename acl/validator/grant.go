@@ -150,6 +150,9 @@ func (j *Judge) Mailbox(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	if err := decode(raw, &r); err != nil {
 		return nil, err
 	}
+	if len(r.Address) > maxAddress || (len(r.After) != 0 && len(r.After) != len(statement.ID{})) {
+		return nil, fmt.Errorf("%w: what it asks for is no address, or no id", ErrMalformed)
+	}
 	a, err := capability.ParseAuthority(r.Authority)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)

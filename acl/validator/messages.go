@@ -42,8 +42,8 @@ const (
 	MaxMailbox    = 1 << 20
 	maxDeliveries = 64
 	maxLabels     = 32
-	maxHolders    = 8  // of a deposit
-	maxAddress    = 64 // bytes; an address of ours has 36
+	maxHolders    = 8   // of a deposit
+	maxAddress    = 64  // bytes; an address of ours has 36
 	maxWords      = 256 // bytes of a purpose, a reason or a holder's multiaddr
 )
 
