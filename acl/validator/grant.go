@@ -129,11 +129,15 @@ func (j *Judge) Deliver(ctx context.Context, raw []byte) error {
 	if err := j.Audit.Append(ctx, j.event("deliver", "ok", issuer[:], audience[:], nil, leaf[:], "")); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return j.Store.Apply([]kv.Op{
+	err = j.Store.Apply([]kv.Op{
 		{Key: slices.Concat(chainPrefix, leaf[:]), Value: raw},
 		{Key: slices.Concat(boxPrefix, audience[:], leaf[:]), Value: []byte{1}},
 		{Key: slices.Concat(issuedPrefix, issuer[:], leaf[:]), Value: []byte{1}},
 	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
 }
 
 func issuerOf(v *capability.Verified) statement.ID {
