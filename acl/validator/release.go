@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/audit"
@@ -25,6 +26,10 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	}
 	if len(r.Objects) == 0 || len(r.Objects) > MaxBatch || len(r.Purpose) > maxWords || len(r.Reason) > maxWords {
 		return nil, fmt.Errorf("%w: a release names 1 to %d objects", ErrMalformed, MaxBatch)
+	}
+	// The log refuses longer ones: nobody may be denied without being logged.
+	if slices.ContainsFunc(r.Objects, func(a []byte) bool { return len(a) > maxAddress }) {
+		return nil, fmt.Errorf("%w: an address has at most %d bytes", ErrMalformed, maxAddress)
 	}
 	if !j.Fresh.Fresh() {
 		return nil, fmt.Errorf("%w: it does not hear enough other validators", ErrUnavailable)
@@ -56,6 +61,11 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	}
 	if released == 0 {
 		return nil, ErrDenied
+	}
+	// A large batch takes a while: what was revoked meanwhile, and acknowledged
+	// by this validator, is not answered any more.
+	if err := j.Verifier.Live(v); err != nil {
+		return nil, j.deny(ctx, "release", actor[:], r.Objects[0], err)
 	}
 	sealer, err := keystore.NewSealer(v.Audience().Recipients()...)
 	if err != nil {
