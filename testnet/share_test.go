@@ -60,7 +60,7 @@ func TestSharing(t *testing.T) {
 	w.refuse(3, "node2", "delegate", grant, "--to", w.contact("node3"), "--can", "read", "--for", "2h")
 	w.refuse(3, "node3", "delegate", delegated, "--to", w.contact("node2"), "--can", "read", "--for", "10m")
 	w.refuse(4, "node2", "delegate", strings.Repeat("ab", 32), "--to", w.contact("node3"), "--can", "read", "--for", "30m")
-	w.refuse(3, "node2", "grant", address, "--to", w.contact("node3"), "--can", "read", "--for", "30m")
+	w.refuse(4, "node2", "grant", address, "--to", w.contact("node3"), "--can", "read", "--for", "30m")
 	w.refuse(4, "node3", "revoke", grant) // nothing that this home gave
 
 	wantState(w, "node2", "--mine", grant, "valid")
