@@ -36,6 +36,14 @@ type target struct {
 // directory is restored.
 const FolderSuffix = ".tree"
 
+// pour writes content to w: by itself where it can, otherwise through a buffer.
+func pour(w io.Writer, content io.Reader) (int64, error) {
+	if c, ok := content.(io.WriterTo); ok {
+		return c.WriteTo(w)
+	}
+	return io.CopyBuffer(struct{ io.Writer }{w}, content, make([]byte, copyBuffer))
+}
+
 // copyBuffer is for content that does not write itself: small, because decrypted
 // chunks are, and an object of a few bytes should not cost a megabyte.
 const copyBuffer = 128 << 10
@@ -45,7 +53,7 @@ func (t *target) write(ctx context.Context, content io.Reader, total int64) (int
 	progress := object.ProgressOf(ctx)
 	progress.Total.Store(total)
 	if t.w != nil {
-		return io.CopyBuffer(progress.CountWriter(t.w), content, make([]byte, copyBuffer))
+		return pour(progress.CountWriter(t.w), content)
 	}
 	f, err := os.OpenFile(t.path, os.O_WRONLY|os.O_TRUNC, 0)
 	if err != nil {

@@ -14,7 +14,7 @@ const writeback = 16 << 20
 
 // copyFile copies content to a file and lets the disk work meanwhile.
 func copyFile(f *os.File, content io.Reader, progress *object.Progress) (int64, error) {
-	return io.CopyBuffer(progress.CountWriter(&eager{f: f}), content, make([]byte, copyBuffer))
+	return pour(progress.CountWriter(&eager{f: f}), content)
 }
 
 // eager writes to a file and starts its way to the disk early.

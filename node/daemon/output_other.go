@@ -13,7 +13,7 @@ import (
 
 // copyFile copies content to a file.
 func copyFile(f *os.File, content io.Reader, progress *object.Progress) (int64, error) {
-	return io.CopyBuffer(progress.CountWriter(f), content, make([]byte, copyBuffer))
+	return pour(progress.CountWriter(f), content)
 }
 
 // syncTree makes a restored folder durable, file by file.
