@@ -83,12 +83,12 @@ var errBad = errors.New("bad block")
 // payload is like another, so one that stands twice is refused: a few nodes that
 // name one another many times would keep the walk busy for years.
 func walkOwn(ctx context.Context, m envelope.Manifest, get func(cid.Cid) ([]byte, error), visit func(cid.Cid, []byte) error) error {
-	w := walker{alive: ctx.Err, get: get, visit: visit, seen: map[cid.Cid]bool{}}
+	w := walker{get: get, visit: visit, seen: map[cid.Cid]bool{}}
 	root, err := cid.Cast(m.File)
 	if err != nil {
 		return err
 	}
-	file, err := w.step(root)
+	file, err := w.step(ctx, root)
 	if err != nil {
 		return err
 	}
@@ -99,21 +99,20 @@ func walkOwn(ctx context.Context, m envelope.Manifest, get func(cid.Cid) ([]byte
 	if string(header.Bytes()) != string(m.Header) || string(payload.Bytes()) != string(m.Payload) || size != int64(m.Size) {
 		return errors.New("the manifest and its file do not agree")
 	}
-	if err := w.leaf(header, headerSize); err != nil {
+	if err := w.leaf(ctx, header, headerSize); err != nil {
 		return err
 	}
-	return w.payload(payload, size, 0)
+	return w.payload(ctx, payload, size, 0)
 }
 
 type walker struct {
-	alive func() error // an error once the operation has ended
 	get   func(cid.Cid) ([]byte, error)
 	visit func(cid.Cid, []byte) error
 	seen  map[cid.Cid]bool
 }
 
-func (w *walker) step(c cid.Cid) ([]byte, error) {
-	if err := w.alive(); err != nil {
+func (w *walker) step(ctx context.Context, c cid.Cid) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if w.seen[c] {
@@ -127,8 +126,8 @@ func (w *walker) step(c cid.Cid) ([]byte, error) {
 	return data, w.visit(c, data)
 }
 
-func (w *walker) leaf(c cid.Cid, size int64) error {
-	data, err := w.step(c)
+func (w *walker) leaf(ctx context.Context, c cid.Cid, size int64) error {
+	data, err := w.step(ctx, c)
 	switch {
 	case errors.Is(err, errBad):
 		return nil
@@ -138,11 +137,11 @@ func (w *walker) leaf(c cid.Cid, size int64) error {
 	return err
 }
 
-func (w *walker) payload(c cid.Cid, size int64, depth int) error {
+func (w *walker) payload(ctx context.Context, c cid.Cid, size int64, depth int) error {
 	if depth >= envelope.MaxDepth {
 		return errors.New("the payload is nested too deeply")
 	}
-	data, err := w.step(c)
+	data, err := w.step(ctx, c)
 	if errors.Is(err, errBad) {
 		return nil
 	} else if err != nil {
@@ -157,9 +156,9 @@ func (w *walker) payload(c cid.Cid, size int64, depth int) error {
 	}
 	for _, ch := range node.Children {
 		if ch.Leaf {
-			err = w.leaf(ch.CID, ch.Size)
+			err = w.leaf(ctx, ch.CID, ch.Size)
 		} else {
-			err = w.payload(ch.CID, ch.Size, depth+1)
+			err = w.payload(ctx, ch.CID, ch.Size, depth+1)
 		}
 		if err != nil {
 			return err
