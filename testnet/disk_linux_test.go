@@ -2,6 +2,7 @@ package testnet_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -30,13 +31,8 @@ func TestFullDisk(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if err := os.CopyFS(home, os.DirFS(aside)); err != nil {
-		t.Fatal(err)
-	}
-	for _, private := range []string{"keys.plain", "config.toml", "network.pem"} { // CopyFS opens modes up
-		if err := os.Chmod(filepath.Join(home, private), 0o600); err != nil {
-			t.Fatal(err)
-		}
+	if out, err := exec.Command("cp", "-a", aside+"/.", home).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
 	ballast := filepath.Join(home, "ballast")
 	if err := os.WriteFile(ballast, make([]byte, 16<<20), 0o600); err != nil {
