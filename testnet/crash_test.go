@@ -229,6 +229,6 @@ func TestCrash(t *testing.T) {
 	w.restart("validator1", "validator2")
 	w.kill("validator3")
 	for _, k := range all {
-		w.reads("node2", k.address, k.content)
+		w.comesToRead("node2", k.address, k.content)
 	}
 }

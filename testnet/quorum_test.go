@@ -41,7 +41,7 @@ func TestQuorum(t *testing.T) {
 	w.restart("validator4")
 	w.eventually("an empty outbox", func() bool { return outbox(w) == 0 })
 	w.kill("validator1")
-	got := w.reads("node2", added.str("address"), second)
+	got := w.comesToRead("node2", added.str("address"), second)
 	if fmt.Sprint(got.list("releases")) == "[]" || !strings.Contains(fmt.Sprint(got.list("releases")), "4") {
 		t.Errorf("validator 4 did not release what the outbox brought it: %v", got)
 	}
@@ -71,7 +71,7 @@ func TestQuorum(t *testing.T) {
 	w.restart("validator1", "validator2")
 	w.eventually("shared by itself", func() bool { return w.object("node1", local.str("address")).str("state") == "shared" })
 	w.grant("node1", local.str("address"), "node2", "read")
-	w.reads("node2", local.str("address"), third)
+	w.comesToRead("node2", local.str("address"), third)
 	w.eventually("an empty outbox", func() bool { return outbox(w) == 0 })
 	w.ok("node1", "revoke", grant)
 	w.denied(3, "node2", address)
