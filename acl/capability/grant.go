@@ -14,8 +14,10 @@
 //
 // # Order of checks
 //
-// Cheapest first: sizes, time, revocation by id, roots verified before, then
-// signatures. Policy comes after all of this, in the validator.
+// Cheapest first: sizes and form, narrowing, time, revocation by id, what was
+// verified before, then signatures. A chain that is refused for anything but a
+// signature costs no verification. Policy comes after all of this, in the
+// validator.
 //
 // # Example
 //
@@ -30,6 +32,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -50,6 +53,7 @@ const (
 	MaxDepth      = 7        // remaining depth that a grant may carry: chains of 8
 	maxPurposes   = 16
 	maxWord       = 64
+	maxMeasure    = 64 // bytes of a measurement
 	maxIdentities = MaxLinks + 2
 )
 
@@ -207,8 +211,13 @@ func (g *Grant) CheckCaveats() error {
 		return errors.New("it has too many caveats")
 	}
 	for _, w := range append(slices.Clone(c.Purposes), c.Regions...) {
-		if w == "" || len(w) > maxWord {
-			return errors.New("a purpose or region is empty or too long")
+		if w == "" || len(w) > maxWord || strings.ContainsFunc(w, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			return errors.New("a purpose or region is empty, too long or not printable")
+		}
+	}
+	for _, m := range c.Attestation {
+		if len(m) == 0 || len(m) > maxMeasure {
+			return errors.New("a measurement is empty or too long")
 		}
 	}
 	return nil
@@ -220,6 +229,8 @@ func (g *Grant) Within(parent *Grant) error {
 	switch c, p := g.Caveats, parent.Caveats; {
 	case g.Network != parent.Network || g.Record != parent.Record || g.Owner != parent.Owner:
 		return errors.New("it leaves the network, the committee record or the owner of its parent")
+	case parent.Subject == SubjectEnclave && g.Subject != SubjectEnclave:
+		return errors.New("its parent is for an enclave and it is not")
 	case parent.Abilities&Delegate == 0 || parent.Depth == 0:
 		return errors.New("its parent may not be delegated")
 	case g.Depth >= parent.Depth:
@@ -298,7 +309,7 @@ func ParseChain(raw []byte) (*Chain, error) {
 		return nil, fmt.Errorf("%w: %w", ErrChain, err)
 	}
 	if len(c.Links) > MaxLinks || len(c.Identities) > maxIdentities {
-		return nil, fmt.Errorf("%w: at most %d links are followed", ErrChain, MaxLinks)
+		return nil, fmt.Errorf("%w: %w", ErrChain, errTooLong)
 	}
 	return &c, nil
 }

@@ -3,8 +3,8 @@ package capability
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
-	"sync"
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/identity"
@@ -28,21 +28,25 @@ type Revocations interface {
 	Revokers(target statement.ID) []statement.ID
 }
 
-// Verifier checks chains for one network. Its zero fields are not usable.
+// Verifier checks chains for one network. It is safe for concurrent use; its
+// zero fields are not usable. What it has verified it remembers, a bounded
+// amount: a signature never stops being valid, so that a chain shown again costs
+// no verification but that of the proof beside it.
 type Verifier struct {
 	Committee   *trust.Committee
 	Revocations Revocations
 	Now         func() time.Time
 
-	roots rootCache
+	roots  recent[struct{}]           // grants with their consents
+	links  recent[struct{}]           // with their issuers
+	people recent[*identity.Identity] // by their signed records
 }
 
-// Verified is a chain that holds: signatures, consent, narrowing, time and
-// revocation were all checked at one moment.
+// Verified is a chain whose signatures, consent and narrowing hold, which never
+// changes. That it is in force, [Verifier.Verify] has checked at one moment and
+// [Verifier.Live] checks again; [Verifier.VerifyPast] has not.
 type Verified struct {
-	chain    *Chain
-	path     []statement.ID // root grant first
-	grants   []*Grant
+	claims
 	owner    *identity.Identity
 	audience *identity.Identity
 }
@@ -53,8 +57,11 @@ func (v *Verified) Leaf() statement.ID { return v.path[len(v.path)-1] }
 // Path are the ids of the grant and its links in order.
 func (v *Verified) Path() []statement.ID { return slices.Clone(v.path) }
 
+// Consent is the id of the owner's consent, by which the owner may revoke too.
+func (v *Verified) Consent() statement.ID { return v.consent }
+
 // Grant is the leaf's body, whose fields hold all the restrictions above it.
-func (v *Verified) Grant() Grant { return *v.grants[len(v.grants)-1] }
+func (v *Verified) Grant() Grant { return *v.leaf() }
 
 // Grants are the bodies of the grant and its links in order.
 func (v *Verified) Grants() []*Grant { return v.grants }
@@ -70,183 +77,140 @@ func (v *Verified) Chain() *Chain { return v.chain }
 
 // Verify checks a whole chain now.
 func (vf *Verifier) Verify(c *Chain) (*Verified, error) {
-	v, err := vf.structure(c)
+	cl, err := vf.read(c)
 	if err != nil {
 		return nil, err
 	}
-	if err := vf.Live(v); err != nil {
+	if err := vf.inForce(cl); err != nil {
 		return nil, err
 	}
-	return v, nil
+	return vf.authenticate(cl)
 }
 
 // VerifyPast checks a chain but not that it is still in force: who revokes a
 // statement must be able to show it when it has been revoked already.
-func (vf *Verifier) VerifyPast(c *Chain) (*Verified, error) { return vf.structure(c) }
+func (vf *Verifier) VerifyPast(c *Chain) (*Verified, error) {
+	cl, err := vf.read(c)
+	if err != nil {
+		return nil, err
+	}
+	return vf.authenticate(cl)
+}
 
 // Live checks that a verified chain is still in force: cheap enough to be asked
 // before every block.
-func (vf *Verifier) Live(v *Verified) error {
-	now := vf.Now().Unix()
-	if err := vf.Committee.Live(vf.Now()); err != nil {
+func (vf *Verifier) Live(v *Verified) error { return vf.inForce(&v.claims) }
+
+func (vf *Verifier) inForce(cl *claims) error {
+	now := vf.Now()
+	if err := vf.Committee.Live(now); err != nil {
 		return fmt.Errorf("%w: %w", ErrExpired, err)
 	}
-	for _, g := range v.grants {
-		if now < g.Caveats.NotBefore || now >= g.Caveats.Expires {
+	for _, g := range cl.grants {
+		if t := now.Unix(); t < g.Caveats.NotBefore || t >= g.Caveats.Expires {
 			return ErrExpired
 		}
 	}
-	upstream := map[statement.ID]bool{v.owner.ID(): true}
-	for i, id := range v.path {
-		if vf.stopped(id, upstream) {
+	owner := cl.grants[0].Owner
+	if slices.Contains(vf.Revocations.Revokers(cl.consent), owner) { // nobody else gave it
+		return ErrRevoked
+	}
+	above := append(make([]statement.ID, 0, MaxLinks+2), owner)
+	for i, id := range cl.path {
+		if vf.stopped(id, above) {
 			return ErrRevoked
 		}
-		upstream[v.grants[i].Audience] = true
+		above = append(above, cl.grants[i].Audience)
 	}
 	return nil
 }
 
 // stopped decides whether revocations of a statement count: one by the owner or
 // an issuer above it does, and so do those of F+1 validators.
-func (vf *Verifier) stopped(target statement.ID, upstream map[statement.ID]bool) bool {
-	validators := 0
+func (vf *Verifier) stopped(target statement.ID, above []statement.ID) bool {
+	var validators uint64 // a set: one who is named twice counts once
 	for _, who := range vf.Revocations.Revokers(target) {
-		if upstream[who] {
+		if slices.Contains(above, who) {
 			return true
 		}
-		if _, ok := vf.Committee.ByIdentity(who); ok {
-			validators++
+		if i, ok := vf.Committee.ByIdentity(who); ok {
+			validators |= 1 << i // there are at most 64
 		}
 	}
-	return validators > int(vf.Committee.Numbers.F)
+	return bits.OnesCount64(validators) > int(vf.Committee.Numbers.F)
 }
 
-func (vf *Verifier) structure(c *Chain) (*Verified, error) {
-	bad := func(format string, a ...any) (*Verified, error) {
-		return nil, fmt.Errorf("%w: %w", ErrChain, fmt.Errorf(format, a...))
+// authenticate checks who signed a chain: the identity records themselves, K
+// validators and the owner's consent at its root, then each link's issuer.
+func (vf *Verifier) authenticate(cl *claims) (*Verified, error) {
+	bad := func(err error) (*Verified, error) { return nil, fmt.Errorf("%w: %w", ErrChain, err) }
+	found := make(map[statement.ID]*identity.Identity, len(cl.records))
+	for id, r := range cl.records {
+		p := r.known
+		if p == nil {
+			var err error
+			if p, err = identity.Parse(r.raw); err != nil {
+				return bad(err)
+			}
+		}
+		found[id] = p
 	}
-	if len(c.Links) > MaxLinks || len(c.Identities) > maxIdentities {
-		return bad("at most %d links are followed", MaxLinks)
-	}
-	root, err := statement.Parse(c.Grant)
-	if err != nil {
-		return bad("grant: %w", err)
-	}
-	var g Grant
-	if err := root.Peek(KindGrant, &g); err != nil {
-		return bad("grant: %w", err)
-	}
-	if err := g.Check(); err != nil {
-		return bad("grant: %w", err)
-	}
-	if len(g.Parent) != 0 || g.Network != vf.Committee.Network() || g.Record != vf.Committee.ID() {
-		return bad("it is for another network or committee record")
-	}
-	ids, err := parseIdentities(c.Identities)
-	if err != nil {
-		return bad("%w", err)
-	}
-	v := &Verified{chain: c, path: []statement.ID{root.ID()}, grants: []*Grant{&g}}
-	if v.owner = ids[g.Owner]; v.owner == nil {
-		return bad("the owner's identity record is missing")
-	}
-	if err := vf.root(root, c.Consent, v.owner); err != nil {
-		return bad("%w", err)
-	}
-	for _, raw := range c.Links {
-		if err := v.link(raw, ids); err != nil {
-			return bad("link: %w", err)
+	for _, g := range cl.grants {
+		if g.Subject != SubjectEnclave && g.Subject != uint8(found[g.Audience].Kind()) {
+			return bad(errors.New("its subject kind is not its audience's"))
 		}
 	}
-	leaf := v.grants[len(v.grants)-1]
-	if v.audience = ids[leaf.Audience]; v.audience == nil {
-		return bad("the audience's identity record is missing")
+	v := &Verified{claims: *cl, owner: found[cl.grants[0].Owner], audience: found[cl.leaf().Audience]}
+	if err := vf.root(cl, v.owner); err != nil {
+		return bad(err)
 	}
-	if leaf.Subject != SubjectEnclave && leaf.Subject != uint8(v.audience.Kind()) {
-		return bad("its subject kind is not its audience's")
+	for i := range cl.chain.Links {
+		if err := vf.link(cl, i, found[cl.grants[i].Audience]); err != nil {
+			return bad(fmt.Errorf("link: %w", err))
+		}
+	}
+	for id, r := range cl.records { // only now: anybody can make identities, to fill a memory
+		if r.known == nil {
+			vf.people.add(r.key, found[id], rememberedPeople)
+		}
 	}
 	return v, nil
 }
 
-func (v *Verified) link(raw []byte, ids map[statement.ID]*identity.Identity) error {
-	parent := v.grants[len(v.grants)-1]
-	parentID := v.path[len(v.path)-1]
-	s, err := statement.Parse(raw)
-	if err != nil {
-		return err
-	}
-	var g Grant
-	if err := s.Peek(KindLink, &g); err != nil {
-		return err
-	}
-	if err := g.Check(); err != nil {
-		return err
-	}
-	if string(g.Parent) != string(parentID[:]) {
-		return errors.New("its parent is another statement")
-	}
-	if err := g.Within(parent); err != nil {
-		return err
-	}
-	issuer := ids[parent.Audience]
-	if issuer == nil {
-		return errors.New("its issuer's identity record is missing")
-	}
-	if err := issuer.Verify(KindLink, s); err != nil {
-		return err
-	}
-	v.path = append(v.path, s.ID())
-	v.grants = append(v.grants, &g)
-	return nil
-}
-
-// root checks the K signatures and the owner's consent, or remembers that it
-// has: what was verified never stops being validly signed.
-func (vf *Verifier) root(root *statement.Statement, consent []byte, owner *identity.Identity) error {
-	key := statement.Hash("verified root", root.Bytes(), consent)
-	if vf.roots.has(key) {
+// root checks the K signatures and the owner's consent. Its key covers the
+// signatures, not the ids alone: a chain that passes here must pass elsewhere.
+func (vf *Verifier) root(cl *claims, owner *identity.Identity) error {
+	key := statement.Hash("verified root", cl.chain.Grant, cl.chain.Consent)
+	if _, ok := vf.roots.get(key, rememberedRoots); ok {
 		return nil
 	}
-	s, err := statement.Parse(consent)
-	if err != nil {
-		return fmt.Errorf("the owner's consent is missing or damaged: %w", err)
-	}
-	var body Consent
-	if err := s.Peek(KindConsent, &body); err != nil {
+	if err := owner.Verify(KindConsent, cl.agreed); err != nil {
 		return fmt.Errorf("consent: %w", err)
 	}
-	if body.Grant != root.ID() || body.Network != vf.Committee.Network() {
-		return errors.New("the owner's consent is to another grant")
-	}
-	if err := owner.Verify(KindConsent, s); err != nil {
-		return fmt.Errorf("consent: %w", err)
-	}
-	if err := vf.Committee.VerifyK(KindGrant, root); err != nil {
+	if err := vf.Committee.VerifyK(KindGrant, cl.signed[0]); err != nil {
 		return fmt.Errorf("%d validators' signatures are needed: %w", vf.Committee.Numbers.K, err)
 	}
-	vf.roots.add(key)
+	vf.roots.add(key, struct{}{}, rememberedRoots)
 	return nil
 }
 
-func parseIdentities(raw [][]byte) (map[statement.ID]*identity.Identity, error) {
-	ids := make(map[statement.ID]*identity.Identity, len(raw))
-	for _, r := range raw {
-		id, err := identity.Parse(r)
-		if err != nil {
-			return nil, err
-		}
-		if ids[id.ID()] != nil {
-			return nil, errors.New("an identity record stands twice")
-		}
-		ids[id.ID()] = id
+func (vf *Verifier) link(cl *claims, i int, issuer *identity.Identity) error {
+	id := issuer.ID()
+	key := statement.Hash("verified link", cl.chain.Links[i], id[:])
+	if _, ok := vf.links.get(key, rememberedLinks); ok {
+		return nil
 	}
-	return ids, nil
+	if err := issuer.Verify(KindLink, cl.signed[i+1]); err != nil {
+		return err
+	}
+	vf.links.add(key, struct{}{}, rememberedLinks)
+	return nil
 }
 
 // Allows checks that the chain gives an ability on an object. The error says
 // what is missing.
 func (v *Verified) Allows(want Abilities, o Object) error {
-	leaf := v.grants[len(v.grants)-1]
+	leaf := v.leaf()
 	switch {
 	case leaf.Owner != o.Owner || leaf.Network != o.Network:
 		return fmt.Errorf("%w: another owner's object", ErrScope)
@@ -260,57 +224,26 @@ func (v *Verified) Allows(want Abilities, o Object) error {
 
 // AllowsPurpose checks a stated purpose against every link.
 func (v *Verified) AllowsPurpose(purpose string) error {
-	leaf := v.grants[len(v.grants)-1]
+	leaf := v.leaf()
 	if ps := leaf.Caveats.Purposes; len(ps) > 0 && !slices.Contains(ps, purpose) {
 		return fmt.Errorf("%w: it is for another purpose (state one with --purpose)", ErrScope)
 	}
 	return nil
 }
 
-// rootCache remembers verified roots, a bounded number of them. Two generations
-// stand in for an exact LRU: a hit in the old one moves to the new one.
-type rootCache struct {
-	mu       sync.Mutex
-	new, old map[statement.ID]struct{}
-}
-
-const rootsPerGeneration = 4096
-
-func (c *rootCache) has(id statement.ID) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, ok := c.new[id]; ok {
-		return true
-	}
-	_, ok := c.old[id]
-	if ok {
-		c.insert(id)
-	}
-	return ok
-}
-
-func (c *rootCache) add(id statement.ID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.insert(id)
-}
-
-func (c *rootCache) insert(id statement.ID) {
-	if c.new == nil || len(c.new) >= rootsPerGeneration {
-		c.old, c.new = c.new, make(map[statement.ID]struct{})
-	}
-	c.new[id] = struct{}{}
-}
-
 // MayRevoke reports whether an identity stands above a statement of the chain:
-// the owner above all of them, each audience above the links below it.
+// the owner above all of them and its consent, each audience above the links
+// below it.
 func (v *Verified) MayRevoke(who, target statement.ID) bool {
-	above := map[statement.ID]bool{v.owner.ID(): true}
+	if target == v.consent {
+		return who == v.owner.ID()
+	}
+	above := []statement.ID{v.owner.ID()}
 	for i, id := range v.path {
 		if id == target {
-			return above[who]
+			return slices.Contains(above, who)
 		}
-		above[v.grants[i].Audience] = true
+		above = append(above, v.grants[i].Audience)
 	}
 	return false
 }

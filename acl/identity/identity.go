@@ -31,6 +31,11 @@ const KindInception statement.Kind = "inception"
 
 // Limits of an inception record.
 const (
+	// MaxRecord is the size in bytes of a signed record. A chain of grants and a
+	// revocation carry records and have limits of their own, so an identity over
+	// this one could be given nothing and could revoke nothing. Five hybrid
+	// recipients fit.
+	MaxRecord     = 12 << 10
 	MaxDevices    = 16
 	MaxRecipients = 16
 	maxRecipient  = 4 << 10 // characters; a hybrid recipient has 1,959
@@ -84,7 +89,8 @@ type Inception struct {
 	Nonce      [16]byte              // two identities of one device do not collide
 }
 
-// Identity is a principal whose inception record has been verified.
+// Identity is a principal whose inception record has been verified. It does not
+// change, and its methods hand out copies, so that requests may share one.
 type Identity struct {
 	id   statement.ID
 	body Inception
@@ -104,8 +110,13 @@ func Incept(kind Kind, device statement.PrivateKey, recipient string, recovery s
 }
 
 // Parse verifies a signed inception record: well-formed, and signed by every
-// device that it lists, so that nobody enrols a key that is not theirs.
+// device that it lists, so that nobody enrols a key that is not theirs. A device
+// may not be listed twice or be the recovery key as well: who steals the device
+// would hold what is meant to evict it.
 func Parse(raw []byte) (*Identity, error) {
+	if len(raw) > MaxRecord {
+		return nil, fmt.Errorf("%w: it has more than %d bytes", ErrInvalid, MaxRecord)
+	}
 	s, err := statement.Parse(raw)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
@@ -116,7 +127,10 @@ func Parse(raw []byte) (*Identity, error) {
 	}
 	if b.Kind < User || b.Kind > Service || len(b.Devices) == 0 || len(b.Devices) > MaxDevices ||
 		len(b.Recipients) == 0 || len(b.Recipients) > MaxRecipients {
-		return nil, ErrInvalid
+		return nil, fmt.Errorf("%w: its kind is unknown, or it has no or too many devices or recipients", ErrInvalid)
+	}
+	if slices.ContainsFunc(b.Devices, func(d statement.PublicKey) bool { return d.Digest() == b.Recovery }) {
+		return nil, fmt.Errorf("%w: its recovery key is one of its devices", ErrInvalid)
 	}
 	for _, r := range b.Recipients {
 		if len(r) > maxRecipient || !strings.HasPrefix(r, "age1pq1") {
@@ -136,13 +150,13 @@ func (i *Identity) ID() statement.ID { return i.id }
 func (i *Identity) Kind() Kind { return i.body.Kind }
 
 // Devices are the keys that speak for the identity now.
-func (i *Identity) Devices() []statement.PublicKey { return i.body.Devices }
+func (i *Identity) Devices() []statement.PublicKey { return slices.Clone(i.body.Devices) }
 
 // Recipients are the age recipients that answers to it are sealed to.
-func (i *Identity) Recipients() []string { return i.body.Recipients }
+func (i *Identity) Recipients() []string { return slices.Clone(i.body.Recipients) }
 
 // Record is the signed inception record.
-func (i *Identity) Record() []byte { return i.raw }
+func (i *Identity) Record() []byte { return slices.Clone(i.raw) }
 
 // Verify checks that one of the identity's devices signed a statement of a kind.
 func (i *Identity) Verify(kind statement.Kind, s *statement.Statement) error {
@@ -160,7 +174,8 @@ func (i *Identity) Contact() string {
 	return contactPrefix + base64.RawURLEncoding.EncodeToString(i.raw)
 }
 
-// ParseContact reads what [Identity.Contact] writes; surrounding space is ignored.
+// ParseContact reads what [Identity.Contact] writes. Space around it and line
+// breaks inside it, which mail programs add, are ignored.
 func ParseContact(s string) (*Identity, error) {
 	text, ok := strings.CutPrefix(strings.TrimSpace(s), contactPrefix)
 	if !ok {
@@ -168,7 +183,7 @@ func ParseContact(s string) (*Identity, error) {
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil {
-		return nil, errors.New("the contact is damaged: copy it whole, in one line")
+		return nil, errors.New("the contact is damaged: copy it whole")
 	}
 	id, err := Parse(raw)
 	if err != nil {

@@ -2,6 +2,7 @@ package trust
 
 import (
 	"crypto/rand"
+	"fmt"
 	"time"
 
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -35,6 +36,12 @@ type Policy interface {
 func (g Founding) Draft(p Policy, now time.Time) (*File, statement.ID, error) {
 	if g.RootThreshold == 0 {
 		g.RootThreshold = len(g.Roots)/2 + 1
+	}
+	if len(g.Validators) > MaxValidators || g.RootThreshold < 0 || g.RootThreshold > MaxRootKeys { // they must not wrap
+		return nil, statement.ID{}, fmt.Errorf("%w: at most %d validators and %d root keys", ErrRecord, MaxValidators, MaxRootKeys)
+	}
+	if len(g.Nodes) > maxFileMembers {
+		return nil, statement.ID{}, fmt.Errorf("a network begins with at most %d nodes", maxFileMembers)
 	}
 	g.Numbers.N = uint16(len(g.Validators))
 	r := Record{

@@ -120,15 +120,22 @@ type File struct {
 // FileFormat is the one format of network files.
 const FileFormat = 1
 
-const maxFileMembers = 4096
+// Limits of a network file.
+const (
+	MaxFile        = 32 << 20 // bytes; the largest committee with the most members fits
+	maxFileMembers = 4096
+)
 
 // ParseFile decodes a network file and verifies nothing but its form.
 func ParseFile(raw []byte) (*File, error) {
+	if len(raw) > MaxFile {
+		return nil, fmt.Errorf("the network file has more than %d bytes", MaxFile)
+	}
 	var f File
 	if err := statement.Unmarshal(raw, &f); err != nil {
 		return nil, fmt.Errorf("the network file is damaged: %w", err)
 	}
-	if f.Format != FileFormat || len(f.Records) != 1 || len(f.Memberships) > maxFileMembers {
+	if f.Format != FileFormat || len(f.Records) != 1 || len(f.Memberships) > maxFileMembers || len(f.Root) != 0 {
 		return nil, errors.New("the network file is of another version; ask its sender for a new one")
 	}
 	return &f, nil
@@ -149,7 +156,8 @@ func (f *File) Membership(c *Committee, peer statement.PublicKey, now time.Time)
 
 // Sign adds key's signatures wherever the file has a place for them: the record,
 // as validator or root, and, as a validator, the memberships. It reports how
-// many signatures it added.
+// many signatures it added. A file with anything in it that may not be signed
+// gets no signature at all.
 func (f *File) Sign(key statement.PrivateKey) (added int, err error) {
 	s, r, err := f.draft()
 	if err != nil {
@@ -162,25 +170,34 @@ func (f *File) Sign(key statement.PrivateKey) (added int, err error) {
 			added++
 		}
 	}
-	f.Records[0] = s.Bytes()
-	at := slices.Index(r.ValidatorKeys(), pub)
-	if at < 0 {
-		return added, nil
-	}
-	for i, raw := range f.Memberships {
-		m, err := statement.Parse(raw)
-		if err != nil {
-			return added, err
+	signed := slices.Clone(f.Memberships)
+	if at := slices.Index(r.ValidatorKeys(), pub); at >= 0 {
+		for i, raw := range f.Memberships {
+			m, err := readMembership(raw, s.ID())
+			if err != nil {
+				return 0, err
+			}
+			m.AddSignature(uint16(at), key)
+			signed[i] = m.Bytes()
+			added++
 		}
-		var body Membership
-		if err := m.Peek(KindMembership, &body); err != nil || body.Network != s.ID() || body.Record != s.ID() {
-			return added, errors.New("the file has a membership of another network; it is not signed")
-		}
-		m.AddSignature(uint16(at), key)
-		f.Memberships[i] = m.Bytes()
-		added++
 	}
+	f.Records[0], f.Memberships = s.Bytes(), signed
 	return added, nil
+}
+
+// readMembership reads an unverified membership of the network that begins with
+// a record.
+func readMembership(raw []byte, record statement.ID) (*statement.Statement, error) {
+	s, err := statement.Parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	var m Membership
+	if err := s.Peek(KindMembership, &m); err != nil || m.Network != record || m.Record != record {
+		return nil, errors.New("the file has a membership of another network; it is not signed")
+	}
+	return s, nil
 }
 
 // Draft is the record in the file with nothing but its form checked.
@@ -201,38 +218,51 @@ func (f *File) draft() (*statement.Statement, *Record, error) {
 	if err := s.Peek(KindRecord, &r); err != nil {
 		return nil, nil, err
 	}
-	if err := r.check(); err != nil {
+	if err := r.checkGenesis(); err != nil {
 		return nil, nil, err
 	}
 	return s, &r, nil
 }
 
 // Merge takes over signatures from another copy of the same file, so that
-// validators may sign copies side by side.
+// validators may sign copies side by side. Signatures that do not verify are
+// dropped from both: a wrong one would keep the right one out.
 func (f *File) Merge(other *File) error {
-	pairs := [][2][]byte{{f.Records[0], other.Records[0]}}
-	if len(f.Memberships) != len(other.Memberships) {
-		return errors.New("the two files are of different drafts")
+	different := errors.New("the two files are of different drafts")
+	if len(other.Records) != 1 || len(f.Memberships) != len(other.Memberships) {
+		return different
 	}
-	for i := range f.Memberships {
-		pairs = append(pairs, [2][]byte{f.Memberships[i], other.Memberships[i]})
+	s, r, err := f.draft()
+	if err != nil {
+		return err
 	}
-	merged := make([][]byte, len(pairs))
-	for i, p := range pairs {
-		a, err := statement.Parse(p[0])
+	record, ok := merge(KindRecord, s, other.Records[0], r.Signers())
+	if !ok {
+		return different
+	}
+	memberships := make([][]byte, len(f.Memberships))
+	for i, raw := range f.Memberships {
+		m, err := readMembership(raw, s.ID())
 		if err != nil {
 			return err
 		}
-		b, err := statement.Parse(p[1])
-		if err != nil {
-			return err
+		if memberships[i], ok = merge(KindMembership, m, other.Memberships[i], r.ValidatorKeys()); !ok {
+			return different
 		}
-		if err := a.Merge(b); err != nil {
-			return errors.New("the two files are of different drafts")
-		}
-		merged[i] = a.Bytes()
 	}
-	f.Records[0] = merged[0]
-	copy(f.Memberships, merged[1:])
+	f.Records[0], f.Memberships = record, memberships
 	return nil
+}
+
+func merge(kind statement.Kind, into *statement.Statement, raw []byte, keys []statement.PublicKey) ([]byte, bool) {
+	from, err := statement.Parse(raw)
+	if err != nil || from.ID() != into.ID() {
+		return nil, false
+	}
+	into.Prune(kind, keys)
+	from.Prune(kind, keys)
+	if err := into.Merge(from); err != nil {
+		return nil, false
+	}
+	return into.Bytes(), true
 }

@@ -16,9 +16,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 
-	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
@@ -32,6 +33,7 @@ const (
 	MaxAddresses  = 16
 	maxName       = 64
 	maxAddress    = 256
+	maxRecipient  = 4 << 10 // characters; a hybrid recipient has 1,959
 	// Lifetime is how long a record counts; it is signed again well before.
 	Lifetime = 90 * 24 * time.Hour
 )
@@ -128,7 +130,7 @@ type Committee struct {
 
 // Draft makes the unsigned genesis of a network.
 func Draft(r Record) (*statement.Statement, error) {
-	if err := r.check(); err != nil {
+	if err := r.checkGenesis(); err != nil {
 		return nil, err
 	}
 	return statement.New(KindRecord, r)
@@ -149,6 +151,15 @@ func (r *Record) ValidatorKeys() []statement.PublicKey {
 	return keys
 }
 
+// checkGenesis stands before every signature too: what a validator signs as the
+// beginning of a network must never count as a later record of another.
+func (r *Record) checkGenesis() error {
+	if r.Version != 1 || r.RootEpoch != 0 || len(r.Previous) != 0 || len(r.Oldest) != 0 || r.Skip {
+		return fmt.Errorf("%w: it is not a genesis, and this version follows no succession", ErrRecord)
+	}
+	return r.check()
+}
+
 func (r *Record) check() error {
 	if err := r.Numbers.Check(); err != nil {
 		return err
@@ -156,48 +167,73 @@ func (r *Record) check() error {
 	if int(r.Numbers.N) != len(r.Validators) {
 		return fmt.Errorf("%w: n is %d, but %d validators are listed", ErrRecord, r.Numbers.N, len(r.Validators))
 	}
-	if r.Name == "" || len(r.Name) > maxName {
-		return fmt.Errorf("%w: a network's name has 1 to %d bytes", ErrRecord, maxName)
+	if r.Name == "" || len(r.Name) > maxName || strings.ContainsFunc(r.Name, unprintable) {
+		return fmt.Errorf("%w: a network's name has 1 to %d bytes, all printable", ErrRecord, maxName)
 	}
 	if len(r.RootKeys) == 0 || len(r.RootKeys) > MaxRootKeys || r.RootThreshold == 0 || int(r.RootThreshold) > len(r.RootKeys) {
 		return fmt.Errorf("%w: a network needs 1 to %d root keys and a threshold among them", ErrRecord, MaxRootKeys)
 	}
-	if r.Expires <= r.NotBefore || r.Expires-r.NotBefore > int64(Lifetime/time.Second) {
+	if r.Expires <= r.NotBefore || uint64(r.Expires)-uint64(r.NotBefore) > uint64(Lifetime/time.Second) { // no overflow
 		return fmt.Errorf("%w: it must expire, at most %d days after it begins", ErrRecord, int(Lifetime.Hours()/24))
 	}
 	return r.checkKeys()
 }
 
+func unprintable(c rune) bool { return !unicode.IsPrint(c) }
+
 // checkKeys refuses any key that stands in two places: a key counts once, by
 // its bytes (as go-tuf does), and one person must not be two validators.
 func (r *Record) checkKeys() error {
-	seen := map[statement.PublicKey]bool{}
-	once := func(k statement.PublicKey) error {
-		if seen[k] || k == (statement.PublicKey{}) {
-			return fmt.Errorf("%w: a key stands twice", ErrRecord)
-		}
-		seen[k] = true
-		return nil
-	}
-	ids := map[statement.ID]bool{}
+	keys, ids, recipients := onceEach[statement.PublicKey]{}, onceEach[statement.ID]{}, onceEach[string]{}
 	for _, v := range r.Validators {
-		for _, k := range []statement.PublicKey{v.Signing, v.Peer, v.Log, v.Witness} {
-			if err := once(k); err != nil {
-				return err
-			}
+		if err := v.check(keys); err != nil {
+			return err
 		}
-		if ids[v.Identity] {
+		if !ids.add(v.Identity) {
 			return fmt.Errorf("%w: one identity is two validators", ErrRecord)
 		}
-		ids[v.Identity] = true
-		if len(v.Addresses) > MaxAddresses || slices.ContainsFunc(v.Addresses, func(a string) bool { return len(a) > maxAddress }) {
-			return fmt.Errorf("%w: too many or too long addresses", ErrRecord)
+		if !recipients.add(v.Recipient) {
+			return fmt.Errorf("%w: two validators' shares would go to one recipient", ErrRecord)
 		}
 	}
 	for _, k := range r.RootKeys {
-		if err := once(k); err != nil {
-			return err
+		if !keys.add(k) {
+			return errKeyTwice
 		}
+	}
+	return nil
+}
+
+var errKeyTwice = fmt.Errorf("%w: a key is missing or stands in two places", ErrRecord)
+
+// onceEach is what has been seen; it takes every value but the zero one, once.
+type onceEach[T comparable] map[T]bool
+
+func (o onceEach[T]) add(v T) bool {
+	var zero T
+	if o[v] || v == zero {
+		return false
+	}
+	o[v] = true
+	return true
+}
+
+// check holds what a validator must be by itself, and adds its keys to keys.
+func (v *Validator) check(keys onceEach[statement.PublicKey]) error {
+	for _, k := range []statement.PublicKey{v.Signing, v.Peer, v.Log, v.Witness} {
+		if !keys.add(k) {
+			return errKeyTwice
+		}
+	}
+	if len(v.Recipient) > maxRecipient || !strings.HasPrefix(v.Recipient, "age1pq1") {
+		return fmt.Errorf("%w: a validator's recipient is an age hybrid recipient", ErrRecord)
+	}
+	return checkAddresses(v.Addresses)
+}
+
+func checkAddresses(list []string) error {
+	if len(list) > MaxAddresses || slices.ContainsFunc(list, func(a string) bool { return len(a) > maxAddress }) {
+		return fmt.Errorf("%w: too many or too long addresses", ErrRecord)
 	}
 	return nil
 }
@@ -214,10 +250,7 @@ func Genesis(raw []byte) (*Committee, error) {
 	if err := s.Peek(KindRecord, &r); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRecord, err)
 	}
-	if r.Version != 1 || r.RootEpoch != 0 || len(r.Previous) != 0 || len(r.Oldest) != 0 || r.Skip {
-		return nil, fmt.Errorf("%w: it is not a genesis, and this version follows no succession", ErrRecord)
-	}
-	if err := r.check(); err != nil {
+	if err := r.checkGenesis(); err != nil {
 		return nil, err
 	}
 	if missing := Missing(s, &r); len(missing) > 0 {
@@ -281,61 +314,16 @@ func (c *Committee) VerifyK(kind statement.Kind, s *statement.Statement) error {
 	return s.Verify(kind, c.ValidatorKeys(), int(c.Numbers.K))
 }
 
-// VerifyOne checks that the validator at index signed a statement of a kind.
+// VerifyOne checks that the validator at index signed a statement of a kind. It
+// costs one verification, whatever other signatures the statement carries.
 func (c *Committee) VerifyOne(kind statement.Kind, s *statement.Statement, index int) error {
 	if index < 0 || index >= len(c.Validators) {
 		return statement.ErrSignature
 	}
-	if !slices.Contains(s.VerifyEach(kind, c.ValidatorKeys()), index) {
+	keys := make([]statement.PublicKey, index+1) // the zero key verifies nothing and costs nothing
+	keys[index] = c.Validators[index].Signing
+	if !slices.Contains(s.VerifyEach(kind, keys), index) {
 		return statement.ErrSignature
 	}
 	return nil
-}
-
-// Card is what a committee needs of a validator, and what an operator shows to
-// become a member: signed by the identity's device, by the peer key and, for a
-// validator, by its signing key, so that nobody can present a key of another.
-type Card struct {
-	_         struct{} `cbor:",toarray"`
-	Identity  []byte   // inception record
-	Peer      statement.PublicKey
-	Addresses []string
-	Validator []Validator // one for a validator, none for a node
-}
-
-// KindCard is the kind of cards.
-const KindCard statement.Kind = "card"
-
-// ParseCard verifies a signed card.
-func ParseCard(raw []byte) (*Card, *identity.Identity, error) {
-	bad := func(err error) (*Card, *identity.Identity, error) {
-		return nil, nil, fmt.Errorf("the card does not verify: %w", err)
-	}
-	s, err := statement.Parse(raw)
-	if err != nil {
-		return bad(err)
-	}
-	var c Card
-	if err := s.Peek(KindCard, &c); err != nil {
-		return bad(err)
-	}
-	id, err := identity.Parse(c.Identity)
-	if err != nil {
-		return bad(err)
-	}
-	if len(c.Validator) > 1 || len(c.Addresses) > MaxAddresses {
-		return bad(statement.ErrMalformed)
-	}
-	keys := []statement.PublicKey{id.Devices()[0], c.Peer}
-	if len(c.Validator) == 1 {
-		v := c.Validator[0]
-		if v.Identity != id.ID() || v.Peer != c.Peer {
-			return bad(errors.New("its parts belong to different keys"))
-		}
-		keys = append(keys, v.Signing)
-	}
-	if err := s.Verify(KindCard, keys, len(keys)); err != nil {
-		return bad(err)
-	}
-	return &c, id, nil
 }

@@ -42,7 +42,7 @@ type Added struct {
 
 // AddStream makes an object of a stream.
 func (l *Library) AddStream(ctx context.Context, owner *home.Principal, name string, r io.Reader, labels Labels) (*Added, error) {
-	m, err := l.Make(ctx, owner, Input{Name: name, Content: r, Modified: l.Now(), Labels: labels.Labels, Class: labels.Class}, l.Store)
+	m, err := l.Make(ctx, owner, Input{Name: name, Content: ProgressOf(ctx).Count(r), Modified: l.Now(), Labels: labels.Labels, Class: labels.Class}, l.Store)
 	if err != nil {
 		return nil, addError(name, err)
 	}
@@ -70,8 +70,10 @@ func (l *Library) AddPath(ctx context.Context, owner *home.Principal, path strin
 	if info, err = f.Stat(); err != nil {
 		return nil, addError(path, err)
 	}
+	progress := ProgressOf(ctx)
+	progress.Total.Store(info.Size())
 	m, err := l.Make(ctx, owner, Input{
-		Name: name, Content: exactly(f, info), Modified: info.ModTime(), Labels: labels.Labels, Class: labels.Class,
+		Name: name, Content: progress.Count(exactly(f, info)), Modified: info.ModTime(), Labels: labels.Labels, Class: labels.Class,
 	}, l.Store)
 	if err != nil {
 		return nil, addError(path, err)
@@ -175,13 +177,22 @@ func (l *Library) keepFolder(owner *home.Principal, index *Made, entries []found
 	}
 	all = append(all, index) // last: it names the others
 	out.Stored += index.Stored
-	for batch := range slices.Chunk(all, validator.MaxBatch) {
+	for batch := range slices.Chunk(all, batchSize(index.in.Labels)) {
 		if err := l.Keep(owner, batch); err != nil {
 			return nil, err
 		}
 		out.Batches = append(out.Batches, batch)
 	}
 	return out, nil
+}
+
+// batchSize is how many objects fit into one deposit: labels count for each.
+func batchSize(labels []validator.Label) int {
+	each := 2 << 10 // manifest, dealing and share, with room to spare
+	for _, l := range labels {
+		each += len(l.Key) + len(l.Value) + 8
+	}
+	return max(1, min(validator.MaxBatch, (validator.MaxDeposit-(64<<10))/each))
 }
 
 func addErrorIn(folder, file string, err error) error {
@@ -215,6 +226,9 @@ func list(ctx context.Context, root *os.Root) (entries []found, skipped []string
 		case d.IsDir(), info.Mode().IsRegular():
 			if err := checkName(p); err != nil {
 				return err
+			}
+			if !d.IsDir() {
+				ProgressOf(ctx).Total.Add(info.Size())
 			}
 			entries = append(entries, found{entry: Entry{
 				Path: p, Folder: d.IsDir(), Mode: uint32(info.Mode().Perm()), Modified: info.ModTime().Unix(),
@@ -251,7 +265,7 @@ func (l *Library) addFile(ctx context.Context, owner *home.Principal, root *os.R
 		return nil, errors.New("it changed while the folder was added")
 	}
 	return l.Make(ctx, owner, Input{
-		Name: filepath.Base(e.Path), Modified: info.ModTime(), Content: exactly(f, info), Scopes: scope,
+		Name: filepath.Base(e.Path), Modified: info.ModTime(), Content: ProgressOf(ctx).Count(exactly(f, info)), Scopes: scope,
 		Labels: labels.Labels, Class: labels.Class,
 	}, sink)
 }

@@ -85,7 +85,7 @@ var errBad = errors.New("bad block")
 // payload is like another, so one that stands twice is refused: a few nodes that
 // name one another many times would keep the walk busy for years.
 func walkOwn(ctx context.Context, m envelope.Manifest, get func(cid.Cid) ([]byte, error), visit func(cid.Cid, []byte) error) error {
-	w := walker{ctx: ctx, get: get, visit: visit, seen: map[cid.Cid]bool{}}
+	w := walker{alive: ctx.Err, get: get, visit: visit, seen: map[cid.Cid]bool{}}
 	root, err := cid.Cast(m.File)
 	if err != nil {
 		return err
@@ -108,14 +108,14 @@ func walkOwn(ctx context.Context, m envelope.Manifest, get func(cid.Cid) ([]byte
 }
 
 type walker struct {
-	ctx   context.Context
+	alive func() error // an error once the operation has ended
 	get   func(cid.Cid) ([]byte, error)
 	visit func(cid.Cid, []byte) error
 	seen  map[cid.Cid]bool
 }
 
 func (w *walker) step(c cid.Cid) ([]byte, error) {
-	if err := w.ctx.Err(); err != nil {
+	if err := w.alive(); err != nil {
 		return nil, err
 	}
 	if w.seen[c] {

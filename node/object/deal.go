@@ -55,7 +55,7 @@ func (l *Library) DealAgain(owner *home.Principal, held []*Held, holder []string
 		if err != nil {
 			return nil, err
 		}
-		todo[i] = toDeal{h.CID, h.Block, h.Manifest.Claims().KeyNonce, secret, loc.Labels, loc.Class}
+		todo[i] = toDeal{h.CID, h.Block, loc.KeyNonce, secret, loc.Labels, loc.Class}
 	}
 	return l.deal(owner, todo, holder, uint64(l.Now().UnixMilli()))
 }

@@ -318,6 +318,15 @@ func (h *Held) Verify(owner *identity.Identity) (*envelope.Manifest, error) {
 
 // IsDirectory reports whether an owned object is a directory's index.
 func (h *Held) IsDirectory() bool {
-	var loc local
-	return h.Owned && statement.Unmarshal(h.Local, &loc) == nil && loc.Kind == KindDirectory
+	loc, err := h.local()
+	return h.Owned && err == nil && loc.Kind == KindDirectory
+}
+
+// DealSize is how many objects labelled like an owned one fit into one deposit.
+func (h *Held) DealSize() int {
+	loc, err := h.local()
+	if err != nil {
+		return 1
+	}
+	return batchSize(loc.Labels)
 }

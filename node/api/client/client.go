@@ -169,6 +169,11 @@ func (c *Client) GetStream(ctx context.Context, r api.GetRequest, w io.Writer) (
 	return api.DecodeResult(resp.Trailer.Get(api.ResultTrailer))
 }
 
+// Progress implements api.Service.
+func (c *Client) Progress(ctx context.Context, r api.ProgressRequest) (*api.Progress, error) {
+	return call[api.Progress](ctx, c, "progress", r)
+}
+
 // output remembers its own errors, which are not the node's.
 type output struct {
 	w   io.Writer

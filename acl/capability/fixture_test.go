@@ -1,0 +1,164 @@
+package capability
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"cerebrum.dev/cerebrum/acl/identity"
+	"cerebrum.dev/cerebrum/acl/kv"
+	"cerebrum.dev/cerebrum/acl/revocation"
+	"cerebrum.dev/cerebrum/acl/trust/trusttest"
+	"cerebrum.dev/cerebrum/crypto/statement"
+)
+
+// world is a network of four validators, the people of a story, and what has
+// been revoked there.
+type world struct {
+	net                             *trusttest.Network
+	owner, reader, friend, stranger *trusttest.Person
+	set                             *revocation.Set
+	now                             time.Time
+	vf                              *Verifier
+}
+
+func newMemory() kv.Store { return new(kv.Memory) }
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	w := &world{
+		net: trusttest.New(t, "net", 4), now: trusttest.Start.Add(time.Hour),
+		owner:    trusttest.NewPerson(t, "owner", identity.User),
+		reader:   trusttest.WithDevices(t, "reader", identity.Agent, 3),
+		friend:   trusttest.NewPerson(t, "friend", identity.Service),
+		stranger: trusttest.NewPerson(t, "stranger", identity.User),
+	}
+	var err error
+	if w.set, err = revocation.OpenSet(newMemory(), w.net.Network()); err != nil {
+		t.Fatal(err)
+	}
+	w.vf = w.verifier()
+	return w
+}
+
+// verifier is a new one, which has seen nothing.
+func (w *world) verifier() *Verifier {
+	return &Verifier{Committee: w.net.Committee, Revocations: w.set, Now: func() time.Time { return w.now }}
+}
+
+// grant is the owner's to the reader, with every caveat set, so that a link can
+// be wider in each.
+func (w *world) grant() Grant {
+	return Grant{
+		Network: w.net.Network(), Record: w.net.ID(), Owner: w.owner.ID(), Audience: w.reader.ID(), Subject: uint8(identity.Agent),
+		Target: Target{Kind: Lineage, Ref: [32]byte{1}}, Abilities: Read | Delegate | Revoke, Depth: 2,
+		Caveats: Caveats{
+			Purposes: []string{"audit", "research"}, NotBefore: w.now.Unix() - 60, Expires: w.now.Unix() + 3600, MaxClass: 3,
+			Regions: []string{"eu", "ch"}, Attestation: [][]byte{{1, 2}, {3, 4}}, Offline: true,
+		},
+		Nonce: [16]byte{9},
+	}
+}
+
+// link is the reader's to the friend, as wide as a last link can be.
+func (w *world) link(parent Grant) Grant {
+	g := parent
+	g.Caveats.Purposes, g.Caveats.Regions = slices.Clone(g.Caveats.Purposes), slices.Clone(g.Caveats.Regions)
+	g.Caveats.Attestation = slices.Clone(g.Caveats.Attestation)
+	g.Audience, g.Subject, g.Nonce = w.friend.ID(), uint8(identity.Service), [16]byte{10}
+	g.Abilities, g.Depth = parent.Abilities&^Delegate, 0
+	return g
+}
+
+func unsigned(t testing.TB, kind statement.Kind, body any) *statement.Statement {
+	t.Helper()
+	s, err := statement.New(kind, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// root makes a chain of a grant that k validators and its owner have signed.
+func (w *world) root(t testing.TB, g Grant) *Chain {
+	t.Helper()
+	s := w.net.Sign(unsigned(t, KindGrant, g), w.net.Quorum()...)
+	consent := w.owner.Sign(t, KindConsent, Consent{Network: w.net.Network(), Grant: s.ID()})
+	return &Chain{Grant: s.Bytes(), Consent: consent.Bytes(), Identities: [][]byte{w.owner.Record(), w.reader.Record()}}
+}
+
+// chain is root with one link below it, signed by the reader.
+func (w *world) chain(t testing.TB, g, link Grant) *Chain {
+	t.Helper()
+	c := w.root(t, g)
+	link.Parent = idOf(t, c.Grant)
+	c.Links = [][]byte{w.reader.Sign(t, KindLink, link).Bytes()}
+	c.Identities = append(c.Identities, w.friend.Record())
+	return c
+}
+
+func (w *world) honest(t testing.TB) *Chain { return w.chain(t, w.grant(), w.link(w.grant())) }
+
+func idOf(t testing.TB, raw []byte) []byte {
+	t.Helper()
+	s, err := statement.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := s.ID()
+	return id[:]
+}
+
+// verify asks a verifier that has seen nothing and one that has verified the
+// honest chains of this world, and wants one answer.
+func (w *world) verify(t testing.TB, c *Chain) (*Verified, error) {
+	t.Helper()
+	cold, coldErr := w.verifier().Verify(c)
+	for _, honest := range []*Chain{w.root(t, w.grant()), w.honest(t)} {
+		w.vf.Verify(honest) // may be revoked or expired in this story
+	}
+	for range 2 {
+		_, err := w.vf.Verify(c)
+		if (err == nil) != (coldErr == nil) || err != nil && err.Error() != coldErr.Error() {
+			t.Errorf("a verifier with memory says %v, one without %v", err, coldErr)
+		}
+	}
+	return cold, coldErr
+}
+
+// refuse wants a refusal by a rule that is named.
+func (w *world) refuse(t testing.TB, name string, c *Chain, sentinel error, rule string) {
+	t.Helper()
+	_, err := w.verify(t, c)
+	wantError(t, name, err, sentinel, rule)
+}
+
+func (w *world) accept(t testing.TB, name string, c *Chain) *Verified {
+	t.Helper()
+	v, err := w.verify(t, c)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return v
+}
+
+func wantError(t testing.TB, name string, err, sentinel error, rule string) {
+	t.Helper()
+	if !errors.Is(err, sentinel) || !strings.Contains(err.Error(), rule) {
+		t.Errorf("%s: %v, want %v with %q", name, err, sentinel, rule)
+	}
+}
+
+// revoke has a person revoke a statement.
+func (w *world) revoke(t testing.TB, by *trusttest.Person, target statement.ID) {
+	t.Helper()
+	e, err := revocation.Sign(revocation.Revocation{Network: w.net.Network(), Target: target, Time: w.now.Unix()}, by.Identity, by.Devices[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := w.set.Add(e); err != nil || n != 1 {
+		t.Fatal(n, err)
+	}
+}

@@ -1,0 +1,476 @@
+package capability
+
+import (
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"cerebrum.dev/cerebrum/acl/trust"
+	"cerebrum.dev/cerebrum/acl/trust/trusttest"
+	"cerebrum.dev/cerebrum/crypto/statement"
+)
+
+// Each body is refused by Check, and again by a verifier although k validators
+// and the owner have signed it.
+func TestGrantsThatNobodyMayMake(t *testing.T) {
+	w := newWorld(t)
+	words := func(n int) []string { return slices.Repeat([]string{"word"}, n) }
+	for _, c := range []struct {
+		name, rule string
+		change     func(g *Grant)
+	}{
+		{"control", "", func(*Grant) {}},
+		{"without caveats", "", func(g *Grant) {
+			g.Caveats = Caveats{NotBefore: g.Caveats.NotBefore, Expires: g.Caveats.Expires, MaxClass: 255}
+		}},
+		{"with all that it may have", "", func(g *Grant) {
+			g.Depth, g.Abilities = MaxDepth, all&^Write
+			g.Caveats.Purposes, g.Caveats.Regions = words(16), []string{strings.Repeat("x", 64)}
+			g.Caveats.Attestation = slices.Repeat([][]byte{make([]byte, 64)}, 16)
+		}},
+		{"no ability", "abilities", func(g *Grant) { g.Abilities = 0 }},
+		{"write", "abilities", func(g *Grant) { g.Abilities |= Write }},
+		{"an ability that does not exist", "abilities", func(g *Grant) { g.Abilities |= 1 << 8 }},
+		{"target 0", "target", func(g *Grant) { g.Target.Kind = 0 }},
+		{"target 4", "target", func(g *Grant) { g.Target.Kind = Scope + 1 }},
+		{"subject 0", "subject is of an unknown kind", func(g *Grant) { g.Subject = 0 }},
+		{"subject 5", "subject is of an unknown kind", func(g *Grant) { g.Subject = SubjectEnclave + 1 }},
+		{"a standing consent", "standing consent", func(g *Grant) { g.Consent = make([]byte, 32) }},
+		{"depth 8", "depth is over 7", func(g *Grant) { g.Depth = MaxDepth + 1 }},
+		{"delegate without depth", "go together", func(g *Grant) { g.Depth = 0 }},
+		{"depth without delegate", "go together", func(g *Grant) { g.Abilities &^= Delegate }},
+		{"no expiry", "no expiry", func(g *Grant) { g.Caveats.Expires = 0 }},
+		{"an expiry at its beginning", "no expiry", func(g *Grant) { g.Caveats.Expires = g.Caveats.NotBefore }},
+		{"17 purposes", "too many", func(g *Grant) { g.Caveats.Purposes = words(17) }},
+		{"17 regions", "too many", func(g *Grant) { g.Caveats.Regions = words(17) }},
+		{"17 measurements", "too many", func(g *Grant) { g.Caveats.Attestation = slices.Repeat([][]byte{{1}}, 17) }},
+		{"an empty purpose", "purpose or region", func(g *Grant) { g.Caveats.Purposes[1] = "" }},
+		{"a long purpose", "purpose or region", func(g *Grant) { g.Caveats.Purposes[1] = strings.Repeat("x", 65) }},
+		{"a purpose that colours the terminal", "purpose or region", func(g *Grant) { g.Caveats.Purposes[1] = "\x1b[31mred" }},
+		{"an empty region", "purpose or region", func(g *Grant) { g.Caveats.Regions[0] = "" }},
+		{"a region of two lines", "purpose or region", func(g *Grant) { g.Caveats.Regions[0] = "eu\nus" }},
+		{"an empty measurement", "measurement", func(g *Grant) { g.Caveats.Attestation[1] = nil }},
+		{"a long measurement", "measurement", func(g *Grant) { g.Caveats.Attestation[1] = make([]byte, 65) }},
+	} {
+		g := w.grant()
+		c.change(&g)
+		err := g.Check()
+		if c.rule == "" {
+			if err != nil {
+				t.Errorf("%s: %v", c.name, err)
+			}
+			w.accept(t, c.name, w.root(t, g))
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), c.rule) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.rule)
+		}
+		w.refuse(t, c.name, w.root(t, g), ErrChain, c.rule)
+	}
+}
+
+// A link is no wider than its parent in any field (CA-04). Each case has an
+// edge, the widest that is allowed, which must pass: the refusal is then due to
+// that field alone.
+func TestALinkIsNoWider(t *testing.T) {
+	w := newWorld(t)
+	other := trusttest.New(t, "other", 4)
+	same := func(*Grant) {}
+	for _, c := range []struct {
+		field, rule string
+		edge, wider func(g *Grant)
+	}{
+		{"network", "leaves the network", same, func(g *Grant) { g.Network = other.Network() }},
+		{"record", "leaves the network", same, func(g *Grant) { g.Record = other.ID() }},
+		{"owner", "leaves the network", same, func(g *Grant) { g.Owner = w.reader.ID() }},
+		{"target", "target is not its parent's", same, func(g *Grant) { g.Target.Ref[0]++ }},
+		{"kind of target", "target is not its parent's", same, func(g *Grant) { g.Target.Kind = Scope }},
+		{"abilities", "abilities that its parent lacks", func(g *Grant) { g.Abilities |= Carry }, func(g *Grant) { g.Abilities |= Audit }},
+		{"another ability", "abilities that its parent lacks", func(g *Grant) { g.Abilities = Carry }, func(g *Grant) { g.Abilities = Infer }},
+		{"depth", "depth is not smaller",
+			func(g *Grant) { g.Abilities |= Delegate; g.Depth = 1 }, func(g *Grant) { g.Abilities |= Delegate; g.Depth = 2 }},
+		{"more depth", "depth is not smaller",
+			func(g *Grant) { g.Abilities |= Delegate; g.Depth = 1 }, func(g *Grant) { g.Abilities |= Delegate; g.Depth = 3 }},
+		{"beginning", "time is not within", func(g *Grant) { g.Caveats.NotBefore++ }, func(g *Grant) { g.Caveats.NotBefore-- }},
+		{"end", "time is not within", func(g *Grant) { g.Caveats.Expires-- }, func(g *Grant) { g.Caveats.Expires++ }},
+		{"classification", "classification is above", func(g *Grant) { g.Caveats.MaxClass-- }, func(g *Grant) { g.Caveats.MaxClass++ }},
+		{"any classification", "classification is above", func(g *Grant) { g.Caveats.MaxClass = 0 }, func(g *Grant) { g.Caveats.MaxClass = 255 }},
+		{"purposes", "purposes are wider",
+			func(g *Grant) { g.Caveats.Purposes = g.Caveats.Purposes[:1] }, func(g *Grant) { g.Caveats.Purposes = append(g.Caveats.Purposes, "sale") }},
+		{"any purpose", "purposes are wider",
+			func(g *Grant) { g.Caveats.Purposes = g.Caveats.Purposes[1:] }, func(g *Grant) { g.Caveats.Purposes = nil }},
+		{"another purpose", "purposes are wider", same, func(g *Grant) { g.Caveats.Purposes = []string{"sale"} }},
+		{"regions", "regions are wider",
+			func(g *Grant) { g.Caveats.Regions = g.Caveats.Regions[:1] }, func(g *Grant) { g.Caveats.Regions = append(g.Caveats.Regions, "us") }},
+		{"any region", "regions are wider",
+			func(g *Grant) { g.Caveats.Regions = g.Caveats.Regions[1:] }, func(g *Grant) { g.Caveats.Regions = nil }},
+		{"measurements", "measurements are wider", func(g *Grant) { g.Caveats.Attestation = g.Caveats.Attestation[:1] },
+			func(g *Grant) { g.Caveats.Attestation = append(g.Caveats.Attestation, []byte{5}) }},
+		{"no attestation", "measurements are wider",
+			func(g *Grant) { g.Caveats.Attestation = g.Caveats.Attestation[1:] }, func(g *Grant) { g.Caveats.Attestation = nil }},
+		{"a part of a measurement", "measurements are wider", same, func(g *Grant) { g.Caveats.Attestation = [][]byte{{1}} }},
+	} {
+		l := w.link(w.grant())
+		c.edge(&l)
+		w.accept(t, "control: the edge of "+c.field, w.chain(t, w.grant(), l))
+		l = w.link(w.grant())
+		c.wider(&l)
+		w.refuse(t, "wider in "+c.field, w.chain(t, w.grant(), l), ErrChain, "link: it")
+		w.refuse(t, "wider in "+c.field, w.chain(t, w.grant(), l), ErrChain, c.rule)
+	}
+	g := w.grant()
+	g.Caveats.Offline = false
+	l := w.link(g)
+	w.accept(t, "control: online below online", w.chain(t, g, l))
+	l.Caveats.Offline = true
+	w.refuse(t, "wider in offline use", w.chain(t, g, l), ErrChain, "offline use")
+	l = w.link(w.grant())
+	l.Caveats.Offline = false
+	w.accept(t, "control: online below offline", w.chain(t, w.grant(), l))
+	g = w.grant()
+	g.Abilities, g.Depth = Read, 0
+	w.refuse(t, "below what may not be delegated", w.chain(t, g, w.link(g)), ErrChain, "may not be delegated")
+}
+
+// Narrowing means: whatever the child allows, its parent allows. Random grants
+// in a small world, where everything that one can ask can be tried.
+func TestNarrowingIsASubset(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	pick := func(words ...string) (out []string) {
+		for _, w := range words {
+			if r.IntN(2) == 0 {
+				out = append(out, w)
+			}
+		}
+		return out
+	}
+	random := func() *Grant {
+		g := &Grant{Subject: uint8(1 + r.IntN(4)), Abilities: Abilities(r.IntN(all + 1)), Depth: uint8(r.IntN(3))}
+		g.Owner[0], g.Target.Kind = byte(r.IntN(20)/19), Lineage
+		g.Caveats = Caveats{
+			Purposes: pick("a", "b"), Regions: pick("x", "y"), NotBefore: int64(r.IntN(3)), Expires: int64(3 + r.IntN(3)),
+			MaxClass: uint8(r.IntN(3)), Offline: r.IntN(2) == 0,
+		}
+		for _, m := range pick("1", "2") {
+			g.Caveats.Attestation = append(g.Caveats.Attestation, []byte(m))
+		}
+		return g
+	}
+	in := func(list []string, w string) bool { return len(list) == 0 || slices.Contains(list, w) }
+	inBytes := func(list [][]byte, w string) bool {
+		return len(list) == 0 || slices.ContainsFunc(list, func(b []byte) bool { return string(b) == w })
+	}
+	type ask struct {
+		ability  Abilities
+		purpose  string
+		region   string
+		measure  string
+		at       int64
+		class    uint8
+		offline  bool
+		ordinary bool // by no enclave
+	}
+	allows := func(g *Grant, q ask) bool {
+		c := g.Caveats
+		return q.ability&^g.Abilities.Implied() == 0 && in(c.Purposes, q.purpose) && in(c.Regions, q.region) && inBytes(c.Attestation, q.measure) &&
+			q.at >= c.NotBefore && q.at < c.Expires && q.class <= c.MaxClass && (!q.offline || c.Offline) && (!q.ordinary || g.Subject != SubjectEnclave)
+	}
+	within := 0
+	for range 60_000 {
+		child, parent := random(), random()
+		if child.Within(parent) != nil {
+			continue
+		}
+		within++
+		for range 200 {
+			q := ask{
+				1 << r.IntN(8), []string{"a", "b", ""}[r.IntN(3)], []string{"x", "y", ""}[r.IntN(3)], []string{"1", "2", ""}[r.IntN(3)],
+				int64(r.IntN(7)), uint8(r.IntN(4)), r.IntN(2) == 0, r.IntN(2) == 0,
+			}
+			if allows(child, q) && !allows(parent, q) {
+				t.Fatalf("%+v allows %+v, its parent %+v does not", child, q, parent)
+			}
+		}
+	}
+	if within < 20 {
+		t.Errorf("control: only %d children are within their parents", within)
+	}
+}
+
+// The rules for chains of several links, which a verifier does not follow yet.
+func TestLinksOutOfPlace(t *testing.T) {
+	w := newWorld(t)
+	root := w.grant()
+	first := w.link(root)
+	first.Abilities, first.Depth = first.Abilities|Delegate, 1
+	second := w.link(first)
+	second.Nonce[0]++
+
+	c := w.root(t, root)
+	rootID := idOf(t, c.Grant)
+	sign := func(p *trusttest.Person, parent []byte, g Grant) []byte {
+		g.Parent = parent
+		return p.Sign(t, KindLink, g).Bytes()
+	}
+	one := sign(w.reader, rootID, first)
+	two := sign(w.friend, idOf(t, one), second)
+	read := func(links ...[]byte) error {
+		cl := &claims{chain: c}
+		if err := cl.readRoot(w.net.Committee); err != nil {
+			t.Fatal(err)
+		}
+		for _, raw := range links {
+			if err := cl.readLink(raw); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := read(one, two); err != nil {
+		t.Fatal("control:", err)
+	}
+	const parent = "its parent is another statement"
+	for _, bad := range []struct {
+		name  string
+		links [][]byte
+	}{
+		{"the first dropped", [][]byte{two}},
+		{"reordered", [][]byte{two, one}},
+		{"the first twice", [][]byte{one, one}},
+		{"in a loop", [][]byte{one, two, one}},
+		{"the last twice", [][]byte{one, two, two}},
+		{"without a parent", [][]byte{sign(w.reader, nil, first)}},
+		{"with half a parent", [][]byte{sign(w.reader, rootID[:16], first)}},
+		{"below the consent", [][]byte{sign(w.reader, idOf(t, c.Consent), first)}},
+	} {
+		if err := read(bad.links...); err == nil || err.Error() != parent {
+			t.Errorf("links %s: %v", bad.name, err)
+		}
+	}
+	for name, links := range map[string][][]byte{"two": {one, two}, "the first dropped": {two}} {
+		chain := *c
+		chain.Links, chain.Identities = links, append(slices.Clone(c.Identities), w.friend.Record())
+		if _, err := w.verify(t, &chain); !errors.Is(err, ErrChain) {
+			t.Errorf("a verifier, %s: %v", name, err)
+		}
+	}
+	other := w.grant()
+	other.Nonce[1] = 77
+	chain := w.honest(t)
+	chain.Links[0] = w.chain(t, other, w.link(other)).Links[0]
+	w.refuse(t, "a link below another grant", chain, ErrChain, parent)
+}
+
+func TestOnlyTheParentsAudienceDelegates(t *testing.T) {
+	w := newWorld(t)
+	for name, p := range map[string]*trusttest.Person{
+		"the owner": w.owner, "the link's own audience": w.friend, "a stranger": w.stranger, "a validator": w.net.People[0],
+	} {
+		c := w.honest(t)
+		l := w.link(w.grant())
+		l.Parent = idOf(t, c.Grant)
+		c.Links[0] = p.Sign(t, KindLink, l).Bytes()
+		w.refuse(t, name, c, ErrChain, "link: "+statement.ErrSignature.Error())
+	}
+	for i, device := range w.reader.Devices { // any device of the audience may
+		c := w.honest(t)
+		l := w.link(w.grant())
+		l.Parent = idOf(t, c.Grant)
+		s := unsigned(t, KindLink, l)
+		s.AddSignature(uint16(i), device)
+		c.Links[0] = s.Bytes()
+		w.accept(t, "control: a device of the audience", c)
+	}
+}
+
+// CA-02 and TH-07: a grant opens its owner's objects alone, and only those that
+// it names. Nonces are no secret; the owner beside them tells objects apart.
+func TestWhatAGrantCovers(t *testing.T) {
+	w := newWorld(t)
+	object := Object{
+		Network: w.net.Network(), Owner: w.owner.ID(), Version: [32]byte{7}, Lineage: [32]byte{1}, Scopes: [][32]byte{{3}, {4}},
+	}
+	verified := func(change func(g *Grant)) *Verified {
+		g := w.grant()
+		g.Abilities, g.Depth = Read, 0
+		change(&g)
+		return w.accept(t, "grant", w.root(t, g))
+	}
+	target := func(k TargetKind, ref byte) func(*Grant) {
+		return func(g *Grant) { g.Target = Target{Kind: k, Ref: [32]byte{ref}} }
+	}
+	for _, c := range []struct {
+		name   string
+		want   bool
+		change func(g *Grant)
+		object func(o *Object)
+	}{
+		{"its lineage", true, target(Lineage, 1), func(*Object) {}},
+		{"its version", true, target(Version, 7), func(*Object) {}},
+		{"its first scope", true, target(Scope, 3), func(*Object) {}},
+		{"its last scope", true, target(Scope, 4), func(*Object) {}},
+		{"another version of its lineage", true, target(Lineage, 1), func(o *Object) { o.Version[0]++ }},
+		{"another version", false, target(Version, 7), func(o *Object) { o.Version[0]++ }},
+		{"another lineage", false, target(Lineage, 2), func(*Object) {}},
+		{"another scope", false, target(Scope, 5), func(*Object) {}},
+		{"no scope at all", false, target(Scope, 0), func(o *Object) { o.Scopes = nil }},
+		{"a lineage by the nonce of a scope", false, target(Lineage, 3), func(*Object) {}},
+		{"a scope by the nonce of the lineage", false, target(Scope, 1), func(*Object) {}},
+		{"a version by the nonce of the lineage", false, target(Version, 1), func(*Object) {}},
+		{"another owner's lineage of that nonce", false, target(Lineage, 1), func(o *Object) { o.Owner = w.stranger.ID() }},
+		{"another owner's scope of that nonce", false, target(Scope, 3), func(o *Object) { o.Owner = w.stranger.ID() }},
+		{"a copy of that version under another owner", false, target(Version, 7), func(o *Object) { o.Owner = w.stranger.ID() }},
+		{"another network's", false, target(Lineage, 1), func(o *Object) { o.Network[0]++ }},
+	} {
+		o := object
+		c.object(&o)
+		err := verified(c.change).Allows(Read, o)
+		if c.want && err != nil || !c.want && !errors.Is(err, ErrScope) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	if (Target{Kind: 9}).Matches(object) {
+		t.Error("an unknown kind of target covers something")
+	}
+}
+
+// A thief who owns something may have validators sign a grant on it with the
+// victim's nonce. It is the thief's object still.
+func TestAnotherOwnersNonce(t *testing.T) {
+	w := newWorld(t)
+	g := w.grant()
+	g.Owner = w.stranger.ID()
+	s := w.net.Sign(unsigned(t, KindGrant, g), w.net.Quorum()...)
+	c := &Chain{
+		Grant: s.Bytes(), Identities: [][]byte{w.stranger.Record(), w.reader.Record()},
+		Consent: w.stranger.Sign(t, KindConsent, Consent{Network: w.net.Network(), Grant: s.ID()}).Bytes(),
+	}
+	v := w.accept(t, "the thief's own grant", c)
+	o := Object{Network: w.net.Network(), Owner: w.owner.ID(), Lineage: g.Target.Ref}
+	wantError(t, "the victim's object", v.Allows(Read, o), ErrScope, "another owner's object")
+	o.Owner = w.stranger.ID()
+	if err := v.Allows(Read, o); err != nil {
+		t.Errorf("control: the thief's object: %v", err)
+	}
+}
+
+func TestAbilities(t *testing.T) {
+	w := newWorld(t)
+	o := Object{Network: w.net.Network(), Owner: w.owner.ID(), Lineage: [32]byte{1}}
+	for _, c := range []struct {
+		has, asks Abilities
+		want      bool
+	}{
+		{Read, Read, true}, {Read, Carry, true}, {Read, Carry | Read, true}, {Deploy, Carry, true}, {Carry, Carry, true}, {Audit, 0, true},
+		{Carry, Read, false}, {Infer, Carry, false}, {Infer, Read, false}, {Deploy, Read, false}, {Read, Deploy, false},
+		{Read, Audit, false}, {Read | Audit, Read | Audit | Revoke, false}, {Read, Write, false},
+	} {
+		g := w.grant()
+		g.Abilities, g.Depth = c.has, 0
+		err := w.accept(t, "grant", w.root(t, g)).Allows(c.asks, o)
+		if c.want && err != nil || !c.want && !errors.Is(err, ErrScope) {
+			t.Errorf("%s for %s: %v", c.has, c.asks, err)
+		}
+		if !c.want && !strings.Contains(err.Error(), (c.asks&^c.has.Implied()).String()) {
+			t.Errorf("%s for %s: the error does not say what is missing: %v", c.has, c.asks, err)
+		}
+	}
+	for a := Abilities(1); a <= all; a++ {
+		got, err := ParseAbilities(a.String())
+		if a&Write != 0 {
+			if err == nil || !strings.Contains(err.Error(), "reserved") {
+				t.Errorf("%s: %v", a, err)
+			}
+		} else if err != nil || got != a {
+			t.Errorf("%s comes back as %s, %v", a, got, err)
+		}
+	}
+	if got, err := ParseAbilities(" read , delegate,read"); err != nil || got != Read|Delegate {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, s := range []string{"", "Read", "read,", "everything", "read;carry"} {
+		if a, err := ParseAbilities(s); err == nil {
+			t.Errorf("%q is %s", s, a)
+		}
+	}
+	if Abilities(0).String() != "" {
+		t.Error("no ability has a name")
+	}
+}
+
+func TestPurposes(t *testing.T) {
+	w := newWorld(t)
+	l := w.link(w.grant())
+	l.Caveats.Purposes = []string{"audit"}
+	v := w.accept(t, "link", w.chain(t, w.grant(), l))
+	if err := v.AllowsPurpose("audit"); err != nil {
+		t.Error(err)
+	}
+	for _, p := range []string{"", "research", "Audit", "sale"} { // research is the grant's, not the link's
+		if err := v.AllowsPurpose(p); !errors.Is(err, ErrScope) {
+			t.Errorf("%q: %v", p, err)
+		}
+	}
+	g := w.grant()
+	g.Caveats.Purposes = nil
+	if err := w.accept(t, "grant", w.root(t, g)).AllowsPurpose("anything"); err != nil {
+		t.Error(err)
+	}
+}
+
+// CA-07: whatever the clock says, a grant counts from its beginning until just
+// before its end, and so do each link and the committee's record.
+func TestTime(t *testing.T) {
+	w := newWorld(t)
+	g := w.grant()
+	l := w.link(g)
+	l.Caveats.NotBefore, l.Caveats.Expires = g.Caveats.NotBefore+10, g.Caveats.Expires-10
+	grant, link := w.root(t, g), w.chain(t, g, l)
+	begin, end := time.Unix(g.Caveats.NotBefore, 0), time.Unix(g.Caveats.Expires, 0)
+	for _, c := range []struct {
+		at          time.Time
+		grant, link bool
+	}{
+		{begin.Add(-time.Nanosecond), false, false},
+		{begin, true, false},
+		{begin.Add(10*time.Second - 1), true, false},
+		{begin.Add(10 * time.Second), true, true},
+		{end.Add(-10*time.Second - 1), true, true},
+		{end.Add(-10 * time.Second), true, false},
+		{end.Add(-1), true, false},
+		{end, false, false},
+		{end.Add(24 * time.Hour), false, false},
+		{begin.Add(-24 * time.Hour), false, false},
+		{time.Time{}, false, false},
+	} {
+		w.now = c.at
+		for _, what := range []struct {
+			chain *Chain
+			want  bool
+		}{{grant, c.grant}, {link, c.link}} {
+			_, err := w.verify(t, what.chain)
+			if what.want && err != nil || !what.want && !errors.Is(err, ErrExpired) {
+				t.Errorf("at %v, %d links: %v", c.at, len(what.chain.Links), err)
+			}
+			v, err := w.vf.VerifyPast(what.chain)
+			if err != nil {
+				t.Fatalf("at %v the past does not verify: %v", c.at, err)
+			}
+			if err := w.vf.Live(v); (err == nil) != what.want {
+				t.Errorf("at %v, live: %v", c.at, err)
+			}
+		}
+	}
+	g.Caveats.Expires = trusttest.Start.Add(2 * trust.Lifetime).Unix()
+	w.now = trusttest.Start.Add(trust.Lifetime - 1)
+	long := w.root(t, g)
+	w.accept(t, "control: before the record's end", long)
+	w.now = w.now.Add(1)
+	w.refuse(t, "after the record's end", long, ErrExpired, trust.ErrExpired.Error())
+	w.now = trusttest.Start.Add(-1)
+	g.Caveats.NotBefore = 0
+	w.refuse(t, "before the record's beginning", w.root(t, g), ErrExpired, trust.ErrExpired.Error())
+}
