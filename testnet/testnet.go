@@ -8,6 +8,7 @@
 package testnet
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -85,9 +86,11 @@ ends with this command.`,
 			if err != nil {
 				return err
 			}
-			if err := n.Start(ctx, bin); err != nil {
-				n.Remove()
-				return err
+			if bin, err = n.Install(bin); err == nil {
+				err = n.Start(ctx, bin)
+			}
+			if err != nil {
+				return errors.Join(err, n.Remove())
 			}
 			if err := announce(e, n, detach); err != nil || detach {
 				return err

@@ -274,6 +274,24 @@ func TestContacts(t *testing.T) {
 	}
 }
 
+// Whatever the length, nothing may follow the last digit.
+func TestContactsEndWhereTheyEnd(t *testing.T) {
+	for n := range 3 {
+		id, err := Incept(User, key(t, 1), recipient+strings.Repeat("q", n), key(t, 99).Public(), [16]byte{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ParseContact(id.Contact()); err != nil {
+			t.Error("control:", err)
+		}
+		for _, more := range []string{"=", "==", "!", "A", "AA", "AAAA", ".x"} {
+			if _, err := ParseContact(id.Contact() + more); err == nil {
+				t.Errorf("a contact of %d digits is taken with %q behind it", len(id.Contact()), more)
+			}
+		}
+	}
+}
+
 // spareBits sets the bits behind the last byte, where the encoding has some.
 func spareBits(c string, last byte) string {
 	if (len(c)-len(contactPrefix))%4 == 0 {

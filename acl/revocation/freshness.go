@@ -77,12 +77,13 @@ type Tracker struct {
 
 type view struct {
 	pulling  sync.Mutex // one pull at a time
-	seq      uint64
-	head     statement.ID
-	answered time.Time // when the newest answer whose log was pulled was ASKED; zero: never
+	partial  position   // owned by pulling; how far an unfinished pull has come
+	at       position   // the newest signed head whose log was pulled
+	answered time.Time  // when that head was ASKED for; zero: never
 }
 
-type storedHead struct {
+// position is a place in a log, as it is stored too.
+type position struct {
 	_    struct{} `cbor:",toarray"`
 	Seq  uint64
 	Head statement.ID
@@ -100,11 +101,9 @@ func (t *Tracker) Open() error {
 		if err != nil {
 			return err
 		}
-		var h storedHead
-		if err := statement.Unmarshal(raw, &h); err != nil {
+		if err := statement.Unmarshal(raw, &t.views[i].at); err != nil {
 			return fmt.Errorf("stored head of validator %d: %w", i+1, err)
 		}
-		t.views[i].seq, t.views[i].head = h.Seq, h.Head
 	}
 	return nil
 }
@@ -180,19 +179,19 @@ func (t *Tracker) Ask(ctx context.Context, i int) error {
 		return err
 	}
 	t.mu.Lock()
-	seq, head := v.seq, v.head
+	seen := v.at
 	t.mu.Unlock()
-	if f.Seq < seq || (f.Seq == seq && f.Head != head) {
+	if f.Seq < seen.Seq || (f.Seq == seen.Seq && f.Head != seen.Head) {
 		return fmt.Errorf("validator %d shows an older or another log than before", i+1)
 	}
-	if f.Seq > seq {
-		if seq, head, err = t.pull(ctx, i, seq, head, f); err != nil {
+	if f.Seq > seen.Seq {
+		if err := t.pull(ctx, i, v, seen, f); err != nil {
 			return err
 		}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	v.seq, v.head, v.answered = seq, head, asked
+	v.at.Seq, v.at.Head, v.answered = f.Seq, f.Head, asked
 	return nil
 }
 
@@ -215,37 +214,44 @@ func (t *Tracker) check(raw []byte, i int, nonce [32]byte) (*Fresh, error) {
 }
 
 // pull reads the tail up to the signed head and hands it to the sink before the
-// head counts as seen.
-func (t *Tracker) pull(ctx context.Context, i int, seq uint64, head statement.ID, f *Fresh) (uint64, statement.ID, error) {
-	for seq < f.Seq {
-		entries, err := t.Validators.AskTail(ctx, i, seq)
+// head counts as seen. A pull that runs out of time goes on, the next time, from
+// where it came to: a long log is caught up with in any case.
+func (t *Tracker) pull(ctx context.Context, i int, v *view, from position, f *Fresh) error {
+	if v.partial.Seq > from.Seq && v.partial.Seq <= f.Seq {
+		from = v.partial
+	}
+	for from.Seq < f.Seq {
+		entries, err := t.Validators.AskTail(ctx, i, from.Seq)
 		if err != nil {
-			return 0, head, err
+			return err
 		}
 		if len(entries) == 0 || len(entries) > MaxTail {
-			return 0, head, fmt.Errorf("validator %d does not show the log that it signed", i+1)
+			return fmt.Errorf("validator %d does not show the log that it signed", i+1)
 		}
-		entries = entries[:min(uint64(len(entries)), f.Seq-seq)]
-		for _, e := range entries {
-			head = next(head, e)
-		}
+		entries = entries[:min(uint64(len(entries)), f.Seq-from.Seq)]
 		if err := t.Sink.Take(entries); err != nil {
-			return 0, head, err
+			return err
 		}
-		seq += uint64(len(entries))
+		for _, e := range entries {
+			from.Seq, from.Head = from.Seq+1, next(from.Head, e)
+		}
+		v.partial = from
 	}
-	if head != f.Head {
-		return 0, head, fmt.Errorf("validator %d's log does not lead to the head that it signed", i+1)
+	v.partial = position{}
+	if from.Head != f.Head {
+		return fmt.Errorf("validator %d's log does not lead to the head that it signed", i+1)
 	}
-	raw, err := statement.Marshal(storedHead{Seq: seq, Head: head})
+	raw, err := statement.Marshal(from)
 	if err != nil {
-		return 0, head, err
+		return err
 	}
-	return seq, head, t.Store.Apply([]kv.Op{{Key: t.headKey(i), Value: raw}})
+	return t.Store.Apply([]kv.Op{{Key: t.headKey(i), Value: raw}})
 }
 
 // Fresh reports whether enough answers are young enough. The time since an
-// answer runs on the monotonic clock in Now's values.
+// answer is the larger of what the monotonic clock in Now's values says, which
+// nobody can set back, and what the wall clock says, which alone runs on while a
+// laptop sleeps.
 func (t *Tracker) Fresh() bool {
 	age, ok := t.Age()
 	return ok && age < MaxAge
@@ -262,7 +268,7 @@ func (t *Tracker) Age() (time.Duration, bool) {
 	var ages []time.Duration
 	for i := range t.views {
 		if at := t.views[i].answered; !at.IsZero() {
-			ages = append(ages, now.Sub(at))
+			ages = append(ages, max(now.Sub(at), now.Round(0).Sub(at.Round(0)))) // Round(0) leaves the wall clock
 		}
 	}
 	if len(ages) < t.Need {

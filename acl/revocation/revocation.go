@@ -96,12 +96,15 @@ func (e Entry) Verify(network statement.ID) (*Revocation, error) {
 	if err := s.Peek(KindRevocation, &r); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrEntry, err)
 	}
+	if r.Network != network || len(r.Reason) > maxReason {
+		return nil, fmt.Errorf("%w: it is for another network, or its reason is too long", ErrEntry)
+	}
 	id, err := identity.Parse(e.Identity)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrEntry, err)
 	}
-	if r.Network != network || r.Signer != id.ID() || len(r.Reason) > maxReason {
-		return nil, fmt.Errorf("%w: it is for another network or signer", ErrEntry)
+	if r.Signer != id.ID() {
+		return nil, fmt.Errorf("%w: it comes with another identity's record", ErrEntry)
 	}
 	if err := id.Verify(KindRevocation, s); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrEntry, err)
@@ -118,8 +121,10 @@ func (e Entry) bytes() []byte {
 }
 
 // next is the head after an entry.
-func next(head statement.ID, e Entry) statement.ID {
-	return statement.Hash("revocation log", head[:], e.bytes())
+func next(head statement.ID, e Entry) statement.ID { return nextRaw(head, e.bytes()) }
+
+func nextRaw(head statement.ID, entry []byte) statement.ID {
+	return statement.Hash("revocation log", head[:], entry)
 }
 
 // Set is every revocation that one party knows. Its index is in memory, its
@@ -136,7 +141,7 @@ type Set struct {
 // OpenSet reads a set; every entry is verified again.
 func OpenSet(store kv.Store, network statement.ID) (*Set, error) {
 	s := &Set{network: network, store: store, revokers: map[statement.ID][]statement.ID{}}
-	err := store.Scan(setPrefix, nil, func(_, value []byte) (bool, error) {
+	err := store.Scan(setPrefix, nil, func(key, value []byte) (bool, error) {
 		var e Entry
 		if err := statement.Unmarshal(value, &e); err != nil {
 			return false, err
@@ -144,6 +149,9 @@ func OpenSet(store kv.Store, network statement.ID) (*Set, error) {
 		r, err := e.Verify(network)
 		if err != nil {
 			return false, err
+		}
+		if !bytes.Equal(key, setKey(r)) {
+			return false, errors.New("an entry stands in another's place")
 		}
 		s.revokers[r.Target] = append(s.revokers[r.Target], r.Signer)
 		return true, nil
@@ -174,16 +182,22 @@ func (s *Set) Add(entries ...Entry) (added int, err error) {
 	return len(fresh), nil
 }
 
+// prepare verifies entries and picks those that the set lacks, each once: ops[i]
+// stores the entry of fresh[i].
 func (s *Set) prepare(entries []Entry) (ops []kv.Op, fresh []*Revocation, err error) {
+	picked := map[string]bool{}
 	for _, e := range entries {
 		r, err := e.Verify(s.network)
 		if err != nil {
 			return nil, nil, err
 		}
-		if !s.has(r) {
-			ops = append(ops, kv.Op{Key: setKey(r), Value: e.bytes()})
-			fresh = append(fresh, r)
+		key := setKey(r)
+		if picked[string(key)] || s.has(r) {
+			continue
 		}
+		picked[string(key)] = true
+		ops = append(ops, kv.Op{Key: key, Value: e.bytes()})
+		fresh = append(fresh, r)
 	}
 	return ops, fresh, nil
 }
@@ -205,11 +219,12 @@ func (s *Set) has(r *Revocation) bool {
 	return slices.Contains(s.revokers[r.Target], r.Signer)
 }
 
-// Revokers lists who has signed a revocation of target.
+// Revokers lists who has signed a revocation of target. The list is shared and
+// must not be changed; later entries do not show in it.
 func (s *Set) Revokers(target statement.ID) []statement.ID {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.revokers[target]
+	return slices.Clip(s.revokers[target])
 }
 
 // Changes grows with every new entry; who watches it need not look at the set.
@@ -235,7 +250,9 @@ var logPrefix = []byte("log/")
 func logKey(seq uint64) []byte { return binary.BigEndian.AppendUint64(slices.Clone(logPrefix), seq) }
 
 // OpenLog reads a log and recomputes its head. Entries of the log are entries of
-// the set too.
+// the set too; one that the set does not know, or that is damaged, fails the
+// call: a log with another head than the one that was signed is a fork to
+// everybody else.
 func OpenLog(store kv.Store, set *Set) (*Log, error) {
 	l := &Log{set: set, store: store}
 	err := store.Scan(logPrefix, nil, func(key, value []byte) (bool, error) {
@@ -245,6 +262,13 @@ func OpenLog(store kv.Store, set *Set) (*Log, error) {
 		}
 		if !bytes.Equal(key, logKey(l.seq+1)) {
 			return false, errors.New("an entry is missing")
+		}
+		r, err := e.Verify(set.network)
+		if err != nil {
+			return false, err
+		}
+		if !set.has(r) {
+			return false, errors.New("an entry is in the log and not in the set")
 		}
 		l.seq, l.head = l.seq+1, next(l.head, e)
 		return true, nil
@@ -256,27 +280,22 @@ func OpenLog(store kv.Store, set *Set) (*Log, error) {
 }
 
 // Append adds the entries that the set does not have yet to the log and the set,
-// in one durable step, and returns the new head.
+// in one durable step, and returns the new head. An entry that does not verify
+// fails the call and keeps nothing.
 func (l *Log) Append(entries ...Entry) (seq uint64, head statement.ID, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	seq, head = l.seq, l.head
-	var ops []kv.Op
-	var fresh []*Revocation
-	for _, e := range entries {
-		op, r, err := l.set.prepare([]Entry{e})
-		if err != nil {
-			return 0, statement.ID{}, err
-		}
-		if len(op) == 0 {
-			continue
-		}
-		seq, head = seq+1, next(head, e)
-		ops = append(ops, op[0], kv.Op{Key: logKey(seq), Value: e.bytes()})
-		fresh = append(fresh, r...)
+	ops, fresh, err := l.set.prepare(entries)
+	if err != nil {
+		return 0, statement.ID{}, err
 	}
 	if len(ops) == 0 {
 		return l.seq, l.head, nil
+	}
+	seq, head = l.seq, l.head
+	for _, op := range slices.Clone(ops) {
+		seq, head = seq+1, nextRaw(head, op.Value)
+		ops = append(ops, kv.Op{Key: logKey(seq), Value: op.Value})
 	}
 	if err := l.store.Apply(ops); err != nil {
 		return 0, statement.ID{}, err

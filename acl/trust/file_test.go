@@ -171,10 +171,12 @@ func TestMergeRefusesAnotherDraft(t *testing.T) {
 	fewer.Memberships = nil
 	otherMember := travel(t, f)
 	otherMember.Memberships[0] = other.Memberships[0]
+	empty := travel(t, f)
+	empty.Records = nil
 	broken := travel(t, f)
 	broken.Records[0] = []byte("record")
 	for name, with := range map[string]*trust.File{
-		"another network": other, "fewer memberships": fewer, "another membership": otherMember, "a broken record": broken, "an empty file": {},
+		"another network": other, "fewer memberships": fewer, "another membership": otherMember, "a broken record": broken, "no record": empty,
 	} {
 		if err := f.Merge(with); err == nil || !strings.Contains(err.Error(), "different drafts") {
 			t.Errorf("%s: %v", name, err)
@@ -185,6 +187,10 @@ func TestMergeRefusesAnotherDraft(t *testing.T) {
 	}
 	if err := f.Merge(travel(t, f)); err != nil {
 		t.Errorf("control: its own copy: %v", err)
+	}
+	f.Memberships[0] = other.Memberships[0]
+	if err := f.Merge(travel(t, f)); err == nil {
+		t.Error("a file with a membership of another network is merged")
 	}
 }
 
@@ -216,8 +222,19 @@ func TestSignIsNoOracle(t *testing.T) {
 	}
 	other := trusttest.New(t, "other", 4)
 	elsewhere := signed(t, other, trust.KindMembership, membership(other))
+	_, id, _, err := f.Draft()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := membership(other)
+	m.Network = id
+	otherRecord := signed(t, other, trust.KindMembership, m)
+	m.Network, m.Record = other.Network(), id
+	otherNetwork := signed(t, other, trust.KindMembership, m)
 	grant := signed(t, net, "grant", "anything")
-	for name, raw := range map[string][]byte{"a membership elsewhere": elsewhere, "a grant": grant, "junk": {1}} {
+	for name, raw := range map[string][]byte{
+		"a membership elsewhere": elsewhere, "one by another record": otherRecord, "one of another network": otherNetwork, "a grant": grant, "junk": {1},
+	} {
 		bad := travel(t, f)
 		bad.Memberships = append(bad.Memberships, raw)
 		before := travel(t, bad)

@@ -20,6 +20,7 @@ var (
 	chainPrefix  = []byte("chain/")  // + leaf id -> Delivery
 	boxPrefix    = []byte("box/")    // + audience + leaf id
 	issuedPrefix = []byte("issued/") // + issuer + leaf id
+	targetPrefix = []byte("target/") // + audience + target's ref + leaf id
 )
 
 // Sign judges a root grant and signs it: its form, the owner's consent, policy.
@@ -125,7 +126,7 @@ func (j *Judge) Deliver(ctx context.Context, raw []byte) error {
 			return fmt.Errorf("%w: its hint is no address", ErrMalformed)
 		}
 	}
-	leaf, audience, issuer := v.Leaf(), v.Audience().ID(), issuerOf(v)
+	leaf, audience, issuer, target := v.Leaf(), v.Audience().ID(), issuerOf(v), v.Grant().Target.Ref
 	if err := j.Audit.Append(ctx, j.event("deliver", "ok", issuer[:], audience[:], nil, leaf[:], "")); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
@@ -133,6 +134,7 @@ func (j *Judge) Deliver(ctx context.Context, raw []byte) error {
 		{Key: slices.Concat(chainPrefix, leaf[:]), Value: raw},
 		{Key: slices.Concat(boxPrefix, audience[:], leaf[:]), Value: []byte{1}},
 		{Key: slices.Concat(issuedPrefix, issuer[:], leaf[:]), Value: []byte{1}},
+		{Key: slices.Concat(targetPrefix, audience[:], target[:], leaf[:]), Value: []byte{1}},
 	})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -170,11 +172,61 @@ func (j *Judge) Mailbox(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 		prefix = issuedPrefix
 	}
 	id := who.ID()
-	reply, err := j.list(slices.Concat(prefix, id[:]), r)
+	var reply MailboxReply
+	if len(r.Address) > 0 && !r.Issued {
+		reply, err = j.covering(id, r.Address)
+	} else {
+		reply, err = j.list(slices.Concat(prefix, id[:]), r)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return encode(reply), nil
+}
+
+// covering finds the chains of an audience that cover an address and are in
+// force, by what they name: the version, the lineage, or a scope. It returns one
+// page of them; a reader needs one.
+func (j *Judge) covering(who statement.ID, address []byte) (MailboxReply, error) {
+	var reply MailboxReply
+	d, _, err := j.load(address)
+	if err != nil {
+		return reply, nil // the same answer as to somebody who holds nothing
+	}
+	o, err := d.object()
+	if err != nil {
+		return reply, err
+	}
+	covers := j.filter(address)
+	size := 0
+	for _, ref := range append([][32]byte{o.Version, o.Lineage}, o.Scopes...) {
+		err := j.Store.Scan(slices.Concat(targetPrefix, who[:], ref[:]), nil, func(key, _ []byte) (bool, error) {
+			d, raw, err := j.delivery(key)
+			if err != nil {
+				return false, err
+			}
+			if size += len(raw); len(reply.Deliveries) == maxDeliveries || size > MaxMailbox-4096 {
+				return false, nil
+			}
+			if covers(d) {
+				reply.Deliveries = append(reply.Deliveries, d)
+			}
+			return true, nil
+		})
+		if err != nil {
+			return reply, err
+		}
+	}
+	return reply, nil
+}
+
+// delivery reads the chain that an entry of an index ends with.
+func (j *Judge) delivery(key []byte) (d Delivery, raw []byte, err error) {
+	raw, err = j.Store.Get(slices.Concat(chainPrefix, key[len(key)-len(statement.ID{}):]))
+	if err != nil {
+		return d, nil, err
+	}
+	return d, raw, statement.Unmarshal(raw, &d)
 }
 
 func (j *Judge) list(prefix []byte, r MailboxRequest) (MailboxReply, error) {
@@ -186,12 +238,8 @@ func (j *Judge) list(prefix []byte, r MailboxRequest) (MailboxReply, error) {
 	}
 	size := 0
 	err := j.Store.Scan(prefix, after, func(key, _ []byte) (bool, error) {
-		raw, err := j.Store.Get(slices.Concat(chainPrefix, key[len(key)-32:]))
+		d, raw, err := j.delivery(key)
 		if err != nil {
-			return false, err
-		}
-		var d Delivery
-		if err := statement.Unmarshal(raw, &d); err != nil {
 			return false, err
 		}
 		if !covers(d) {

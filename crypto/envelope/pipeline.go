@@ -12,8 +12,8 @@ const (
 	batchLeaves = 8
 	// storers is how many batches are with the sink at a time, so that the disk
 	// has work while one of them waits for it.
-	storers = 3
-	// maxLeaves is how many leaves are in flight, 38 MiB: one batch at each of
+	storers = 2
+	// maxLeaves is how many leaves are in flight, 30 MiB: one batch at each of
 	// the first two stages, and one with each storer.
 	maxLeaves = (2 + storers) * batchLeaves
 )

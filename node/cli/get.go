@@ -39,7 +39,10 @@ is restored as a folder.`,
 				if output == "" || output == "-" {
 					return e.getStdout(ctx, s, r)
 				}
+				op, stop := e.watch(ctx, s)
+				r.Op = op
 				got, err := getFile(ctx, s, r, output, force)
+				stop()
 				if err != nil {
 					return err
 				}

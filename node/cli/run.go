@@ -19,7 +19,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const gcPercent = 20
+const gcPercent = 50
 
 func runCommand(e *Env) *cobra.Command {
 	var listen []string

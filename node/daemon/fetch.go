@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/validator"
@@ -157,7 +158,12 @@ type sinkError struct{ err error }
 func (e *sinkError) Error() string { return e.err.Error() }
 func (e *sinkError) Unwrap() error { return e.err }
 
+// searchTime bounds the DHT's search for holders.
+const searchTime = 3 * time.Second
+
 func (r *reading) search(ctx context.Context, address cid.Cid) {
+	ctx, cancel := context.WithTimeout(ctx, searchTime)
+	defer cancel()
 	found, err := r.n.discovery.Providers(ctx, address.Bytes(), 8)
 	if err != nil {
 		r.n.log.Debug("providers", "err", err)
@@ -227,7 +233,7 @@ func (r *reading) readWhole(ctx context.Context, address cid.Cid, to *target) er
 		if o.Details.Kind == object.KindDirectory {
 			return r.readTree(ctx, o, content, to)
 		}
-		size, err := to.write(content)
+		size, err := to.write(ctx, content, wanted(r.ask, o))
 		r.got.Size, r.got.Name = size, o.Details.Name
 		return err
 	}

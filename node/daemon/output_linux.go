@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 
+	"cerebrum.dev/cerebrum/node/object"
 	"golang.org/x/sys/unix"
 )
 
@@ -12,8 +13,8 @@ import (
 const writeback = 16 << 20
 
 // copyFile copies content to a file and lets the disk work meanwhile.
-func copyFile(f *os.File, content io.Reader) (int64, error) {
-	return io.CopyBuffer(&eager{f: f}, content, make([]byte, copyBuffer))
+func copyFile(f *os.File, content io.Reader, progress *object.Progress) (int64, error) {
+	return pour(progress.CountWriter(&eager{f: f}), content)
 }
 
 // eager writes to a file and starts its way to the disk early.

@@ -44,8 +44,11 @@ func (n *Network) Start(ctx context.Context, program string) (err error) {
 	if err := n.writeEnv(); err != nil {
 		return err
 	}
-	return n.each(func(p *Process) error { return n.await(ctx, p) })
+	return n.each(func(p *Process) error { return n.await(ctx, p, isHealthy) })
 }
+
+func isHealthy(s *api.Status) bool { return s.Healthy }
+func isRunning(s *api.Status) bool { return s.Running }
 
 // launch starts one process in a group of its own, so that Ctrl-C reaches the
 // parent alone, which then stops it in order.
@@ -78,14 +81,14 @@ func cleanEnv() []string {
 	return out
 }
 
-// await waits until a process is healthy, or is gone.
-func (n *Network) await(ctx context.Context, p *Process) error {
+// await waits until a process is as it should be, or is gone.
+func (n *Network) await(ctx context.Context, p *Process, ready func(*api.Status) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	tick := time.NewTicker(settle)
 	defer tick.Stop()
 	for {
-		if s := n.ask(ctx, p); s != nil && s.Healthy {
+		if s := n.ask(ctx, p); s != nil && ready(s) {
 			return nil
 		}
 		if !alive(p.PID) {
@@ -193,7 +196,10 @@ func gone(ctx context.Context, pid int, within time.Duration) bool {
 	return true
 }
 
-// Restart starts a process that is not running.
+// Restart starts a process that is not running. While other validators are down
+// it may have nobody to ask what was revoked and cannot become healthy, so that
+// it answers is enough then: otherwise a network of which too many were killed
+// could not be started again one by one.
 func (n *Network) Restart(ctx context.Context, p *Process, program string) error {
 	if n.owns(p) {
 		return fault.New(fault.Failed, "kill it first if that is what you want", "%s is running, as process %d", p.Name, p.PID)
@@ -205,7 +211,13 @@ func (n *Network) Restart(ctx context.Context, p *Process, program string) error
 	if err := n.save(); err != nil {
 		return err
 	}
-	if err := n.await(ctx, p); err != nil {
+	ready := isHealthy
+	for _, other := range n.Processes {
+		if other.Role == RoleValidator && !n.owns(other) {
+			ready = isRunning
+		}
+	}
+	if err := n.await(ctx, p, ready); err != nil {
 		return errors.Join(err, n.StopOne(context.WithoutCancel(ctx), p), n.save())
 	}
 	return nil

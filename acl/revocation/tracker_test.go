@@ -1,0 +1,667 @@
+package revocation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unsafe"
+
+	"cerebrum.dev/cerebrum/acl/kv"
+	"cerebrum.dev/cerebrum/acl/trust/trusttest"
+	"cerebrum.dev/cerebrum/crypto/statement"
+)
+
+var errDown = errors.New("unreachable")
+
+// run starts a tracker in a bubble of fake time and stops it with the test.
+func run(t *testing.T, tr *Tracker) {
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped := make(chan error)
+	go func() { stopped <- tr.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-stopped; err != nil {
+			t.Errorf("it stopped because of %v", err)
+		}
+	})
+	synctest.Wait()
+}
+
+func later(d time.Duration) {
+	time.Sleep(d) // fake time
+	synctest.Wait()
+}
+
+// RV-04: a node that hears nobody serves for five minutes and no longer.
+func TestFreshnessEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, 4)
+		if _, ok := w.tracker.Age(); ok || w.tracker.Fresh() {
+			t.Error("fresh before anybody has answered")
+		}
+		run(t, w.tracker)
+		if age, ok := w.tracker.Age(); !ok || age != 0 || !w.tracker.Fresh() {
+			t.Fatalf("not fresh after everybody has answered: %v, %v", age, ok)
+		}
+		later(10 * time.Minute) // it keeps asking
+		if !w.tracker.Fresh() {
+			t.Fatal("not fresh while everybody answers")
+		}
+		later(time.Second) // so that no answer is under way
+		age, _ := w.tracker.Age()
+		for _, s := range w.servers {
+			s.lie(func(s *server) { s.down = errDown })
+		}
+		later(MaxAge - age - 1)
+		if got, _ := w.tracker.Age(); !w.tracker.Fresh() || got != MaxAge-1 {
+			t.Errorf("not fresh at %v", got)
+		}
+		later(1)
+		if got, _ := w.tracker.Age(); w.tracker.Fresh() || got != MaxAge {
+			t.Errorf("fresh at %v", got)
+		}
+		later(time.Hour)
+		if w.tracker.Fresh() {
+			t.Error("fresh after an hour of silence")
+		}
+		w.servers[3].lie(func(s *server) { s.down = nil })
+		w.servers[0].lie(func(s *server) { s.down = nil })
+		later(time.Minute)
+		if w.tracker.Fresh() {
+			t.Error("fresh by two of the three that it needs")
+		}
+		w.servers[2].lie(func(s *server) { s.down = nil })
+		later(2 * time.Second) // while not fresh it asks every second
+		if !w.tracker.Fresh() {
+			t.Error("not fresh although three answer again")
+		}
+	})
+}
+
+// The age is that of the answer that freshness rests on: the t-th newest.
+func TestAgeIsThatOfTheLastNeeded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, 4) // t = 3
+		for i := range 4 {
+			if age, ok := w.tracker.Age(); ok && i < 3 {
+				t.Errorf("%d answers have an age: %v", i, age)
+			}
+			if err := w.tracker.Ask(t.Context(), i); err != nil {
+				t.Fatal(err)
+			}
+			later(10 * time.Second)
+		}
+		if age, ok := w.tracker.Age(); !ok || age != 30*time.Second {
+			t.Errorf("answers of 10, 20, 30 and 40 seconds have the age %v, %v", age, ok)
+		}
+	})
+}
+
+// An answer says what was true when it was asked for, however late it comes: who
+// delays answers does not keep an old view alive.
+func TestALateAnswerIsOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, 1)
+		w.servers[0].lie(func(s *server) {
+			s.wait = func(context.Context) error { time.Sleep(9 * time.Second); return nil }
+		})
+		w.tracker.Round(t.Context())
+		if age, ok := w.tracker.Age(); !ok || age != 9*time.Second {
+			t.Errorf("its age is %v, %v", age, ok)
+		}
+	})
+}
+
+func TestHowOftenItAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, 1)
+		run(t, w.tracker)
+		asked := func() int { n, _ := w.servers[0].counts(); return n }
+		if asked() != 1 {
+			t.Fatalf("asked %d times at the start", asked())
+		}
+		later(AskEvery - 1)
+		if asked() != 1 {
+			t.Errorf("asked %d times in the first minute", asked())
+		}
+		later(1)
+		if asked() != 2 {
+			t.Errorf("asked %d times after a minute", asked())
+		}
+		w.tracker.Hint()
+		w.tracker.Hint() // never blocks
+		w.tracker.Hint()
+		synctest.Wait()
+		if n := asked(); n < 3 || n > 4 {
+			t.Errorf("asked %d times after a hint", n)
+		}
+		w.servers[0].lie(func(s *server) { s.down = errDown })
+		later(MaxAge + AskEvery)
+		if w.tracker.Fresh() {
+			t.Fatal("fresh")
+		}
+		before := asked()
+		later(10 * time.Second)
+		if n := asked() - before; n != 10 {
+			t.Errorf("asked %d times in ten seconds without freshness", n)
+		}
+	})
+}
+
+// An effective revocation is at n-t+1 honest validators, so whichever t answer a
+// node: where it is fresh, it knows.
+func TestFreshMeansThatItKnows(t *testing.T) {
+	for _, n := range []int{1, 4, 7} {
+		for absent := range n { // the honest ones that have it start here
+			synctest.Test(t, func(t *testing.T) {
+				w := newTown(t, n)
+				m := w.net.Numbers
+				var holders []int
+				for i := range n - int(m.T) + 1 {
+					holders = append(holders, (absent+i)%n)
+				}
+				w.revoke(t, "x", holders...)
+				for i := range int(m.F) { // and f are silent, of those that have it
+					w.servers[(absent+i)%n].lie(func(s *server) { s.down = errDown })
+				}
+				if m.F > 0 {
+					w.tracker.Need = int(m.T)
+				}
+				w.tracker.Round(t.Context())
+				if !w.tracker.Fresh() {
+					t.Fatalf("n=%d: not fresh without f validators", n)
+				}
+				if got := w.set.Revokers(target("x")); !slices.Equal(got, []statement.ID{w.owner.ID()}) {
+					t.Errorf("n=%d, silent from %d on: fresh, but %v have revoked", n, absent, got)
+				}
+				if len(holders) > int(m.F) { // control: with fewer acknowledgements it can be missed
+					few := newTown(t, n)
+					few.revoke(t, "x", holders[:m.F]...)
+					for i := range int(m.F) {
+						few.servers[(absent+i)%n].lie(func(s *server) { s.down = errDown })
+					}
+					few.tracker.Round(t.Context())
+					if !few.tracker.Fresh() || len(few.set.Revokers(target("x"))) != 0 {
+						t.Errorf("control: n=%d: a revocation at f silent validators is known", n)
+					}
+				}
+			})
+		}
+	}
+}
+
+// What a validator may answer that is not the truth. Each lie is told by the
+// only validator there is, first after an honest answer, and ends again.
+func TestLiesDoNotCount(t *testing.T) {
+	for _, c := range []struct {
+		name, rule string
+		lie        func(t *testing.T, w *town, s *server)
+	}{
+		{"an answer to another question", "another question", func(_ *testing.T, _ *town, s *server) {
+			s.fresh = func(f *Fresh) { f.Nonce[0]++ }
+		}},
+		{"another committee's answer", "another committee", func(t *testing.T, _ *town, s *server) {
+			s.fresh = func(f *Fresh) { f.Record = trusttest.New(t, "other", 1).ID() }
+		}},
+		{"a stranger's answer", "signatures do not verify", func(_ *testing.T, _ *town, s *server) {
+			s.sign = func(f *statement.Statement) { f.AddSignature(0, trusttest.Key("stranger")) }
+		}},
+		{"an unsigned answer", "signatures do not verify", func(_ *testing.T, _ *town, s *server) {
+			s.sign = func(*statement.Statement) {}
+		}},
+		{"an answer signed in nobody's place", "signatures do not verify", func(_ *testing.T, w *town, s *server) {
+			s.sign = func(f *statement.Statement) { f.AddSignature(1, w.net.Signing[0]) }
+		}},
+		{"a log that went back", "older or another log", func(_ *testing.T, _ *town, s *server) {
+			s.fresh = func(f *Fresh) { f.Seq-- }
+		}},
+		{"a log that was emptied", "older or another log", func(_ *testing.T, _ *town, s *server) {
+			s.fresh = func(f *Fresh) { f.Seq, f.Head = 0, statement.ID{} }
+		}},
+		{"another log of the same length", "older or another log", func(_ *testing.T, _ *town, s *server) {
+			s.fresh = func(f *Fresh) { f.Head[0]++ }
+		}},
+		{"a head ahead of its log", "does not show the log", func(_ *testing.T, _ *town, s *server) {
+			s.fresh = func(f *Fresh) { f.Seq++; f.Head[0]++ }
+		}},
+		{"a head that its log does not lead to", "does not lead to the head", func(t *testing.T, w *town, s *server) {
+			w.revoke(t, "z", 0)
+			s.fresh = func(f *Fresh) { f.Head[0]++ }
+		}},
+		{"another tail than it signed", "does not lead to the head", func(t *testing.T, w *town, s *server) {
+			w.revoke(t, "z", 0)
+			s.tail = func(uint64, []Entry) ([]Entry, error) { return []Entry{entry(t, w.net, w.owner, "harmless")}, nil }
+		}},
+		{"a tail in another order", "does not lead to the head", func(t *testing.T, w *town, s *server) {
+			w.revoke(t, "z", 0)
+			w.revoke(t, "zz", 0)
+			s.tail = func(_ uint64, e []Entry) ([]Entry, error) { slices.Reverse(e); return e, nil }
+		}},
+		{"a tail that repeats what is known", "does not lead to the head", func(t *testing.T, w *town, s *server) {
+			w.revoke(t, "z", 0)
+			s.tail = func(uint64, []Entry) ([]Entry, error) { return s.log.Tail(0) }
+		}},
+		{"a tail without what was revoked", "does not show the log", func(t *testing.T, w *town, s *server) {
+			w.revoke(t, "z", 0)
+			s.tail = func(uint64, []Entry) ([]Entry, error) { return nil, nil }
+		}},
+		{"a tail of junk", ErrEntry.Error(), func(t *testing.T, w *town, s *server) {
+			w.revoke(t, "z", 0)
+			s.tail = func(uint64, []Entry) ([]Entry, error) { return []Entry{{Revocation: []byte("junk")}}, nil }
+		}},
+		{"an endless tail", "does not show the log", func(t *testing.T, w *town, s *server) {
+			w.revoke(t, "z", 0)
+			s.tail = func(_ uint64, e []Entry) ([]Entry, error) { return slices.Repeat(e, MaxTail+1), nil }
+		}},
+		{"no tail", "unreachable", func(t *testing.T, w *town, s *server) {
+			w.revoke(t, "z", 0)
+			s.tail = func(uint64, []Entry) ([]Entry, error) { return nil, errDown }
+		}},
+		{"no answer", "unreachable", func(_ *testing.T, _ *town, s *server) { s.down = errDown }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newTown(t, 1)
+				w.revoke(t, "x", 0)
+				w.revoke(t, "y", 0)
+				if err := w.tracker.Ask(t.Context(), 0); err != nil {
+					t.Fatal("control, before:", err)
+				}
+				later(MaxAge - time.Second)
+				s := w.servers[0]
+				c.lie(t, w, s)
+				if err := w.tracker.Ask(t.Context(), 0); err == nil || !strings.Contains(err.Error(), c.rule) {
+					t.Errorf("%v, want %q", err, c.rule)
+				}
+				if age, _ := w.tracker.Age(); age != MaxAge-time.Second {
+					t.Errorf("it made the view younger: %v", age)
+				}
+				later(time.Second)
+				if w.tracker.Fresh() {
+					t.Error("the view is fresh by a lie")
+				}
+				if again := w.open(t, w.set); again.views[0].at.Seq != 2 {
+					t.Errorf("the head was stored at %d", again.views[0].at.Seq)
+				}
+				s.lie(func(s *server) { s.fresh, s.sign, s.tail, s.down = nil, nil, nil, nil })
+				if err := w.tracker.Ask(t.Context(), 0); err != nil || !w.tracker.Fresh() {
+					t.Errorf("control, after the lie: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// kindly answers with a statement of another kind, which the same key signed.
+type kindly struct {
+	servers
+	kind statement.Kind
+	raw  []byte
+}
+
+func (k kindly) AskFresh(_ context.Context, index int, nonce [32]byte) ([]byte, error) {
+	if k.raw != nil {
+		return k.raw, nil
+	}
+	s, err := statement.New(k.kind, Fresh{Nonce: nonce, Record: k.servers[index].net.ID()})
+	if err != nil {
+		return nil, err
+	}
+	return k.servers[index].net.Sign(s, index).Bytes(), nil
+}
+
+func TestAnAnswerIsOfOneKind(t *testing.T) {
+	w := newTown(t, 1)
+	w.tracker.Validators = kindly{servers: w.servers, kind: KindAck}
+	if err := w.tracker.Ask(t.Context(), 0); !errors.Is(err, statement.ErrKind) {
+		t.Errorf("an acknowledgement: %v", err)
+	}
+	w.tracker.Validators = kindly{servers: w.servers, raw: []byte("junk")}
+	if err := w.tracker.Ask(t.Context(), 0); !errors.Is(err, statement.ErrMalformed) {
+		t.Errorf("junk: %v", err)
+	}
+	w.tracker.Validators = kindly{servers: w.servers, kind: KindFresh}
+	if err := w.tracker.Ask(t.Context(), 0); err != nil {
+		t.Errorf("control: %v", err)
+	}
+	old, err := w.servers[0].answer(t.Context(), [32]byte{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.tracker.Validators = kindly{servers: w.servers, raw: old}
+	if err := w.tracker.Ask(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "another question") {
+		t.Errorf("an answer from before: %v", err)
+	}
+}
+
+// One validator cannot answer for another, whom somebody holds captive.
+func TestAValidatorAnswersForItself(t *testing.T) {
+	w := newTown(t, 4)
+	w.servers[1].sign = func(s *statement.Statement) { w.net.Sign(s, 0) }
+	w.servers[2].sign = func(s *statement.Statement) { s.AddSignature(2, w.net.Signing[0]) }
+	w.tracker.Round(t.Context())
+	for i, want := range []bool{true, false, false, true} {
+		if got := !w.tracker.views[i].answered.IsZero(); got != want {
+			t.Errorf("validator %d has answered: %v", i, got)
+		}
+	}
+	if w.tracker.Fresh() {
+		t.Error("fresh by two validators that speak for four")
+	}
+}
+
+// The log is in the sink, durably, before its head counts.
+func TestAnAnswerCountsOnceItsLogIsKept(t *testing.T) {
+	w := newTown(t, 1)
+	w.revoke(t, "x", 0)
+	disk := new(broken)
+	set := openSet(t, disk, w.net)
+	w.tracker = w.open(t, set)
+	disk.set(true)
+	if err := w.tracker.Ask(t.Context(), 0); !errors.Is(err, errDisk) || w.tracker.Fresh() {
+		t.Errorf("fresh, though the revocation was not written: %v", err)
+	}
+	disk.set(false)
+	heads := new(broken)
+	heads.set(true)
+	w.tracker.Store = heads
+	if err := w.tracker.Ask(t.Context(), 0); !errors.Is(err, errDisk) || w.tracker.Fresh() {
+		t.Errorf("fresh, though the head was not written: %v", err)
+	}
+	heads.set(false)
+	if err := w.tracker.Ask(t.Context(), 0); err != nil || !w.tracker.Fresh() || len(set.Revokers(target("x"))) != 1 {
+		t.Errorf("control: %v", err)
+	}
+}
+
+// TH-08, seen from a node: heads never regress, not over a restart either.
+func TestHeadsOutliveTheProcess(t *testing.T) {
+	w := newTown(t, 1)
+	w.revoke(t, "x", 0)
+	w.revoke(t, "y", 0)
+	w.tracker.Round(t.Context())
+	if !w.tracker.Fresh() {
+		t.Fatal("control: not fresh")
+	}
+	honest := w.servers[0]
+	restart := func() *Tracker { return w.open(t, openSet(t, w.store, w.net)) }
+
+	rolledBack := &server{net: w.net, store: new(kv.Memory)}
+	rolledBack.log = openLog(t, rolledBack.store, openSet(t, rolledBack.store, w.net))
+	appendTo(t, rolledBack.log, w.net, w.owner, "x")
+	forked := &server{net: w.net, store: new(kv.Memory)}
+	forked.log = openLog(t, forked.store, openSet(t, forked.store, w.net))
+	appendTo(t, forked.log, w.net, w.owner, "y", "x")
+	longer := &server{net: w.net, store: new(kv.Memory)}
+	longer.log = openLog(t, longer.store, openSet(t, longer.store, w.net))
+	appendTo(t, longer.log, w.net, w.owner, "y", "x", "z")
+	for name, s := range map[string]*server{"rolled back": rolledBack, "forked": forked, "forked and longer": longer} {
+		w.servers[0] = s
+		tr := restart()
+		tr.Round(t.Context())
+		if tr.Fresh() {
+			t.Errorf("after a restart, a log that was %s counts", name)
+		}
+		fresh := w.open(t, openSet(t, new(kv.Memory), w.net)) // control: who has seen nothing cannot tell
+		fresh.Store = new(kv.Memory)
+		fresh.views[0].at = position{}
+		if err := fresh.Ask(t.Context(), 0); err != nil {
+			t.Errorf("control: %s: %v", name, err)
+		}
+	}
+	w.servers[0] = honest
+	_, before := honest.counts()
+	tr := restart()
+	if tr.Fresh() {
+		t.Error("fresh by what the process before has heard")
+	}
+	tr.Round(t.Context())
+	if _, after := honest.counts(); !tr.Fresh() || after != before {
+		t.Errorf("the log is pulled again: %d entries", after-before)
+	}
+	w.revoke(t, "z", 0)
+	tr.Round(t.Context())
+	if _, after := honest.counts(); !tr.Fresh() || after != before+1 {
+		t.Errorf("one new entry costs %d", after-before)
+	}
+	if err := w.store.Apply([]kv.Op{{Key: tr.headKey(0), Value: []byte("junk")}}); err != nil {
+		t.Fatal(err)
+	}
+	tr = &Tracker{Committee: w.net.Committee, Store: w.store}
+	if err := tr.Open(); !errors.Is(err, statement.ErrMalformed) {
+		t.Errorf("a damaged head: %v", err)
+	}
+}
+
+// A validator keeps what it pulls in its own log, and needs the others alone.
+func TestValidatorsKeepEachOthersRevocations(t *testing.T) {
+	w := newTown(t, 4)
+	w.revoke(t, "x", 2)
+	own := w.servers[1]
+	tr := &Tracker{
+		Committee: w.net.Committee, Self: 1, Need: int(w.net.Numbers.N - w.net.Numbers.F - 1), Validators: w.servers,
+		Sink: own.log, Store: own.store, Now: time.Now, Log: w.tracker.Log,
+	}
+	if err := tr.Open(); err != nil {
+		t.Fatal(err)
+	}
+	w.servers[0].lie(func(s *server) { s.down = errDown })
+	tr.Round(t.Context())
+	if !tr.Fresh() {
+		t.Error("a validator that hears n-f-1 others is not fresh")
+	}
+	if n, _ := own.counts(); n != 0 {
+		t.Error("it asks itself")
+	}
+	if seq, _ := own.log.Head(); seq != 1 || len(own.log.set.Revokers(target("x"))) != 1 {
+		t.Errorf("its own log stands at %d", seq)
+	}
+	tr.Need++
+	if tr.Fresh() {
+		t.Error("control: two answers are three")
+	}
+	w.servers[2].lie(func(s *server) { s.down = errDown })
+	node := w.open(t, w.set)
+	w.servers[0].lie(func(s *server) { s.down = nil })
+	node.Round(t.Context())
+	if !node.Fresh() || len(w.set.Revokers(target("x"))) != 1 {
+		t.Error("a node does not hear of it from the validator that pulled")
+	}
+}
+
+func TestTheOnlyValidatorIsAlwaysFresh(t *testing.T) {
+	w := newTown(t, 1)
+	tr := &Tracker{Committee: w.net.Committee, Self: 0, Need: 0, Validators: w.servers, Sink: w.servers[0].log, Store: w.servers[0].store, Now: time.Now, Log: w.tracker.Log}
+	if err := tr.Open(); err != nil {
+		t.Fatal(err)
+	}
+	if age, ok := tr.Age(); !ok || age != 0 || !tr.Fresh() {
+		t.Errorf("%v, %v", age, ok)
+	}
+	tr.Round(t.Context())
+	if n, _ := w.servers[0].counts(); n != 0 || !tr.Fresh() {
+		t.Error("it asks itself")
+	}
+}
+
+// A newcomer catches up with a log that takes longer to pull than a round lasts.
+func TestALongLogIsCaughtUpWith(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, 1)
+		var batch []Entry
+		for i := range 2*MaxTail + 10 { // three pages
+			batch = append(batch, entry(t, w.net, w.owner, fmt.Sprint(i)))
+		}
+		s := w.servers[0]
+		if err := s.log.Take(batch); err != nil {
+			t.Fatal(err)
+		}
+		var pages []uint64
+		s.tail = func(seq uint64, e []Entry) ([]Entry, error) {
+			pages = append(pages, seq)
+			if len(pages) > 20 {
+				t.Fatal("it begins again and again")
+			}
+			if len(pages)%2 == 0 {
+				return nil, context.DeadlineExceeded // one page a round
+			}
+			return e, nil
+		}
+		for range 2 {
+			w.tracker.Round(t.Context())
+			if w.tracker.Fresh() {
+				t.Error("fresh by a part of the log")
+			}
+			if again := w.open(t, w.set); again.views[0].at.Seq != 0 {
+				t.Error("a head that nobody has signed is stored")
+			}
+		}
+		w.tracker.Round(t.Context())
+		if !w.tracker.Fresh() || w.set.Changes() != uint64(len(batch)) {
+			t.Errorf("pages after %v; %d of %d entries", pages, w.set.Changes(), len(batch))
+		}
+		if want := []uint64{0, 200, 200, 400, 400}; !slices.Equal(pages, want) {
+			t.Errorf("pages after %v, want %v", pages, want)
+		}
+	})
+}
+
+// A pull that began with a lie does not go on from it.
+func TestAHalfPulledLieIsForgotten(t *testing.T) {
+	w := newTown(t, 1)
+	w.revoke(t, "x", 0)
+	w.revoke(t, "y", 0)
+	s := w.servers[0]
+	s.tail = func(seq uint64, e []Entry) ([]Entry, error) {
+		if seq == 0 {
+			return []Entry{entry(t, w.net, w.owner, "harmless")}, nil
+		}
+		return nil, errDown
+	}
+	if err := w.tracker.Ask(t.Context(), 0); !errors.Is(err, errDown) {
+		t.Fatal(err)
+	}
+	s.tail = nil
+	if err := w.tracker.Ask(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "does not lead") {
+		t.Errorf("it goes on from a lie: %v", err)
+	}
+	if err := w.tracker.Ask(t.Context(), 0); err != nil || !w.tracker.Fresh() || len(w.set.Revokers(target("x"))) != 1 {
+		t.Errorf("it never recovers: %v", err)
+	}
+}
+
+// A validator that accepts a question and never answers costs a round ten
+// seconds, not freshness.
+func TestAStalledValidator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, 4)
+		w.servers[1].lie(func(s *server) {
+			s.wait = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		})
+		began := time.Now()
+		w.tracker.Round(t.Context())
+		if d := time.Since(began); d != 10*time.Second {
+			t.Errorf("a round took %v", d)
+		}
+		if !w.tracker.Fresh() {
+			t.Error("not fresh although three answered")
+		}
+		run(t, w.tracker)
+		later(20 * time.Minute)
+		if !w.tracker.Fresh() {
+			t.Error("not fresh in the long run")
+		}
+	})
+}
+
+// withClocks is a time that the wall clock shows as wall and the monotonic clock
+// as mono later than at. Package time has no way to set them apart, as a suspend
+// or a hand does, so the test knows the layout of time.Time.
+func withClocks(t *testing.T, at time.Time, wall, mono time.Duration) time.Time {
+	out := at.Add(wall)
+	(*struct {
+		wall uint64
+		ext  int64
+	})(unsafe.Pointer(&out)).ext += int64(mono - wall)
+	if out.Sub(at) != mono || out.Round(0).Sub(at.Round(0)) != wall {
+		t.Fatal("time.Time has another layout; withClocks must follow it")
+	}
+	return out
+}
+
+// Neither clock alone keeps an old view alive: not a wall clock that is set back
+// or runs slow, nor a monotonic clock that stands still while a laptop sleeps.
+func TestClocksThatDisagree(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		wall, mono time.Duration
+		fresh      bool
+	}{
+		{"control: a minute", time.Minute, time.Minute, true},
+		{"control: five minutes", MaxAge, MaxAge, false},
+		{"the wall clock is set back a day", -24 * time.Hour, MaxAge, false},
+		{"the wall clock stands still", 0, MaxAge, false},
+		{"the wall clock is set back, a minute later", -24 * time.Hour, time.Minute, true},
+		{"the laptop slept for a night", 8 * time.Hour, time.Minute, false},
+	} {
+		w := newTown(t, 1)
+		at := time.Now()
+		now := at
+		w.tracker.Now = func() time.Time { return now }
+		w.tracker.Round(t.Context())
+		if !w.tracker.Fresh() {
+			t.Fatal("control: not fresh")
+		}
+		now = withClocks(t, at, c.wall, c.mono)
+		if got := w.tracker.Fresh(); got != c.fresh {
+			age, _ := w.tracker.Age()
+			t.Errorf("%s: fresh %v at %v", c.name, got, age)
+		}
+	}
+}
+
+// Rounds, hints and questions at once; each entry is pulled once from each
+// validator, however many ask.
+func TestATrackerServesManyAtOnce(t *testing.T) {
+	w := newTown(t, 4)
+	for i := range 20 {
+		w.revoke(t, fmt.Sprint(i), 0, 1, 2, 3)
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 5 {
+				w.tracker.Round(t.Context())
+				w.tracker.Hint()
+			}
+		})
+		wg.Go(func() {
+			for range 200 {
+				w.tracker.Age()
+				w.tracker.Fresh()
+				w.set.Revokers(target("3"))
+			}
+		})
+	}
+	wg.Go(func() {
+		for i := range 10 {
+			w.revoke(t, fmt.Sprint("late ", i), 3)
+		}
+	})
+	wg.Wait()
+	w.tracker.Round(t.Context())
+	if !w.tracker.Fresh() || w.set.Changes() != 30 {
+		t.Errorf("fresh %v, %d entries", w.tracker.Fresh(), w.set.Changes())
+	}
+	for i, s := range w.servers {
+		if _, read := s.counts(); read != 20 && i != 3 || i == 3 && read < 30 {
+			t.Errorf("validator %d showed %d entries", i, read)
+		}
+	}
+}
