@@ -9,7 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sort"
+	"slices"
 	"strings"
 	"time"
 
@@ -113,11 +113,19 @@ func (c *Committee) everybody() []int {
 	return out
 }
 
-// tally counts answers for the sentence that a person reads.
-type tally struct {
-	answered, denied []int
-	failed           map[int]error
+// errWrong marks an answer that came and cannot be right: its validator lies or
+// is broken.
+var errWrong = errors.New("answered wrongly")
+
+// judge turns an answer that a check found wrong into a failure.
+func (a *answer) judge(err error) {
+	if err != nil {
+		a.err = fmt.Errorf("%w: %w", errWrong, err)
+	}
 }
+
+// tally counts answers for the sentence that a person reads.
+type tally struct{ answered, denied, refused, wrong []int }
 
 func (t *tally) add(a answer) {
 	switch {
@@ -125,44 +133,55 @@ func (t *tally) add(a answer) {
 		t.answered = append(t.answered, a.index)
 	case errors.Is(a.err, ErrDenied):
 		t.denied = append(t.denied, a.index)
-	default:
-		if t.failed == nil {
-			t.failed = map[int]error{}
-		}
-		t.failed[a.index] = a.err
+	case errors.Is(a.err, ErrRefused):
+		t.refused = append(t.refused, a.index)
+	case errors.Is(a.err, errWrong):
+		t.wrong = append(t.wrong, a.index)
 	}
+}
+
+// certain reports that so many denied that too few are left to answer.
+func (c *Committee) certain(t *tally, need int) bool {
+	return len(t.denied) > int(c.Record.Numbers.N)-need
+}
+
+// decided reports that no further answer changes the outcome.
+func (c *Committee) decided(t *tally, need int) bool {
+	return len(t.answered) >= need || c.certain(t, need)
 }
 
 // shortage says how many are needed and which answered.
 func (c *Committee) shortage(t *tally, need int, what string) error {
-	if len(t.denied) >= c.denials() {
+	if c.certain(t, need) {
 		return fault.New(fault.Denied, "ask its owner for a grant, or see `cerebrum grants --mine`", "%s was denied by %d of %d validators", what, len(t.denied), len(c.Record.Validators))
 	}
 	return fault.New(fault.Unavailable, "see `cerebrum status`; try again when more validators can be reached",
 		"%s needs %d of %d validators, and %s", what, need, len(c.Record.Validators), t.words())
 }
 
+// words names validators as people count them, from 1.
 func (t *tally) words() string {
 	var parts []string
-	say := func(is []int, text string) {
-		if len(is) > 0 {
-			sort.Ints(is)
-			names := make([]string, len(is))
-			for k, i := range is {
-				names[k] = fmt.Sprint(i + 1)
-			}
-			parts = append(parts, text+" "+strings.Join(names, ", "))
+	for _, group := range []struct {
+		which []int
+		text  string
+	}{{t.answered, "answered:"}, {t.denied, "denied:"}, {t.refused, "refused:"}, {t.wrong, "answered wrongly:"}} {
+		if len(group.which) == 0 {
+			continue
 		}
+		var names []string
+		for _, i := range slices.Sorted(slices.Values(group.which)) {
+			names = append(names, fmt.Sprint(i+1))
+		}
+		parts = append(parts, group.text+" "+strings.Join(names, ", "))
 	}
-	if len(t.answered)+len(t.denied) == 0 {
+	if len(parts) == 0 {
 		return "none answered"
 	}
-	say(t.answered, "answered:")
-	say(t.denied, "denied:")
 	return strings.Join(parts, "; ")
 }
 
-// denials is how many make a refusal certain: fewer than T are left to answer.
+// denials is how many make a refusal of a key certain: fewer than T are left.
 func (c *Committee) denials() int { return int(c.Record.Numbers.N) - int(c.Record.Numbers.T) + 1 }
 
 // ProveIdentity makes the authority of a request that stands on an identity.

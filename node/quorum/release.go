@@ -1,9 +1,11 @@
 package quorum
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/validator"
@@ -30,6 +32,8 @@ type Keys struct {
 	c       *Committee
 	ask     Ask
 	shares  []map[statement.ID]*dealt // by object, then by dealing
+	denials []int                     // by object: who released others, but not it
+	liars   []int                     // whose dealing or share was checked and found wrong
 	Denied  []bool                    // by object
 	Holders []string                  // where the ciphertext was, as depositors said
 	By      []int                     // validators that released, in the order of their answers
@@ -37,24 +41,28 @@ type Keys struct {
 
 // dealt are the shares of one dealing; shares of different dealings never mix.
 type dealt struct {
-	t      int
-	shares map[int]committee.Share
-	signed []byte
+	shares  map[int]committee.Share
+	dealing *validator.Dealing // verified; nil where it was not asked for
 }
 
 // AskRelease asks every validator and returns as soon as T have released; where
 // too few do, the error says so, and where n-t+1 deny, that it is a denial.
 func (c *Committee) AskRelease(ctx context.Context, ask Ask) (*Keys, error) {
-	return c.askRelease(ctx, ask, false)
+	k, err := c.askRelease(ctx, ask, false)
+	if err != nil {
+		return nil, err
+	}
+	return k, nil
 }
 
+// askRelease returns what there is beside an error, too: it may name liars.
 func (c *Committee) askRelease(ctx context.Context, ask Ask, dealings bool) (*Keys, error) {
-	k := &Keys{c: c, ask: ask, shares: make([]map[statement.ID]*dealt, len(ask.Objects)), Denied: make([]bool, len(ask.Objects))}
-	denials := make([]int, len(ask.Objects))
+	n := len(ask.Objects)
+	k := &Keys{c: c, ask: ask, shares: make([]map[statement.ID]*dealt, n), denials: make([]int, n), Denied: make([]bool, n)}
 	var t tally
 	need := int(c.Record.Numbers.T)
 	c.ask(ctx, Release, c.everybody(), 0, func(_ int, s Session) ([]byte, error) {
-		r := validator.ReleaseRequest{Objects: ask.Objects, Purpose: ask.Purpose, Reason: ask.Reason, Dealings: dealings}
+		r := k.request(dealings)
 		authority, err := c.ProveChain(ask.Principal, ask.Chain.Chain(), s, r.Digest())
 		if err != nil {
 			return nil, err
@@ -63,44 +71,49 @@ func (c *Committee) askRelease(ctx context.Context, ask Ask, dealings bool) (*Ke
 		return statement.Marshal(r)
 	}, func(a answer) bool {
 		if a.err == nil {
-			a.err = k.take(a, denials, dealings)
+			a.judge(k.take(a, dealings))
 		}
 		t.add(a)
-		if len(t.denied) >= c.denials() {
-			return true
-		}
-		return !dealings && k.complete(need, denials)
+		return c.certain(&t, need) || k.complete(len(t.denied))
 	})
 	for i := range k.Denied {
-		k.Denied[i] = denials[i]+len(t.denied) >= c.denials()
-	}
-	if !k.complete(need, denials) {
-		return nil, c.shortage(&t, need, "the key")
+		k.Denied[i] = k.isDenied(i, len(t.denied))
 	}
 	k.By = t.answered
+	if !k.complete(len(t.denied)) {
+		return k, c.shortage(&t, need, "the key")
+	}
 	return k, nil
 }
 
+func (k *Keys) request(dealings bool) validator.ReleaseRequest {
+	return validator.ReleaseRequest{Objects: k.ask.Objects, Purpose: k.ask.Purpose, Reason: k.ask.Reason, Dealings: dealings}
+}
+
+// isDenied counts those that denied an object by itself and those that denied
+// the whole request.
+func (k *Keys) isDenied(i, whole int) bool { return k.denials[i]+whole >= k.c.denials() }
+
 // complete reports whether every object has T shares of one dealing or was
-// denied for certain.
-func (k *Keys) complete(need int, denials []int) bool {
+// denied for certain, and not all of them were.
+func (k *Keys) complete(whole int) bool {
 	some := false
 	for i, byDealing := range k.shares {
-		ok := denials[i] >= k.c.denials()
+		ok := false
 		for _, d := range byDealing {
-			ok = ok || len(d.shares) >= need
-			some = some || len(d.shares) >= need
+			ok = ok || len(d.shares) >= int(k.c.Record.Numbers.T)
 		}
-		if !ok {
+		if !ok && !k.isDenied(i, whole) {
 			return false
 		}
+		some = some || ok
 	}
 	return some
 }
 
 // take opens one validator's answer. What it says is bound to this request, this
 // leaf and this validator, or it does not count.
-func (k *Keys) take(a answer, denials []int, dealings bool) error {
+func (k *Keys) take(a answer, dealings bool) error {
 	var reply validator.ReleaseReply
 	if err := statement.Unmarshal(a.raw, &reply); err != nil {
 		return err
@@ -113,81 +126,128 @@ func (k *Keys) take(a answer, denials []int, dealings bool) error {
 	if err := statement.Unmarshal(plain, &r); err != nil {
 		return err
 	}
-	want := validator.ReleaseRequest{Objects: k.ask.Objects, Purpose: k.ask.Purpose, Reason: k.ask.Reason, Dealings: dealings}.Digest()
-	if r.Request != want || r.Leaf != k.ask.Chain.Leaf() || int(r.Validator) != a.index || len(r.Items) != len(k.ask.Objects) {
+	if r.Request != k.request(dealings).Digest() || r.Leaf != k.ask.Chain.Leaf() || int(r.Validator) != a.index || len(r.Items) != len(k.ask.Objects) {
 		return errors.New("answered another request")
 	}
+	var wrong error
 	for i, it := range r.Items {
-		if it.Outcome != validator.ItemOK || len(it.Share) != 64 || it.T == 0 {
-			denials[i]++
+		if it.Outcome != validator.ItemOK {
+			k.denials[i]++
 			continue
 		}
-		if k.shares[i] == nil {
-			k.shares[i] = map[statement.ID]*dealt{}
+		if err := k.takeItem(a.index, i, it, dealings); err != nil {
+			wrong = err
 		}
-		d := k.shares[i][it.Dealing]
-		if d == nil {
-			d = &dealt{t: int(it.T), shares: map[int]committee.Share{}}
-			k.shares[i][it.Dealing] = d
-		}
-		d.shares[a.index] = committee.Share{Value: [32]byte(it.Share[:32]), Blinding: [32]byte(it.Share[32:])}
-		if len(it.Signed) > 0 {
-			d.signed = it.Signed
-		}
-		k.hold(it.Holders)
 	}
+	k.hold(r.Items)
+	return wrong
+}
+
+// takeItem keeps a share. Where dealings were asked for, it is checked first:
+// whoever sends a dealing that is not the owner's, or a share off its dealing,
+// must not keep the others' from being used.
+func (k *Keys) takeItem(index, i int, it validator.ReleaseItem, dealings bool) error {
+	if len(it.Share) != 64 || it.T != k.c.Record.Numbers.T {
+		k.blame(index)
+		return errors.New("what it released is no share of this committee")
+	}
+	share := committee.Share{Value: [32]byte(it.Share[:32]), Blinding: [32]byte(it.Share[32:])}
+	var dealing *validator.Dealing
+	if dealings {
+		d, id, err := validator.VerifyDealing(it.Signed, k.ask.Chain.Owner())
+		if err == nil && (id != it.Dealing || !bytes.Equal(d.Manifest, k.ask.Objects[i]) || d.T != k.c.Record.Numbers.T) {
+			err = errors.New("its dealing is another object's")
+		}
+		if err == nil {
+			err = committee.Check(index, share, d.Commitments)
+		}
+		if err != nil {
+			k.blame(index)
+			return err
+		}
+		dealing = d
+	}
+	if k.shares[i] == nil {
+		k.shares[i] = map[statement.ID]*dealt{}
+	}
+	if k.shares[i][it.Dealing] == nil {
+		k.shares[i][it.Dealing] = &dealt{shares: map[int]committee.Share{}, dealing: dealing}
+	}
+	k.shares[i][it.Dealing].shares[index] = share
 	return nil
 }
 
-func (k *Keys) hold(addresses []string) {
-	for _, a := range addresses {
-		if len(k.Holders) < 32 && !contains(k.Holders, a) {
-			k.Holders = append(k.Holders, a)
-		}
+func (k *Keys) blame(index int) {
+	if !slices.Contains(k.liars, index) {
+		k.liars = append(k.liars, index)
+		slices.Sort(k.liars)
 	}
 }
 
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
+// holdersEach is how many addresses one validator may name, so that no validator
+// crowds out what the others say.
+const holdersEach = 8
+
+func (k *Keys) hold(items []validator.ReleaseItem) {
+	left := holdersEach
+	for _, it := range items {
+		for _, a := range it.Holders {
+			if left > 0 && !slices.Contains(k.Holders, a) {
+				k.Holders = append(k.Holders, a)
+				left--
+			}
 		}
 	}
-	return false
 }
 
 // Open tries the shares of object i: open is given a candidate secret and says
 // whether it opens the object. The usual case needs no dealing. Where no T
 // shares give the right secret, the validators are asked once more with the
-// dealings, and those whose share does not fit are named.
+// dealings, every share is checked against its own, the first ones too, and
+// those whose share does not fit are named, also beside an error.
 func (k *Keys) Open(ctx context.Context, i int, open func(committee.Secret) error) (liars []int, err error) {
 	if k.try(i, open) {
 		return nil, nil
 	}
 	again, err := k.c.askRelease(ctx, k.one(i), true)
 	if err != nil {
-		return nil, err
+		return again.liars, err
 	}
-	for id, d := range again.shares[0] {
-		dealing, got, err := validator.VerifyDealing(d.signed, k.ask.Chain.Owner())
-		if err != nil || got != id {
+	again.checkFirst(k.shares[i])
+	err = errors.New("too few validators hold shares of one dealing")
+	for _, d := range again.shares[0] {
+		if len(d.shares) < int(k.c.Record.Numbers.T) {
 			continue
 		}
-		found, err := committee.Open(dealing.Commitments, int(dealing.T), d.shares, open)
-		if err == nil {
-			return found, nil
+		var s committee.Secret
+		if s, err = committee.Recover(int(k.c.Record.Numbers.T), d.shares); err != nil {
+			continue
 		}
-		liars = append(liars, found...)
+		if err = open(s); err == nil {
+			return again.liars, nil
+		}
 	}
-	return liars, fmt.Errorf("no %d shares of one dealing open the object", k.c.Record.Numbers.T)
+	return again.liars, fmt.Errorf("the shares that fit their dealing do not open the object: %w", err)
+}
+
+// checkFirst checks the shares of the first round against the dealings of the
+// second: a validator that lied in the first may be silent or honest in the second.
+func (k *Keys) checkFirst(first map[statement.ID]*dealt) {
+	for id, d := range k.shares[0] {
+		if first[id] == nil {
+			continue
+		}
+		for index, s := range first[id].shares {
+			if committee.Check(index, s, d.dealing.Commitments) != nil {
+				k.blame(index)
+			}
+		}
+	}
 }
 
 func (k *Keys) try(i int, open func(committee.Secret) error) bool {
 	for _, d := range k.shares[i] {
-		if d.t != int(k.c.Record.Numbers.T) || len(d.shares) < d.t {
-			continue
-		}
-		s, err := committee.Recover(d.t, d.shares)
+		s, err := committee.Recover(int(k.c.Record.Numbers.T), d.shares)
 		if err == nil && open(s) == nil {
 			return true
 		}

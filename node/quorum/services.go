@@ -1,6 +1,8 @@
 package quorum
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -16,12 +18,12 @@ import (
 )
 
 // lingerDeposit is how long a deposit waits for the rest once T have
-// acknowledged.
+// answered.
 const lingerDeposit = time.Second
 
 // SendDeposits sends each validator its own request and returns the outcomes of
 // those that answered, by validator. It returns once all have answered, or a
-// second after T have acknowledged at least one item.
+// second after T have. Only an outcome of ItemOK is an acknowledgement.
 func (c *Committee) SendDeposits(ctx context.Context, requests map[int][]byte) map[int][]uint8 {
 	got := map[int][]uint8{}
 	which := slices.Sorted(maps.Keys(requests))
@@ -45,10 +47,10 @@ func (c *Committee) SignGrant(ctx context.Context, unsigned *statement.Statement
 	need := int(c.Record.Numbers.K)
 	c.ask(ctx, Sign, c.everybody(), 0, func(int, Session) ([]byte, error) { return request, nil }, func(a answer) bool {
 		if a.err == nil {
-			a.err = c.takeSignature(unsigned, a)
+			a.judge(c.takeSignature(unsigned, a))
 		}
 		t.add(a)
-		return len(t.answered) >= need
+		return c.decided(&t, need)
 	})
 	if len(t.answered) < need {
 		return nil, c.shortage(&t, need, "the grant")
@@ -84,7 +86,7 @@ func (c *Committee) SendDelivery(ctx context.Context, d validator.Delivery) erro
 	need := int(c.Record.Numbers.T)
 	c.ask(ctx, Deliver, c.everybody(), 200*time.Millisecond, func(int, Session) ([]byte, error) { return request, nil }, func(a answer) bool {
 		t.add(a)
-		return len(t.answered) >= need
+		return c.decided(&t, need)
 	})
 	if len(t.answered) < need {
 		return c.shortage(&t, need, "the delivery of the grant")
@@ -94,14 +96,17 @@ func (c *Committee) SendDelivery(ctx context.Context, d validator.Delivery) erro
 
 // PullMailbox collects an identity's chains from N-F validators: those that
 // cover an address, or all where address is empty; issued asks for those that
-// it gave instead of those that it holds.
+// it gave instead of those that it holds. They come in the order of their leaf
+// ids, unverified. A validator may make up what it says: one leaf can come with
+// several chains, of which the caller uses the one that verifies, and nobody
+// waits for a validator whose pages do not end.
 func (c *Committee) PullMailbox(ctx context.Context, p *home.Principal, address []byte, issued bool) ([]validator.Delivery, error) {
-	found := map[statement.ID]validator.Delivery{}
+	found := mailbox{}
 	var t tally
 	need := int(c.Record.Numbers.N) - int(c.Record.Numbers.F)
 	after := make(map[int][]byte)
 	which := c.everybody()
-	for len(which) > 0 { // pages
+	for len(which) > 0 && !c.decided(&t, need) { // a page of each
 		var more []int
 		from := maps.Clone(after) // read by the requests while after is written
 		c.ask(ctx, Mailbox, which, 0, func(i int, s Session) ([]byte, error) {
@@ -115,37 +120,65 @@ func (c *Committee) PullMailbox(ctx context.Context, p *home.Principal, address 
 		}, func(a answer) bool {
 			var r validator.MailboxReply
 			if a.err == nil {
-				a.err = statement.Unmarshal(a.raw, &r)
+				a.judge(statement.Unmarshal(a.raw, &r))
 			}
-			last := c.collect(r.Deliveries, found)
-			if r.More && last != nil {
-				after[a.index], more = last, append(more, a.index)
-				return false
+			if a.err == nil {
+				last, err := found.add(r.Deliveries, after[a.index])
+				if a.judge(err); err == nil && r.More && last != nil {
+					after[a.index], more = last, append(more, a.index)
+					return false
+				}
 			}
 			t.add(a)
-			return len(t.answered) >= need
+			return c.decided(&t, need)
 		})
 		which = more
 	}
 	if len(t.answered) < need {
 		return nil, c.shortage(&t, need, "asking for grants")
 	}
-	return slices.Collect(maps.Values(found)), nil
+	return found.sorted(), nil
 }
 
-func (c *Committee) collect(ds []validator.Delivery, found map[statement.ID]validator.Delivery) (last []byte) {
-	for _, d := range ds {
+// mailbox is what validators said, by leaf and chain.
+type mailbox map[[2]statement.ID]validator.Delivery
+
+// add takes a page, whose leaves must follow one another and what came before.
+func (m mailbox) add(page []validator.Delivery, after []byte) (last []byte, err error) {
+	last = after
+	for _, d := range page {
 		chain, err := capability.ParseChain(d.Chain)
 		if err != nil {
-			continue
+			return nil, err
 		}
 		leaf, err := chain.Leaf()
 		if err != nil {
-			continue
+			return nil, err
 		}
-		found[leaf], last = d, leaf[:]
+		if bytes.Compare(leaf[:], last) <= 0 {
+			return nil, errors.New("its pages are out of order")
+		}
+		last = leaf[:]
+		key := [2]statement.ID{leaf, statement.Hash("delivered chain", d.Chain)}
+		if _, ok := m[key]; !ok {
+			m[key] = d
+		}
 	}
-	return last
+	if len(page) == 0 {
+		return nil, nil
+	}
+	return last, nil
+}
+
+func (m mailbox) sorted() []validator.Delivery {
+	keys := slices.SortedFunc(maps.Keys(m), func(a, b [2]statement.ID) int {
+		return cmp.Or(bytes.Compare(a[0][:], b[0][:]), bytes.Compare(a[1][:], b[1][:]))
+	})
+	out := make([]validator.Delivery, len(keys))
+	for i, k := range keys {
+		out[i] = m[k]
+	}
+	return out
 }
 
 // SendRevocation has an entry appended by validators and returns how many have
@@ -159,14 +192,14 @@ func (c *Committee) SendRevocation(ctx context.Context, e revocation.Entry, targ
 	need := c.Record.Numbers.Effective()
 	c.ask(ctx, Revoke, c.everybody(), 100*time.Millisecond, func(int, Session) ([]byte, error) { return request, nil }, func(a answer) bool {
 		if a.err == nil {
-			a.err = c.checkAck(a, target)
+			a.judge(c.checkAck(a, target))
 		}
 		t.add(a)
-		return len(t.answered) >= need
+		return c.decided(&t, need)
 	})
 	if len(t.answered) < need {
-		if len(t.denied) > 0 && len(t.answered) == 0 {
-			return 0, fault.New(fault.Denied, "only the owner and the issuers above a grant may revoke it", "the revocation was denied")
+		if c.certain(&t, need) {
+			return len(t.answered), fault.New(fault.Denied, "only the owner and the issuers above a grant may revoke it", "the revocation was denied")
 		}
 		return len(t.answered), c.shortage(&t, need, "the revocation")
 	}

@@ -1,0 +1,96 @@
+package validator_test
+
+import (
+	"testing"
+
+	"cerebrum.dev/cerebrum/acl/capability"
+	"cerebrum.dev/cerebrum/acl/validator"
+	vt "cerebrum.dev/cerebrum/acl/validator/validatortest"
+	"cerebrum.dev/cerebrum/crypto/envelope"
+)
+
+// objects are n objects of one lineage, so that one grant covers them.
+func (w *world) objects(b *testing.B, n int) ([]*vt.Object, capability.Target) {
+	lineage := envelope.NewNonce()
+	out := make([]*vt.Object, n)
+	for i := range out {
+		out[i] = w.Object(b, w.alice, func(m *envelope.Manifest) { m.Lineage = lineage })
+	}
+	return out, capability.Target{Kind: capability.Lineage, Ref: lineage}
+}
+
+// BenchmarkRelease is one validator's answer for one object: proof, chain,
+// policy, share, a durable record in the audit log, and sealing.
+func BenchmarkRelease(b *testing.B) { benchmarkRelease(b, 1) }
+
+// BenchmarkRelease1000 is the same for the largest batch.
+func BenchmarkRelease1000(b *testing.B) { benchmarkRelease(b, validator.MaxBatch) }
+
+func benchmarkRelease(b *testing.B, n int) {
+	w := newWorld(b, vt.Options{})
+	objects, target := w.objects(b, n)
+	d := w.Deal(b, w.alice, 0, objects)
+	if _, err := w.Deposit(b, 0, w.Request(b, d, 0)); err != nil {
+		b.Fatal(err)
+	}
+	s, r := w.Connect(w.bob, 0), vt.ReleaseOf(objects...)
+	chain, conn := w.Grant(b, w.alice, w.bob, target), s.Conn()
+	digest := r.Digest()
+	c := startCPU(b)
+	for b.Loop() {
+		b.StopTimer()
+		c.stop()
+		r.Authority = w.ByChain(b, w.bob, chain, s, digest)
+		raw := encode(b, r)
+		c.start()
+		b.StartTimer()
+		if _, err := w.Validators[0].Release(b.Context(), conn, raw); err != nil {
+			b.Fatal(err)
+		}
+	}
+	c.report(n)
+}
+
+// BenchmarkDeposit1000 is one validator's work for the largest batch: opening
+// its box, checking 1,000 manifests, dealings and shares, and three durable writes
+// (the store's is memory here).
+func BenchmarkDeposit1000(b *testing.B) {
+	w := newWorld(b, vt.Options{})
+	c := startCPU(b)
+	for b.Loop() {
+		b.StopTimer()
+		c.stop()
+		objects, _ := w.objects(b, validator.MaxBatch)
+		raw := encode(b, w.Request(b, w.Deal(b, w.alice, 0, objects), 0))
+		c.start()
+		b.StartTimer()
+		if _, err := w.Validators[0].Deposit(b.Context(), validator.Conn{}, raw); err != nil {
+			b.Fatal(err)
+		}
+	}
+	c.report(validator.MaxBatch)
+}
+
+// cpu adds up processor time of the whole process, on all cores, between start
+// and stop.
+type cpu struct {
+	b           *testing.B
+	total, mark int64 // nanoseconds
+}
+
+func startCPU(b *testing.B) *cpu {
+	c := &cpu{b: b}
+	c.start()
+	return c
+}
+
+func (c *cpu) start() { c.mark = cpuNanoseconds() }
+func (c *cpu) stop()  { c.total += cpuNanoseconds() - c.mark }
+
+// report says what an operation, and each of its objects, costs.
+func (c *cpu) report(objects int) {
+	c.stop()
+	each := float64(c.total) / float64(c.b.N)
+	c.b.ReportMetric(each, "cpu-ns/op")
+	c.b.ReportMetric(each/float64(objects), "cpu-ns/object")
+}
