@@ -2,4 +2,21 @@
 // models without trusting any one party.
 package main
 
-func main() {}
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"cerebrum.dev/cerebrum/node/cli"
+	"cerebrum.dev/cerebrum/testnet"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	env := &cli.Env{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Now: time.Now}
+	code := cli.Main(ctx, env, cli.Root(env, testnet.Command(env)), os.Args[1:])
+	stop()
+	os.Exit(code)
+}

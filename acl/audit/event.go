@@ -84,3 +84,24 @@ func (e Event) check() error {
 func Commit(salt [32]byte, kind string, value []byte) statement.ID {
 	return statement.Hash("audit-commitment", salt[:], []byte(kind), value)
 }
+
+// Clean makes a Reason of a text that was not written for the log, such as an
+// error's: control characters become spaces, and what is too long is cut at a
+// character and marked with an ellipsis.
+func Clean(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
+	const mark = "…"
+	if len(text) <= MaxReason {
+		return text
+	}
+	cut := MaxReason - len(mark)
+	for !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return text[:cut] + mark
+}

@@ -254,9 +254,8 @@ func TestALogCutBelowItsCheckpointIsRefused(t *testing.T) {
 		mustRefuse(t, dir, int64(i), fmt.Sprintf("cut into record %d", i))
 	}
 	os.Remove(filepath.Join(dir, entriesName))
-	if l, err := Open(dir); !errors.Is(err, ErrTampered) {
+	if _, err := Open(dir); !errors.Is(err, ErrTampered) {
 		t.Fatalf("entries removed: %v", err)
-		l.Close()
 	}
 }
 

@@ -33,7 +33,7 @@ var (
 	addressPrefix = []byte("address/") // + address -> key id
 )
 
-// Manifest decodes the manifest block at an address and verifies it by its
+// VerifyManifest decodes the manifest block at an address and verifies it by its
 // owner's record. It is the one verifier of manifests for everybody above it.
 func VerifyManifest(address []byte, block []byte, owner *identity.Identity) (*envelope.Manifest, error) {
 	c, err := cid.Cast(address)
@@ -84,6 +84,7 @@ func VerifyDealing(raw []byte, owner *identity.Identity) (*Dealing, statement.ID
 // pending is one item on its way through a deposit.
 type pending struct {
 	keyID   statement.ID
+	id      statement.ID // of the dealing
 	deposit deposit
 	share   []byte
 	dealing *Dealing
@@ -98,8 +99,12 @@ func (j *Judge) Deposit(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	if err := decode(raw, &r); err != nil {
 		return nil, err
 	}
-	if len(r.Items) == 0 || len(r.Items) > MaxBatch || len(r.Holder) > 8 {
+	if len(r.Items) == 0 || len(r.Items) > MaxBatch {
 		return nil, fmt.Errorf("%w: a deposit has 1 to %d objects", ErrMalformed, MaxBatch)
+	}
+	// They are stored with every object of the batch.
+	if len(r.Holder) > maxHolders || slices.ContainsFunc(r.Holder, func(h string) bool { return len(h) > maxWords }) {
+		return nil, fmt.Errorf("%w: a deposit names at most %d holders of %d bytes", ErrMalformed, maxHolders, maxWords)
 	}
 	owner, err := identity.Parse(r.Owner)
 	if err != nil {
@@ -163,7 +168,7 @@ func (j *Judge) openShares(r DepositRequest) ([][]byte, error) {
 
 // judgeItem checks everything about an item that needs no store.
 func (j *Judge) judgeItem(it DepositItem, share []byte, owner *identity.Identity, holders []string) (*pending, error) {
-	d, _, err := VerifyDealing(it.Dealing, owner)
+	d, id, err := VerifyDealing(it.Dealing, owner)
 	if err != nil {
 		return nil, err
 	}
@@ -190,6 +195,7 @@ func (j *Judge) judgeItem(it DepositItem, share []byte, owner *identity.Identity
 	}
 	return &pending{
 		keyID:   envelope.KeyID(d.Network, d.Owner, d.KeyNonce),
+		id:      id,
 		deposit: deposit{Address: d.Manifest, Manifest: it.Manifest, Dealing: it.Dealing, Holders: holders},
 		share:   share, dealing: d,
 	}, nil
@@ -242,14 +248,28 @@ func (j *Judge) keep(ctx context.Context, owner *identity.Identity, todo []*pend
 		events[i] = j.event("deposit", "ok", id[:], nil, p.deposit.Address, nil, "")
 	}
 	if err := j.Audit.Append(ctx, events...); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(err, j.Shares.Destroy(slotsOf(sealed)...)))
 	}
+	// After an error here the records may be stored or not: the slots stay, and
+	// are reclaimed at the next start if nothing refers to them.
 	if err := j.Store.Apply(ops); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return conflicts, j.Shares.Destroy(old...)
+	if err := j.Shares.Destroy(old...); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return conflicts, nil
 }
 
+func slotsOf(sealed []keystore.Sealed) []uint64 {
+	out := make([]uint64, len(sealed))
+	for i, s := range sealed {
+		out[i] = s.Slot
+	}
+	return out
+}
+
+// compare says whether an item is stored already, or may not be because of what is.
 func (j *Judge) compare(p *pending) (same, conflict bool, err error) {
 	have, err := j.loadKey(p.keyID)
 	if errors.Is(err, kv.ErrNotFound) {
@@ -261,12 +281,12 @@ func (j *Judge) compare(p *pending) (same, conflict bool, err error) {
 	if string(have.Address) != string(p.deposit.Address) {
 		return false, true, nil // one key id, one manifest
 	}
-	if string(have.Dealing) == string(p.deposit.Dealing) {
-		return true, false, nil
-	}
 	s, err := statement.Parse(have.Dealing)
 	if err != nil {
 		return false, false, err
+	}
+	if s.ID() == p.id { // commitments bind, so it is the same share too
+		return true, false, nil
 	}
 	var d Dealing
 	if err := s.Peek(KindDealing, &d); err != nil {

@@ -129,11 +129,15 @@ func (j *Judge) Deliver(ctx context.Context, raw []byte) error {
 	if err := j.Audit.Append(ctx, j.event("deliver", "ok", issuer[:], audience[:], nil, leaf[:], "")); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return j.Store.Apply([]kv.Op{
+	err = j.Store.Apply([]kv.Op{
 		{Key: slices.Concat(chainPrefix, leaf[:]), Value: raw},
 		{Key: slices.Concat(boxPrefix, audience[:], leaf[:]), Value: []byte{1}},
 		{Key: slices.Concat(issuedPrefix, issuer[:], leaf[:]), Value: []byte{1}},
 	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
 }
 
 func issuerOf(v *capability.Verified) statement.ID {
@@ -149,6 +153,9 @@ func (j *Judge) Mailbox(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	var r MailboxRequest
 	if err := decode(raw, &r); err != nil {
 		return nil, err
+	}
+	if len(r.Address) > maxAddress || (len(r.After) != 0 && len(r.After) != len(statement.ID{})) {
+		return nil, fmt.Errorf("%w: what it asks for is no address, or no id", ErrMalformed)
 	}
 	a, err := capability.ParseAuthority(r.Authority)
 	if err != nil {

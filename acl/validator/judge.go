@@ -24,8 +24,8 @@ type Auditor interface {
 // Freshness says whether this validator hears enough of the others.
 type Freshness interface{ Fresh() bool }
 
-// Shares is the erasable store.
-type Shares interface {
+// ShareStore is the erasable store.
+type ShareStore interface {
 	// SealMany returns once the slots that open the items are durable.
 	SealMany(items []keystore.Item) ([]keystore.Sealed, error)
 	Open(s keystore.Sealed, aad []byte) ([]byte, error)
@@ -40,7 +40,7 @@ type Judge struct {
 	Signing   statement.PrivateKey
 	Opener    *keystore.Opener // of the validator's recipient
 	Store     kv.Store
-	Shares    Shares
+	Shares    ShareStore
 	Log       *revocation.Log
 	Set       *revocation.Set
 	Verifier  *capability.Verifier
@@ -101,12 +101,9 @@ func (j *Judge) AnswerTail(raw []byte) ([]byte, error) {
 // event is an audit event of this validator. Identities and objects are ids:
 // the log's own package decides what of them a leaf may hold.
 func (j *Judge) event(action, outcome string, actor, subject, object, grant []byte, reason string) audit.Event {
-	if len(reason) > maxWords {
-		reason = reason[:maxWords]
-	}
 	return audit.Event{
 		Time: j.Now().UnixMilli(), Action: action, Outcome: outcome, Actor: actor, Subject: subject,
-		Object: object, Grant: grant, Policy: j.Bundle[:], Reason: reason,
+		Object: object, Grant: grant, Policy: j.Bundle[:], Reason: audit.Clean(reason),
 	}
 }
 

@@ -42,7 +42,9 @@ const (
 	MaxMailbox    = 1 << 20
 	maxDeliveries = 64
 	maxLabels     = 32
-	maxWords      = 256
+	maxHolders    = 8   // of a deposit
+	maxAddress    = 64  // bytes; an address of ours has 36
+	maxWords      = 256 // bytes of a purpose, a reason or a holder's multiaddr
 )
 
 // Errors that a transport maps to its codes.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/audit"
@@ -11,6 +12,7 @@ import (
 	"cerebrum.dev/cerebrum/acl/policy"
 	"cerebrum.dev/cerebrum/crypto/envelope"
 	"cerebrum.dev/cerebrum/crypto/keystore"
+	"cerebrum.dev/cerebrum/crypto/statement"
 	"github.com/ipfs/go-cid"
 )
 
@@ -24,6 +26,10 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	}
 	if len(r.Objects) == 0 || len(r.Objects) > MaxBatch || len(r.Purpose) > maxWords || len(r.Reason) > maxWords {
 		return nil, fmt.Errorf("%w: a release names 1 to %d objects", ErrMalformed, MaxBatch)
+	}
+	// The log refuses longer ones: nobody may be denied without being logged.
+	if slices.ContainsFunc(r.Objects, func(a []byte) bool { return len(a) > maxAddress }) {
+		return nil, fmt.Errorf("%w: an address has at most %d bytes", ErrMalformed, maxAddress)
 	}
 	if !j.Fresh.Fresh() {
 		return nil, fmt.Errorf("%w: it does not hear enough other validators", ErrUnavailable)
@@ -56,6 +62,11 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	if released == 0 {
 		return nil, ErrDenied
 	}
+	// A large batch takes a while: what was revoked meanwhile, and acknowledged
+	// by this validator, is not answered any more.
+	if err := j.Verifier.Live(v); err != nil {
+		return nil, j.deny(ctx, "release", actor[:], r.Objects[0], err)
+	}
 	sealer, err := keystore.NewSealer(v.Audience().Recipients()...)
 	if err != nil {
 		return nil, err
@@ -72,9 +83,9 @@ func (j *Judge) releaseOne(v *capability.Verified, at time.Time, address []byte,
 	if err != nil {
 		return nil, errors.New("no such deposit")
 	}
-	d, id, err := VerifyDealing(dep.Dealing, v.Owner())
+	d, id, err := readDealing(dep.Dealing)
 	if err != nil {
-		return nil, err // another owner's, or damaged on disk
+		return nil, err
 	}
 	o, err := dep.object()
 	if err != nil {
@@ -121,6 +132,19 @@ func (j *Judge) decide(v *capability.Verified, at time.Time, o capability.Object
 		return fmt.Errorf("denied by policy %v", decision.Policies)
 	}
 	return nil
+}
+
+// readDealing decodes a dealing of our own store, whose signature was verified
+// before it was stored. That it is the chain's owner's follows from the manifest
+// of the same deposit.
+func readDealing(raw []byte) (*Dealing, statement.ID, error) {
+	s, err := statement.Parse(raw)
+	if err != nil {
+		return nil, statement.ID{}, err
+	}
+	var d Dealing
+	err = s.Peek(KindDealing, &d)
+	return &d, s.ID(), err
 }
 
 func (d *deposit) manifest() (*envelope.Manifest, cid.Cid, error) {

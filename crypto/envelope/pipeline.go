@@ -8,11 +8,14 @@ import (
 
 const (
 	// batchLeaves is how many leaves go to the sink at once: enough that the
-	// sink's wait for the disk is shared by 15 MiB.
-	batchLeaves = 16
-	// maxLeaves is how many leaves are in flight, 45 MiB: one batch at each of
-	// the three stages.
-	maxLeaves = 3 * batchLeaves
+	// sink's wait for the disk is shared by 7.5 MiB.
+	batchLeaves = 8
+	// storers is how many batches are with the sink at a time, so that the disk
+	// has work while one of them waits for it.
+	storers = 3
+	// maxLeaves is how many leaves are in flight, 38 MiB: one batch at each of
+	// the first two stages, and one with each storer.
+	maxLeaves = (2 + storers) * batchLeaves
 )
 
 // batch is a list of blocks for the sink, and the buffers to give back after.
@@ -22,7 +25,7 @@ type batch struct {
 }
 
 // line joins the three stages. The caller's goroutine encrypts into leaves, the
-// second hashes them and builds the tree, the third stores batches.
+// second hashes them and builds the tree, the others store batches.
 type line struct {
 	cancel context.CancelCauseFunc
 	slots  chan struct{}   // holds one token for each leaf in flight
@@ -47,7 +50,9 @@ func pipeline(ctx context.Context, cancel context.CancelCauseFunc, head []byte, 
 	var root link
 	var wg sync.WaitGroup
 	wg.Go(func() { root = l.hash(ctx, b) })
-	wg.Go(func() { l.store(ctx) })
+	for range storers {
+		wg.Go(func() { l.store(ctx) })
+	}
 	func() {
 		// Deferred, so that a panic in src leaves no goroutine behind.
 		defer wg.Wait()

@@ -34,6 +34,9 @@ type Service interface {
 	// GetStream writes to w instead. A part may have been written when it fails.
 	GetStream(ctx context.Context, r GetRequest, w io.Writer) (*Got, error)
 
+	// Progress tells how far the request is that gave its operation this name.
+	Progress(ctx context.Context, r ProgressRequest) (*Progress, error)
+
 	List(ctx context.Context) (*Objects, error)
 	Info(ctx context.Context, r InfoRequest) (*Info, error)
 	Verify(ctx context.Context, r VerifyRequest) (*Verified, error)
@@ -86,6 +89,18 @@ type AddRequest struct {
 	Name   string            `json:"name,omitempty"` // of a stream
 	As     string            `json:"as,omitempty"`
 	Labels map[string]string `json:"labels,omitempty"`
+	Op     string            `json:"op,omitempty"` // names the operation for Progress
+}
+
+// ProgressRequest names an operation under way.
+type ProgressRequest struct {
+	Op string `json:"op"`
+}
+
+// Progress is how many plaintext bytes are done; Total is 0 while unknown.
+type Progress struct {
+	Done  int64 `json:"done"`
+	Total int64 `json:"total"`
 }
 
 // Deposits counts acknowledgements of an add.
@@ -119,6 +134,7 @@ type GetRequest struct {
 	As      string `json:"as,omitempty"`
 	Purpose string `json:"purpose,omitempty"`
 	Reason  string `json:"reason,omitempty"`
+	Op      string `json:"op,omitempty"` // names the operation for Progress
 }
 
 // Got says what get did.

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"cerebrum.dev/cerebrum/node/fault"
@@ -82,6 +83,7 @@ func (s *Server) routes() http.Handler {
 	verb(m, "peers", func(ctx context.Context, _ struct{}) (*Peers, error) { return v.Peers(ctx) })
 	verb(m, "add", v.Add)
 	verb(m, "get", v.Get)
+	verb(m, "progress", v.Progress)
 	verb(m, "list", func(ctx context.Context, _ struct{}) (*Objects, error) { return v.List(ctx) })
 	verb(m, "info", v.Info)
 	verb(m, "verify", v.Verify)
@@ -102,10 +104,8 @@ func (s *Server) routes() http.Handler {
 func verb[Q, A any](m *http.ServeMux, name string, do func(context.Context, Q) (*A, error)) {
 	m.HandleFunc("POST /v1/"+name, func(w http.ResponseWriter, r *http.Request) {
 		var q Q
-		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&q); err != nil {
-			refuse(w, fault.Wrap(fault.Usage, err, "use the cerebrum of the same version as the node", "the request does not decode"))
+		if err := decode(http.MaxBytesReader(w, r.Body, maxRequest), &q); err != nil {
+			refuse(w, err)
 			return
 		}
 		a, err := do(r.Context(), q)
@@ -155,10 +155,8 @@ type result struct {
 
 func (s *Server) getStream(w http.ResponseWriter, r *http.Request) {
 	var q GetRequest
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&q); err != nil {
-		refuse(w, fault.Wrap(fault.Usage, err, "use the cerebrum of the same version as the node", "the request does not decode"))
+	if err := decode(http.MaxBytesReader(w, r.Body, maxRequest), &q); err != nil {
+		refuse(w, err)
 		return
 	}
 	w.Header().Set("Trailer", ResultTrailer)
@@ -194,14 +192,23 @@ func (s *started) Write(p []byte) (int, error) {
 }
 
 func decodeHeader(r *http.Request, q any) *fault.Error {
-	raw, err := base64.StdEncoding.DecodeString(r.Header.Get(RequestHeader))
+	return decode(base64.NewDecoder(base64.StdEncoding, strings.NewReader(r.Header.Get(RequestHeader))), q)
+}
+
+// decode reads one JSON value and nothing after it. Unknown fields are refused:
+// they come from another version and would be lost without a word.
+func decode(r io.Reader, q any) *fault.Error {
+	d := json.NewDecoder(r)
+	d.DisallowUnknownFields()
+	err := d.Decode(q)
 	if err == nil {
-		err = json.Unmarshal(raw, q)
+		if _, err = d.Token(); err == io.EOF {
+			return nil
+		} else if err == nil {
+			err = errors.New("something follows it")
+		}
 	}
-	if err != nil {
-		return fault.Wrap(fault.Usage, err, "use the cerebrum of the same version as the node", "the request does not decode")
-	}
-	return nil
+	return fault.Wrap(fault.Usage, err, "use the cerebrum of the same version as the node", "the request does not decode")
 }
 
 // DecodeResult reads the trailer of a stream.

@@ -48,14 +48,16 @@ deposits it when it runs.`,
 }
 
 func (e *Env) addOne(ctx context.Context, s api.Service, path, as string, labels map[string]string) (*api.Added, error) {
+	op, stop := e.watch(ctx, s)
+	defer stop()
 	if path == "-" {
-		return s.AddStream(ctx, api.AddRequest{Name: "stdin", As: as, Labels: labels}, e.In)
+		return s.AddStream(ctx, api.AddRequest{Name: "stdin", As: as, Labels: labels, Op: op}, e.In)
 	}
 	abs, err := absolute(path)
 	if err != nil {
 		return nil, err
 	}
-	return s.Add(ctx, api.AddRequest{Path: abs, As: as, Labels: labels})
+	return s.Add(ctx, api.AddRequest{Path: abs, As: as, Labels: labels, Op: op})
 }
 
 func (e *Env) printAdded(w io.Writer, a *api.Added) {

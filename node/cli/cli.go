@@ -66,6 +66,7 @@ Try it on this machine:  cerebrum testnet demo`,
 		grantCommand(e), delegateCommand(e), acceptCommand(e), grantsCommand(e), revokeCommand(e),
 		networkCommand(e), validatorCommand(e))
 	root.AddCommand(more...)
+	root.InitDefaultCompletionCmd() // now, so that what follows holds for it too
 	usageFaults(root)
 	return root
 }
@@ -75,6 +76,14 @@ func usageFaults(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
+				return fault.Wrap(fault.Usage, err, "see `"+c.CommandPath()+" --help`", "%s", c.CommandPath())
+			}
+			return nil
+		}
+	}
+	if c.PreRunE == nil { // cobra checks required flags after it, with an error of its own
+		c.PreRunE = func(c *cobra.Command, _ []string) error {
+			if err := c.ValidateRequiredFlags(); err != nil {
 				return fault.Wrap(fault.Usage, err, "see `"+c.CommandPath()+" --help`", "%s", c.CommandPath())
 			}
 			return nil

@@ -11,10 +11,10 @@ import (
 	"strconv"
 	"strings"
 
+	"cerebrum.dev/cerebrum/crypto/keystore/disk"
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/daemon"
 	"cerebrum.dev/cerebrum/node/fault"
-	"cerebrum.dev/cerebrum/node/home"
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 )
@@ -39,7 +39,10 @@ is restored as a folder.`,
 				if output == "" || output == "-" {
 					return e.getStdout(ctx, s, r)
 				}
+				op, stop := e.watch(ctx, s)
+				r.Op = op
 				got, err := getFile(ctx, s, r, output, force)
+				stop()
 				if err != nil {
 					return err
 				}
@@ -148,7 +151,7 @@ func getFile(ctx context.Context, s api.Service, r api.GetRequest, output string
 	if err := commit(from, output, old == nil); err != nil {
 		return nil, fault.Wrap(fault.Failed, err, "choose another name", "the output")
 	}
-	return got, home.SyncDir(filepath.Dir(output))
+	return got, disk.SyncFolder(filepath.Dir(output))
 }
 
 // commit renames the finished output. A new file is linked, not renamed, so that

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"cerebrum.dev/cerebrum/acl/identity"
+	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/crypto/keystore"
 	"cerebrum.dev/cerebrum/node/daemon"
 	"cerebrum.dev/cerebrum/node/fault"
@@ -36,13 +37,13 @@ is what takes the identity back when a device is lost or stolen.`,
 					return err
 				}
 			}
-			var file []byte
+			var file *trust.File // checked before there is a home that could not adopt it
 			if network != "" {
-				if file, err = os.ReadFile(network); err != nil {
-					return fault.Wrap(fault.Failed, err, "", "the network file")
+				if file, err = readNetwork(network); err != nil {
+					return err
 				}
-				if _, err := home.DecodeNetwork(file); err != nil {
-					return fault.Wrap(fault.Integrity, err, "ask its sender for it again", "%s", network)
+				if _, err := home.CheckNetwork(file, e.Now()); err != nil {
+					return err
 				}
 			}
 			keep, err := e.recoverySink(recoveryFile)
@@ -57,11 +58,7 @@ is what takes the identity back when a device is lost or stolen.`,
 				return err
 			}
 			if file != nil {
-				f, err := home.DecodeNetwork(file)
-				if err != nil {
-					return err
-				}
-				if err := h.UseNetwork(f, e.Now()); err != nil {
+				if err := h.UseNetwork(file, e.Now()); err != nil {
 					return err
 				}
 			}

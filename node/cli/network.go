@@ -10,9 +10,12 @@ import (
 
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/trust"
+	"cerebrum.dev/cerebrum/crypto/keystore/disk"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/fault"
 	"cerebrum.dev/cerebrum/node/home"
+	"github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/spf13/cobra"
 )
 
@@ -232,7 +235,7 @@ that validators may sign copies side by side.`,
 			if err != nil {
 				return err
 			}
-			if err := home.WriteFile(args[0], text, 0o644); err != nil {
+			if err := disk.Replace(args[0], text); err != nil {
 				return err
 			}
 			_, _, missing, err := f.Draft()
@@ -386,6 +389,15 @@ func (e *Env) card(validator bool, addresses []string) error {
 	}
 	if validator && len(addresses) == 0 {
 		return fault.New(fault.Usage, "give them with --address, or set listen in config.toml to fixed ports", "a validator's card needs the addresses where it can be reached")
+	}
+	for _, a := range addresses {
+		m, err := multiaddr.NewMultiaddr(a)
+		if err != nil {
+			return fault.Wrap(fault.Usage, err, "an address looks like /ip4/192.0.2.7/tcp/4801", "--address %s", a)
+		}
+		if manet.IsIPUnspecified(m) {
+			return fault.New(fault.Usage, "give the address that others dial with --address", "nobody can dial %s", a)
+		}
 	}
 	raw, err := h.Card(validator, addresses)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/multiformats/go-multiaddr"
 	"github.com/pelletier/go-toml/v2"
@@ -45,10 +46,16 @@ func Load(home string) (*Config, error) {
 	}
 	var c Config
 	d := toml.NewDecoder(bytes.NewReader(raw)).DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil {
+	var unknown *toml.StrictMissingError
+	if err := d.Decode(&c); errors.As(err, &unknown) && len(unknown.Errors) > 0 {
+		return nil, fmt.Errorf("%s: there is no setting %q", File, strings.Join(unknown.Errors[0].Key(), "."))
+	} else if err != nil {
 		return nil, fmt.Errorf("%s: %w", File, err)
 	}
-	return &c, c.check()
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	return &c, nil
 }
 
 func (c *Config) check() error {

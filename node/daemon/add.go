@@ -24,6 +24,8 @@ func (n *Node) Add(ctx context.Context, r api.AddRequest) (*api.Added, error) {
 	if !filepath.IsAbs(r.Path) {
 		return nil, fault.New(fault.Usage, "", "the path to add must be absolute")
 	}
+	ctx, done := n.operation(ctx, r.Op)
+	defer done()
 	return n.add(ctx, r, func(p *home.Principal, labels object.Labels) (*object.Added, error) {
 		return n.library.AddPath(ctx, p, r.Path, labels)
 	})
@@ -31,6 +33,8 @@ func (n *Node) Add(ctx context.Context, r api.AddRequest) (*api.Added, error) {
 
 // AddStream implements api.Service.
 func (n *Node) AddStream(ctx context.Context, r api.AddRequest, content io.Reader) (*api.Added, error) {
+	ctx, done := n.operation(ctx, r.Op)
+	defer done()
 	return n.add(ctx, r, func(p *home.Principal, labels object.Labels) (*object.Added, error) {
 		return n.library.AddStream(ctx, p, r.Name, content, labels)
 	})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/validator"
@@ -157,7 +158,12 @@ type sinkError struct{ err error }
 func (e *sinkError) Error() string { return e.err.Error() }
 func (e *sinkError) Unwrap() error { return e.err }
 
+// searchTime bounds the DHT's search for holders.
+const searchTime = 3 * time.Second
+
 func (r *reading) search(ctx context.Context, address cid.Cid) {
+	ctx, cancel := context.WithTimeout(ctx, searchTime)
+	defer cancel()
 	found, err := r.n.discovery.Providers(ctx, address.Bytes(), 8)
 	if err != nil {
 		r.n.log.Debug("providers", "err", err)
@@ -223,12 +229,11 @@ func (r *reading) unlock(ctx context.Context, i int, address cid.Cid, manifest, 
 // one is asked for the rest.
 func (r *reading) readWhole(ctx context.Context, address cid.Cid, to *target) error {
 	in := &incoming{r: r, index: 0, address: address}
-	defer in.abort(errors.New("given up"))
 	in.consume = func(o *object.Opened, content io.Reader) error {
 		if o.Details.Kind == object.KindDirectory {
 			return r.readTree(ctx, o, content, to)
 		}
-		size, err := to.write(content)
+		size, err := to.write(ctx, content, wanted(r.ask, o))
 		r.got.Size, r.got.Name = size, o.Details.Name
 		return err
 	}
@@ -239,13 +244,13 @@ func (r *reading) readWhole(ctx context.Context, address cid.Cid, to *target) er
 		return &exchange.Request{Items: []exchange.Item{in.item()}}, func(b exchange.Block) error { return in.take(ctx, b) }
 	})
 	if err != nil {
-		return err
+		return in.abort(err)
 	}
 	return in.finish()
 }
 
-// incoming is one object on its way in. Its blocks arrive on one goroutine; the
-// payload goes through a pipe to consume, which decrypts on another.
+// incoming is one object on its way in. Its blocks arrive on one goroutine, which
+// decrypts them; consume takes the plaintext on another.
 type incoming struct {
 	r       *reading
 	index   int // in the current keys
@@ -255,7 +260,7 @@ type incoming struct {
 	manifest []byte
 	opened   *object.Opened
 	next     int64 // payload bytes taken
-	pipe     *io.PipeWriter
+	pipe     *plainPipe
 	done     chan error // consume's result
 }
 
@@ -280,59 +285,60 @@ func (in *incoming) take(ctx context.Context, b exchange.Block) (err error) {
 		if in.opened != nil {
 			return nil
 		}
-		if in.opened, err = in.r.unlock(ctx, in.index, in.address, in.manifest, slices.Clone(b.Data)); err != nil {
-			return err
-		}
-		in.start()
+		in.opened, err = in.r.unlock(ctx, in.index, in.address, in.manifest, slices.Clone(b.Data))
+		return err
 	case exchange.Leaf:
 		if b.Offset != in.next {
 			return nil // came before, from another holder
 		}
+		if in.next == 0 {
+			err = in.start(b.Data)
+		} else {
+			err = in.pipe.write(b.Offset, b.Data)
+		}
 		in.next += int64(len(b.Data))
-		if _, err := in.pipe.Write(b.Data); err != nil {
-			return err // consume's error: it closed its end
-		}
 	}
-	return nil
+	return err
 }
 
-// start runs consume beside the transfer. It ends when the pipe does.
-func (in *incoming) start() {
-	pr, pw := io.Pipe()
-	in.pipe, in.done = pw, make(chan error, 1)
-	go func() {
-		content, err := envelope.Decrypt(in.opened.Header, in.opened.Key, pr)
-		if err == nil {
-			err = in.consume(in.opened, content)
-		}
-		pr.CloseWithError(errOr(err, io.ErrClosedPipe))
-		in.done <- err
-	}()
-}
-
-func errOr(err, otherwise error) error {
+// start begins with the payload's nonce and runs consume beside the transfer
+// until finish or abort.
+func (in *incoming) start(nonce []byte) error {
+	leaves, err := envelope.OpenLeaves(in.opened.Header, in.opened.Key, nonce, int64(in.opened.Manifest.Size))
 	if err != nil {
 		return err
 	}
-	return otherwise
+	pipe, done := newPlainPipe(), make(chan error, 1)
+	pipe.opened, in.pipe, in.done = leaves, pipe, done
+	go func() {
+		err := in.consume(in.opened, pipe)
+		close(pipe.gone)
+		done <- err
+	}()
+	return nil
 }
 
 // finish ends the payload and waits for consume.
 func (in *incoming) finish() error {
-	if in.pipe == nil {
+	if in.pipe == nil || !in.complete() {
 		return fmt.Errorf("the object %s did not arrive", in.address)
 	}
-	in.pipe.Close()
-	in.pipe = nil
-	return <-in.done
+	return in.stop(io.EOF)
 }
 
 // abort makes consume fail and waits for it; after finish it does nothing.
-func (in *incoming) abort(err error) {
+func (in *incoming) abort(err error) error {
 	if in.pipe == nil {
-		return
+		return err
 	}
-	in.pipe.CloseWithError(err)
+	if cerr := in.stop(err); !errors.Is(cerr, err) && cerr != nil {
+		return cerr // consume failed first, and this is why
+	}
+	return err
+}
+
+func (in *incoming) stop(why error) error {
+	in.pipe.end(why)
 	in.pipe = nil
-	<-in.done
+	return <-in.done
 }

@@ -11,8 +11,9 @@ import (
 type gate struct {
 	n *Node
 
-	mu    sync.Mutex
-	roles map[peer.ID]trust.Role // owned by mu; peers admitted since the start
+	mu     sync.Mutex
+	roles  map[peer.ID]trust.Role // owned by mu; peers admitted since the start
+	listed map[peer.ID]bool       // owned by mu; peers whose membership the network file has
 }
 
 // Credential is this node's membership; a validator needs none.
@@ -46,11 +47,13 @@ func (g *gate) Check(remote peer.ID, credential []byte) error {
 // Barred is for removed and banned peers, of which a genesis has none.
 func (g *gate) Barred(peer.ID) bool { return false }
 
-// member says whether a peer was admitted or is a validator: whom the DHT may
-// speak to.
+// member says whom the DHT may speak to: peers that were admitted, validators,
+// and those whose membership the network file has, which is how a holder can be
+// dialled that has never been met. Admission decides again on the connection.
 func (g *gate) member(p peer.ID) bool {
 	g.mu.Lock()
 	_, ok := g.roles[p]
+	ok = ok || g.listed[p]
 	g.mu.Unlock()
 	if ok {
 		return true
@@ -59,8 +62,19 @@ func (g *gate) member(p peer.ID) bool {
 	if err != nil {
 		return false
 	}
-	_, ok = g.n.committee.ByPeer(key)
-	return ok
+	if _, ok = g.n.committee.ByPeer(key); ok {
+		return true
+	}
+	if _, ok = g.n.home.Network.Membership(g.n.committee, key, g.n.now()); !ok {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.listed == nil {
+		g.listed = map[peer.ID]bool{}
+	}
+	g.listed[p] = true
+	return true
 }
 
 // role is a peer's role in words.

@@ -36,17 +36,23 @@ type target struct {
 // directory is restored.
 const FolderSuffix = ".tree"
 
+// copyBuffer is for content that does not write itself: small, because decrypted
+// chunks are, and an object of a few bytes should not cost a megabyte.
+const copyBuffer = 128 << 10
+
 // write copies content to the target; a file is on disk when it returns.
-func (t *target) write(content io.Reader) (int64, error) {
+func (t *target) write(ctx context.Context, content io.Reader, total int64) (int64, error) {
+	progress := object.ProgressOf(ctx)
+	progress.Total.Store(total)
 	if t.w != nil {
-		return io.CopyBuffer(struct{ io.Writer }{t.w}, content, make([]byte, 1<<20))
+		return io.CopyBuffer(progress.CountWriter(t.w), content, make([]byte, copyBuffer))
 	}
 	f, err := os.OpenFile(t.path, os.O_WRONLY|os.O_TRUNC, 0)
 	if err != nil {
 		return 0, fault.Wrap(fault.Failed, err, "use -o - to have the command write it", "the node cannot write the output")
 	}
 	defer f.Close()
-	size, err := copyFile(f, content)
+	size, err := copyFile(f, content, progress)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -58,6 +64,8 @@ func (t *target) write(content io.Reader) (int64, error) {
 
 func (n *Node) get(ctx context.Context, r api.GetRequest, to *target) (*api.Got, error) {
 	began := time.Now()
+	ctx, done := n.operation(ctx, r.Op)
+	defer done()
 	address, err := parseAddress(r.Address)
 	if err != nil {
 		return nil, err
@@ -120,8 +128,17 @@ func (n *Node) getOwn(ctx context.Context, p *home.Principal, h *object.Held, r 
 		return err
 	}
 	got.Name = o.Details.Name
-	got.Size, err = to.write(content)
+	got.Size, err = to.write(ctx, content, wanted(r, o))
 	return err
+}
+
+// wanted is how many plaintext bytes a read will bring.
+func wanted(r api.GetRequest, o *object.Opened) int64 {
+	size := int64(o.Details.Plain)
+	if r.Ranged {
+		return min(r.Last, size-1) - r.First + 1
+	}
+	return size
 }
 
 // getGranted reads an object under a chain, from validators and holders.

@@ -15,18 +15,20 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 )
 
-// blockSource serves this home's blocks, checked against their CIDs so that a
-// rotten disk shows here and not at the receiver.
+// blockSource serves this home's blocks, checked against their CIDs once in a
+// process so that a rotten disk shows in this node's log. What is rotten is sent
+// all the same: the receiver checks every block, and a holder that kept silent
+// would look like one that never had the object.
 type blockSource struct{ n *Node }
 
 func (b blockSource) Get(ctx context.Context, c cid.Cid) ([]byte, error) {
-	data, err := b.n.store.GetVerified(ctx, c)
+	data, err := b.n.store.GetProven(ctx, c)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, exchange.ErrNotFound
 	}
 	if errors.Is(err, store.ErrCorrupt) {
-		b.n.log.Error("a block on disk is corrupt; it is not served", "block", c)
-		return nil, exchange.ErrNotFound
+		b.n.log.Error("a block on disk is corrupt; import the object again from a good copy", "block", c)
+		return b.n.store.Get(ctx, c)
 	}
 	return data, err
 }

@@ -68,7 +68,7 @@ func (n *Node) Status(context.Context) (*api.Status, error) {
 	if !n.tracker.Fresh() {
 		out.Problems = append(out.Problems, "too few validators answer: nothing is served or released")
 	}
-	if err := n.store.Failed(); err != nil {
+	if err := n.store.ReadOnly(); err != nil {
 		out.Problems = append(out.Problems, err.Error())
 	}
 	out.Healthy = len(out.Problems) == 0

@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -74,6 +75,7 @@ type Node struct {
 	discovery *discovery.Discovery
 	running   atomic.Bool
 	busy      atomic.Int64 // adds under way
+	ops       sync.Map     // name of an operation -> *object.Progress
 }
 
 // Open takes a home's lock and opens its stores. Nothing is started.
@@ -228,7 +230,10 @@ func (n *Node) withAudit(ctx context.Context, fn func(context.Context) error) er
 	go func() { done <- n.audit.Run(writer) }() // ends with stop
 	err := fn(ctx)
 	stop()
-	return errors.Join(err, <-done)
+	if werr := <-done; !errors.Is(werr, context.Canceled) {
+		err = errors.Join(err, werr)
+	}
+	return err
 }
 
 // Run works until ctx ends. ready is called once, when the node serves.
@@ -274,6 +279,9 @@ func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Read
 }
 
 func (n *Node) buildHost() error {
+	if _, ok := n.home.Network.Membership(n.committee, n.home.PeerKey(), n.now()); !ok && n.self < 0 {
+		return fault.New(fault.Denied, "send your `cerebrum network card` to whoever founds the network", "this node is no member of the network %s, or its membership has expired", n.committee.Name)
+	}
 	key, err := peerPrivate(n.home.PeerSeed())
 	if err != nil {
 		return err
@@ -323,7 +331,7 @@ func (n *Node) bootstrap() []peer.AddrInfo {
 // addresses are where this node can be reached, with its peer id.
 func (n *Node) addresses() []string {
 	var out []string
-	for _, a := range n.host.Addrs() {
+	for _, a := range n.host.Libp2p().Addrs() { // with 0.0.0.0 resolved to real interfaces
 		out = append(out, fmt.Sprintf("%s/p2p/%s", a, n.host.ID()))
 	}
 	return out
@@ -332,7 +340,7 @@ func (n *Node) addresses() []string {
 // record writes an event of this node to its audit log.
 func (n *Node) record(ctx context.Context, action, outcome string, actor statement.ID, object, grant []byte, reason string) error {
 	err := n.audit.Append(ctx, audit.Event{
-		Time: n.now().UnixMilli(), Action: action, Outcome: outcome, Actor: actor[:], Object: object, Grant: grant, Reason: reason,
+		Time: n.now().UnixMilli(), Action: action, Outcome: outcome, Actor: actor[:], Object: object, Grant: grant, Reason: audit.Clean(reason),
 	})
 	if err != nil {
 		return fault.Wrap(fault.Failed, err, "free the disk, then start the node again", "nothing is done that cannot be recorded, and the audit log")
@@ -348,4 +356,25 @@ func (n *Node) needsNetwork() error {
 		return fault.New(fault.Unavailable, "start it with `cerebrum run` in another terminal", "this needs the network, and no node runs on this home")
 	}
 	return nil
+}
+
+// operation makes the progress of a request visible under the name that the
+// request gave it, until done.
+func (n *Node) operation(ctx context.Context, name string) (context.Context, func()) {
+	if name == "" {
+		return ctx, func() {}
+	}
+	p := new(object.Progress)
+	n.ops.Store(name, p)
+	return object.WithProgress(ctx, p), func() { n.ops.Delete(name) }
+}
+
+// Progress implements api.Service.
+func (n *Node) Progress(_ context.Context, r api.ProgressRequest) (*api.Progress, error) {
+	out := &api.Progress{}
+	if p, ok := n.ops.Load(r.Op); ok {
+		p := p.(*object.Progress)
+		out.Done, out.Total = p.Done.Load(), p.Total.Load()
+	}
+	return out, nil
 }

@@ -182,6 +182,7 @@ func (o *outbox) pass(ctx context.Context) (left int, err error) {
 // dealAgain deals local objects again, a batch of each owner at a time.
 func (o *outbox) dealAgain(ctx context.Context) (left int, err error) {
 	byOwner := map[statement.ID][]cid.Cid{}
+	fits := validator.MaxBatch
 	err = o.n.store.Objects(func(obj store.Object) (bool, error) {
 		if !obj.Owned || obj.State != object.StateLocal {
 			return true, nil
@@ -201,13 +202,14 @@ func (o *outbox) dealAgain(ctx context.Context) (left int, err error) {
 		}
 		owner := h.Manifest.Claims().Owner
 		byOwner[owner] = append(byOwner[owner], c)
+		fits = min(fits, h.DealSize())
 		return true, nil
 	})
 	if err != nil {
 		return left, err
 	}
 	for owner, addresses := range byOwner {
-		for batch := range slices.Chunk(addresses, validator.MaxBatch) {
+		for batch := range slices.Chunk(addresses, fits) {
 			acks, err := o.dealBatch(ctx, owner, batch)
 			if err != nil {
 				return left, err

@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 
+	"cerebrum.dev/cerebrum/node/object"
 	"golang.org/x/sys/unix"
 )
 
@@ -12,21 +13,24 @@ import (
 const writeback = 16 << 20
 
 // copyFile copies content to a file and lets the disk work meanwhile.
-func copyFile(f *os.File, content io.Reader) (int64, error) {
-	buf := make([]byte, 1<<20)
-	var done, begun int64
-	for {
-		n, err := io.CopyBuffer(struct{ io.Writer }{f}, io.LimitReader(content, writeback), buf)
-		done += n
-		if err != nil || n == 0 {
-			return done, err
-		}
-		if done-begun >= writeback {
-			// Best effort: the sync at the end is what counts.
-			_ = unix.SyncFileRange(int(f.Fd()), begun, done-begun, unix.SYNC_FILE_RANGE_WRITE)
-			begun = done
-		}
+func copyFile(f *os.File, content io.Reader, progress *object.Progress) (int64, error) {
+	return io.CopyBuffer(progress.CountWriter(&eager{f: f}), content, make([]byte, copyBuffer))
+}
+
+// eager writes to a file and starts its way to the disk early.
+type eager struct {
+	f           *os.File
+	done, begun int64
+}
+
+func (e *eager) Write(p []byte) (int, error) {
+	n, err := e.f.Write(p)
+	if e.done += int64(n); e.done-e.begun >= writeback {
+		// Best effort: the sync at the end is what counts.
+		_ = unix.SyncFileRange(int(e.f.Fd()), e.begun, e.done-e.begun, unix.SYNC_FILE_RANGE_WRITE)
+		e.begun = e.done
 	}
+	return n, err
 }
 
 // syncTree makes a restored folder durable with one call for all of its files.

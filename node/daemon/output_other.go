@@ -7,11 +7,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"cerebrum.dev/cerebrum/node/object"
 )
 
 // copyFile copies content to a file.
-func copyFile(f *os.File, content io.Reader) (int64, error) {
-	return io.CopyBuffer(struct{ io.Writer }{f}, content, make([]byte, 1<<20))
+func copyFile(f *os.File, content io.Reader, progress *object.Progress) (int64, error) {
+	return io.CopyBuffer(progress.CountWriter(f), content, make([]byte, copyBuffer))
 }
 
 // syncTree makes a restored folder durable, file by file.

@@ -49,7 +49,7 @@ func (r *reading) readRange(ctx context.Context, address cid.Cid, to *target) er
 		return err
 	}
 	r.got.Name = in.opened.Details.Name
-	r.got.Size, err = to.write(content)
+	r.got.Size, err = to.write(ctx, content, wanted(r.ask, in.opened))
 	return err
 }
 

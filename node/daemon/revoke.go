@@ -186,35 +186,45 @@ func (n *Node) Revoke(ctx context.Context, r api.RevokeRequest) (*api.Revoked, e
 	if err := n.tracker.Sink.Take([]revocation.Entry{entry}); err != nil { // this holder first
 		return nil, err
 	}
+	holders := n.lookForHolders(ctx, found.hint)
 	acks, err := n.quorum.SendRevocation(ctx, entry, id, found.chain.Bytes())
 	if err != nil {
 		return nil, err
 	}
 	out := &api.Revoked{Revoked: id.String(), Acks: acks, Residue: residue(found.v)}
-	out.HoldersStopped, out.HoldersKnown = n.stopHolders(ctx, found.hint)
+	out.HoldersStopped, out.HoldersKnown = n.stopHolders(ctx, found.hint, <-holders)
 	out.Seconds = time.Since(began).Seconds()
 	return out, nil
 }
 
+// lookTime bounds the search for holders: those that answer later learn of the
+// revocation from the validators, as everybody does.
+const lookTime = 800 * time.Millisecond
+
+// lookForHolders asks the DHT in the background who else holds an object.
+func (n *Node) lookForHolders(ctx context.Context, address []byte) <-chan []peer.ID {
+	out := make(chan []peer.ID, 1)
+	go func() { // ends within lookTime
+		ctx, cancel := context.WithTimeout(ctx, lookTime)
+		defer cancel()
+		infos, err := n.discovery.Providers(ctx, address, 32)
+		if err != nil {
+			n.log.Debug("providers", "err", err)
+		}
+		var ids []peer.ID
+		for _, i := range infos {
+			ids = append(ids, i.ID)
+		}
+		out <- ids
+	}()
+	return out
+}
+
 // stopHolders has the known holders of an object learn of a revocation now.
-func (n *Node) stopHolders(ctx context.Context, address []byte) (stopped, known int) {
-	c, err := cid.Cast(address)
-	if err != nil {
-		return 0, 0
-	}
-	if _, err := n.store.Object(c); err == nil {
-		stopped, known = 1, 1
-	}
-	short, cancel := context.WithTimeout(ctx, hintTime)
-	defer cancel()
-	infos, err := n.discovery.Providers(short, address, 32)
-	if err != nil {
-		n.log.Debug("providers", "err", err)
-	}
-	var others []peer.ID
-	for _, i := range infos {
-		if i.ID != n.host.ID() {
-			others = append(others, i.ID)
+func (n *Node) stopHolders(ctx context.Context, address []byte, others []peer.ID) (stopped, known int) {
+	if c, err := cid.Cast(address); err == nil {
+		if _, err := n.store.Object(c); err == nil {
+			stopped, known = 1, 1
 		}
 	}
 	return stopped + n.hintAll(ctx, others), known + len(others)

@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"strings"
@@ -164,14 +166,47 @@ func (n *Node) deliver(ctx context.Context, chain *capability.Chain, issuer stat
 	if err := n.quorum.SendDelivery(ctx, d); err != nil {
 		return nil, err
 	}
-	raw, err := statement.Marshal(d)
+	token, err := encodeToken(d)
 	if err != nil {
 		return nil, err
 	}
 	return &api.Granted{
-		Grant: leaf.String(), Expires: stamp(v.Grant().Caveats.Expires), State: "granted",
-		Token: tokenPrefix + base64.RawURLEncoding.EncodeToString(raw),
+		Grant: leaf.String(), Expires: stamp(v.Grant().Caveats.Expires), State: "granted", Token: token,
 	}, nil
+}
+
+// A token is a Delivery for people to carry. What it grants is signed, its hint
+// is not, so a checksum over both tells what a hand or a mail client damaged.
+const tokenSum = 8
+
+func encodeToken(d validator.Delivery) (string, error) {
+	raw, err := statement.Marshal(d)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(raw)
+	return tokenPrefix + base64.RawURLEncoding.EncodeToString(append(raw, sum[:tokenSum]...)), nil
+}
+
+func decodeToken(token string) (d validator.Delivery, err error) {
+	const hint = "copy the whole token, in one line"
+	text, ok := strings.CutPrefix(strings.TrimSpace(token), tokenPrefix)
+	if !ok {
+		return d, fault.New(fault.Usage, hint, "a token begins with %q", tokenPrefix)
+	}
+	damaged := fault.New(fault.Usage, hint, "the token is damaged")
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || len(raw) < tokenSum {
+		return d, damaged
+	}
+	body, tail := raw[:len(raw)-tokenSum], raw[len(raw)-tokenSum:]
+	if sum := sha256.Sum256(body); !bytes.Equal(sum[:tokenSum], tail) {
+		return d, damaged
+	}
+	if err := statement.Unmarshal(body, &d); err != nil {
+		return d, damaged
+	}
+	return d, nil
 }
 
 func stamp(unix int64) string { return time.Unix(unix, 0).UTC().Format(time.RFC3339) }
@@ -261,19 +296,11 @@ func (n *Node) Accept(ctx context.Context, r api.AcceptRequest) (*api.Granted, e
 	if err != nil {
 		return nil, err
 	}
-	const hint = "copy the whole token, in one line"
-	text, ok := strings.CutPrefix(strings.TrimSpace(r.Token), tokenPrefix)
-	if !ok {
-		return nil, fault.New(fault.Usage, hint, "a token begins with %q", tokenPrefix)
-	}
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	d, err := decodeToken(r.Token)
 	if err != nil {
-		return nil, fault.New(fault.Usage, hint, "the token is damaged")
+		return nil, err
 	}
-	var d validator.Delivery
-	if err := statement.Unmarshal(raw, &d); err != nil {
-		return nil, fault.New(fault.Usage, hint, "the token is damaged")
-	}
+	const hint = "ask its issuer to send it again"
 	c, err := capability.ParseChain(d.Chain)
 	if err != nil {
 		return nil, fault.Wrap(fault.Integrity, err, hint, "the token")

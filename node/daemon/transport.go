@@ -157,8 +157,7 @@ var hint = rpc.Method{Protocol: "/cerebrum/hint/1", MaxRequest: 1, MaxResponse: 
 
 func (n *Node) serveHint() {
 	rpc.Serve(n.host.Libp2p(), hint, n.log, func(ctx context.Context, _ rpc.Caller, _ []byte) ([]byte, error) {
-		n.tracker.Round(ctx)
-		if !n.tracker.Fresh() {
+		if err := n.tracker.Refresh(ctx); err != nil {
 			return nil, &rpc.Error{Code: rpc.Unavailable, Message: "not enough validators answer"}
 		}
 		return nil, nil

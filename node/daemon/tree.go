@@ -30,10 +30,12 @@ type folder struct {
 	entries []object.Entry
 	size    atomic.Int64
 	files   atomic.Int64
+
+	progress *object.Progress
 }
 
 // openFolder makes the folder beside the caller's file and the folders in it.
-func openFolder(o *object.Opened, index io.Reader, to *target, got *api.Got) (*folder, error) {
+func openFolder(ctx context.Context, o *object.Opened, index io.Reader, to *target, got *api.Got) (*folder, error) {
 	if to.w != nil {
 		return nil, fault.New(fault.Usage, "name a folder with -o FOLDER", "%s is a directory", o.Address)
 	}
@@ -49,8 +51,9 @@ func openFolder(o *object.Opened, index io.Reader, to *target, got *api.Got) (*f
 	if err != nil {
 		return nil, err
 	}
-	f := &folder{root: root, entries: entries}
+	f := &folder{root: root, entries: entries, progress: object.ProgressOf(ctx)}
 	for _, e := range entries {
+		f.progress.Total.Add(int64(e.Size))
 		if e.Folder {
 			if err := root.Mkdir(filepath.FromSlash(e.Path), 0o700); err != nil {
 				root.Close()
@@ -70,7 +73,7 @@ func (f *folder) write(e object.Entry, content io.Reader) error {
 		return err
 	}
 	defer out.Close()
-	n, err := io.Copy(out, content)
+	n, err := io.Copy(f.progress.CountWriter(out), content)
 	if err == nil {
 		err = out.Chmod(fs.FileMode(e.Mode) & 0o777)
 	}
@@ -109,7 +112,7 @@ func (n *Node) restoreOwn(ctx context.Context, o *object.Opened, to *target, got
 	if err != nil {
 		return err
 	}
-	f, err := openFolder(o, index, to, got)
+	f, err := openFolder(ctx, o, index, to, got)
 	if err != nil {
 		return err
 	}
@@ -150,7 +153,7 @@ func (n *Node) restoreFile(ctx context.Context, f *folder, e object.Entry) error
 // readTree restores a directory that was granted: keys and ciphertext in
 // batches, the keys of the next batch on their way while one is fetched.
 func (r *reading) readTree(ctx context.Context, o *object.Opened, index io.Reader, to *target) error {
-	f, err := openFolder(o, index, to, r.got)
+	f, err := openFolder(ctx, o, index, to, r.got)
 	if err != nil {
 		return err
 	}
@@ -237,7 +240,7 @@ func (r *reading) readBatch(ctx context.Context, address cid.Cid, f *folder, ent
 		return &exchange.Request{Items: items}, func(blk exchange.Block) error { return b.take(wctx, which[blk.Item], blk) }
 	})
 	if b.large != nil {
-		b.large.abort(errors.New("given up"))
+		err = b.large.abort(errOr(err, errors.New("the file did not arrive whole")))
 	}
 	if werr := workers.Wait(); werr != nil {
 		return werr
@@ -321,4 +324,11 @@ func (b *batch) takeLarge(ctx context.Context, blk exchange.Block) error {
 	}
 	b.arrived[in.index] = true
 	return nil
+}
+
+func errOr(err, otherwise error) error {
+	if err != nil {
+		return err
+	}
+	return otherwise
 }

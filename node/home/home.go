@@ -26,6 +26,7 @@ import (
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/crypto/keystore"
+	"cerebrum.dev/cerebrum/crypto/keystore/disk"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/config"
 	"cerebrum.dev/cerebrum/node/fault"
@@ -89,15 +90,6 @@ func Init(dir string, o Options) (h *Home, recovery string, err error) {
 	if err := CheckDir(dir); err != nil {
 		return nil, "", err
 	}
-	_, statErr := os.Stat(dir)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, "", err
-	}
-	defer func() {
-		if err != nil && errors.Is(statErr, fs.ErrNotExist) {
-			os.Remove(dir) // only if empty
-		}
-	}()
 	p, recovery, err := newIdentity(o.Name, o.Kind)
 	if err != nil {
 		return nil, "", err
@@ -111,17 +103,61 @@ func Init(dir string, o Options) (h *Home, recovery string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
+	if err := free(dir); err != nil {
+		return nil, "", err
+	}
+	made, err := makeFolder(dir)
+	if err != nil {
+		return nil, "", err
+	}
+	var files []string // what is this init's own, and goes when it fails
+	defer func() {
+		if err == nil {
+			return
+		}
+		for _, name := range files {
+			os.Remove(filepath.Join(dir, name))
+		}
+		if made {
+			os.Remove(dir) // only if empty
+		}
+	}()
 	if err := keystore.Create(dir, c, o.Protection); err != nil {
-		if errors.Is(err, keystore.ErrExists) {
+		if errors.Is(err, keystore.ErrExists) { // made since free looked
 			return nil, "", fault.New(fault.Failed, "choose another --home", "%s is initialised already", dir)
 		}
 		return nil, "", err
 	}
-	if err := WriteFile(filepath.Join(dir, config.File), text, 0o600); err != nil {
+	files = []string{"keys.age", "keys.plain", "keys.lock", config.File}
+	if err := disk.Replace(filepath.Join(dir, config.File), text); err != nil {
 		return nil, "", err
 	}
 	h, err = Open(dir, func() ([]byte, error) { return o.Protection.Passphrase, nil })
 	return h, recovery, err
+}
+
+// free refuses a folder that is a home, or that was one: new keys would not open
+// what an old home left, and could never be told apart from its own.
+func free(dir string) error {
+	for _, name := range []string{"keys.age", "keys.plain"} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			return fault.New(fault.Failed, "choose another --home", "%s is initialised already", dir)
+		}
+	}
+	for _, name := range []string{config.File, NetworkFile, "store", "slots", "audit"} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			return fault.New(fault.Failed, "choose another --home, or restore the keys that belong there", "%s has no keys and yet holds %s of another home", dir, name)
+		}
+	}
+	return nil
+}
+
+// makeFolder makes the folder of a home where there is none.
+func makeFolder(dir string) (made bool, err error) {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	return true, os.MkdirAll(dir, 0o700)
 }
 
 func newIdentity(name string, kind identity.Kind) (*keystore.Identity, string, error) {
@@ -331,23 +367,33 @@ func (h *Home) Card(validator bool, addresses []string) ([]byte, error) {
 	return s.Bytes(), nil
 }
 
-// UseNetwork adopts a network. A home belongs to one: ids are bound to it.
-func (h *Home) UseNetwork(f *trust.File, now time.Time) error {
+// CheckNetwork says whether a home could adopt a network now: its record carries
+// all signatures and has not expired.
+func CheckNetwork(f *trust.File, now time.Time) (*trust.Committee, error) {
 	c, err := f.Committee()
 	if err != nil {
-		return fault.Wrap(fault.Integrity, err, "have every validator and root key sign it with `cerebrum network sign`", "the network file is not complete")
+		return nil, fault.Wrap(fault.Integrity, err, "have every validator and root key sign it with `cerebrum network sign`", "the network file is not complete")
+	}
+	if err := c.Live(now); err != nil {
+		return nil, fault.Wrap(fault.Denied, err, "ask for a newer network file", "the network %s", c.Name)
+	}
+	return c, nil
+}
+
+// UseNetwork adopts a network. A home belongs to one: ids are bound to it.
+func (h *Home) UseNetwork(f *trust.File, now time.Time) error {
+	c, err := CheckNetwork(f, now)
+	if err != nil {
+		return err
 	}
 	if h.Committee != nil && h.Committee.Network() != c.Network() {
 		return fault.New(fault.Failed, "use another --home for another network", "this home belongs to the network %s already", h.Committee.Name)
-	}
-	if err := c.Live(now); err != nil {
-		return fault.Wrap(fault.Denied, err, "ask for a newer network file", "the network %s", c.Name)
 	}
 	raw, err := EncodeNetwork(f)
 	if err != nil {
 		return err
 	}
-	if err := WriteFile(filepath.Join(h.Dir, NetworkFile), raw, 0o600); err != nil {
+	if err := disk.Replace(filepath.Join(h.Dir, NetworkFile), raw); err != nil {
 		return err
 	}
 	h.Network, h.Committee = f, c
@@ -370,30 +416,4 @@ func DecodeNetwork(text []byte) (*trust.File, error) {
 		return nil, errors.New("it is no network file, or it is damaged: copy it whole")
 	}
 	return trust.ParseFile(b.Bytes)
-}
-
-// WriteFile replaces a file durably: temporary file in the same folder, fsync,
-// rename, fsync of the folder.
-func WriteFile(path string, data []byte, mode fs.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // gone after the rename
-	_, err = f.Write(data)
-	for _, step := range []func() error{func() error { return f.Chmod(mode) }, f.Sync} {
-		if err == nil {
-			err = step()
-		}
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return err
-	}
-	return SyncDir(filepath.Dir(path))
 }

@@ -42,7 +42,7 @@ type Added struct {
 
 // AddStream makes an object of a stream.
 func (l *Library) AddStream(ctx context.Context, owner *home.Principal, name string, r io.Reader, labels Labels) (*Added, error) {
-	m, err := l.Make(ctx, owner, Input{Name: name, Content: r, Modified: l.Now(), Labels: labels.Labels, Class: labels.Class}, l.Store)
+	m, err := l.Make(ctx, owner, Input{Name: name, Content: ProgressOf(ctx).Count(r), Modified: l.Now(), Labels: labels.Labels, Class: labels.Class}, l.Store)
 	if err != nil {
 		return nil, addError(name, err)
 	}
@@ -51,12 +51,7 @@ func (l *Library) AddStream(ctx context.Context, owner *home.Principal, name str
 
 // AddPath makes an object of a file, or of a folder and everything in it.
 func (l *Library) AddPath(ctx context.Context, owner *home.Principal, path string, labels Labels) (*Added, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, addError(path, err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
+	info, err := os.Stat(path) // before it is opened: opening a pipe waits for a writer
 	if err != nil {
 		return nil, addError(path, err)
 	}
@@ -67,8 +62,18 @@ func (l *Library) AddPath(ctx context.Context, owner *home.Principal, path strin
 	case !info.Mode().IsRegular():
 		return nil, fault.New(fault.Usage, "use `cerebrum add -` to add what a program writes", "%s is neither a file nor a folder", path)
 	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, addError(path, err)
+	}
+	defer f.Close()
+	if info, err = f.Stat(); err != nil {
+		return nil, addError(path, err)
+	}
+	progress := ProgressOf(ctx)
+	progress.Total.Store(info.Size())
 	m, err := l.Make(ctx, owner, Input{
-		Name: name, Content: exactly(f, info), Modified: info.ModTime(), Labels: labels.Labels, Class: labels.Class,
+		Name: name, Content: progress.Count(exactly(f, info)), Modified: info.ModTime(), Labels: labels.Labels, Class: labels.Class,
 	}, l.Store)
 	if err != nil {
 		return nil, addError(path, err)
@@ -172,13 +177,22 @@ func (l *Library) keepFolder(owner *home.Principal, index *Made, entries []found
 	}
 	all = append(all, index) // last: it names the others
 	out.Stored += index.Stored
-	for batch := range slices.Chunk(all, validator.MaxBatch) {
+	for batch := range slices.Chunk(all, batchSize(index.in.Labels)) {
 		if err := l.Keep(owner, batch); err != nil {
 			return nil, err
 		}
 		out.Batches = append(out.Batches, batch)
 	}
 	return out, nil
+}
+
+// batchSize is how many objects fit into one deposit: labels count for each.
+func batchSize(labels []validator.Label) int {
+	each := 2 << 10 // manifest, dealing and share, with room to spare
+	for _, l := range labels {
+		each += len(l.Key) + len(l.Value) + 8
+	}
+	return max(1, min(validator.MaxBatch, (validator.MaxDeposit-(64<<10))/each))
 }
 
 func addErrorIn(folder, file string, err error) error {
@@ -210,6 +224,12 @@ func list(ctx context.Context, root *os.Root) (entries []found, skipped []string
 		}
 		switch {
 		case d.IsDir(), info.Mode().IsRegular():
+			if err := checkName(p); err != nil {
+				return err
+			}
+			if !d.IsDir() {
+				ProgressOf(ctx).Total.Add(info.Size())
+			}
 			entries = append(entries, found{entry: Entry{
 				Path: p, Folder: d.IsDir(), Mode: uint32(info.Mode().Perm()), Modified: info.ModTime().Unix(),
 			}})
@@ -220,6 +240,15 @@ func list(ctx context.Context, root *os.Root) (entries []found, skipped []string
 	})
 	slices.SortFunc(entries, func(a, b found) int { return strings.Compare(a.entry.Path, b.entry.Path) })
 	return entries, skipped, err
+}
+
+// checkName refuses what an index cannot hold, before anything is encrypted:
+// an index that nobody could read back would cost the owner the whole folder.
+func checkName(p string) error {
+	if err := checkPath(p); err != nil {
+		return fault.New(fault.Usage, "rename it, or add the rest without it; nothing was added", "the name %q cannot be restored everywhere: %s", p, err)
+	}
+	return nil
 }
 
 func (l *Library) addFile(ctx context.Context, owner *home.Principal, root *os.Root, e Entry, scope []envelope.Nonce, labels Labels, sink envelope.Sink) (*Made, error) {
@@ -236,7 +265,7 @@ func (l *Library) addFile(ctx context.Context, owner *home.Principal, root *os.R
 		return nil, errors.New("it changed while the folder was added")
 	}
 	return l.Make(ctx, owner, Input{
-		Name: filepath.Base(e.Path), Modified: info.ModTime(), Content: exactly(f, info), Scopes: scope,
+		Name: filepath.Base(e.Path), Modified: info.ModTime(), Content: ProgressOf(ctx).Count(exactly(f, info)), Scopes: scope,
 		Labels: labels.Labels, Class: labels.Class,
 	}, sink)
 }

@@ -74,77 +74,96 @@ func (l *Library) ExportCAR(ctx context.Context, h *Held, o *Opened, w io.Writer
 	return fileRoot.CID, buffered.Flush()
 }
 
+// errBad is what get returns to walkOwn for a block that was reported as bad, and
+// beside which the walk goes on.
+var errBad = errors.New("bad block")
+
 // walkOwn visits the blocks below a manifest in the order of the DAG: its file
-// root, header and payload. get brings a block, visit sees it.
+// root, header and payload. get brings a block, visit sees it. No block of a
+// payload is like another, so one that stands twice is refused: a few nodes that
+// name one another many times would keep the walk busy for years.
 func walkOwn(ctx context.Context, m envelope.Manifest, get func(cid.Cid) ([]byte, error), visit func(cid.Cid, []byte) error) error {
-	step := func(raw []byte) ([]byte, error) {
-		c, err := cid.Cast(raw)
-		if err != nil {
-			return nil, err
-		}
-		data, err := get(c)
-		if err != nil {
-			return nil, err
-		}
-		return data, visit(c, data)
-	}
-	file, err := step(m.File)
+	w := walker{ctx: ctx, get: get, visit: visit, seen: map[cid.Cid]bool{}}
+	root, err := cid.Cast(m.File)
 	if err != nil {
 		return err
 	}
-	header, payload, _, size, err := envelope.ParseFileRoot(file)
+	file, err := w.step(root)
+	if err != nil {
+		return err
+	}
+	header, payload, headerSize, size, err := envelope.ParseFileRoot(file)
 	if err != nil {
 		return err
 	}
 	if string(header.Bytes()) != string(m.Header) || string(payload.Bytes()) != string(m.Payload) || size != int64(m.Size) {
 		return errors.New("the manifest and its file do not agree")
 	}
-	if _, err := step(m.Header); err != nil {
+	if err := w.leaf(header, headerSize); err != nil {
 		return err
 	}
-	return walkPayload(ctx, payload, size, 0, get, visit)
+	return w.payload(payload, size, 0)
 }
 
-func walkPayload(ctx context.Context, c cid.Cid, size int64, depth int, get func(cid.Cid) ([]byte, error), visit func(cid.Cid, []byte) error) error {
-	if depth > envelope.MaxDepth {
+type walker struct {
+	ctx   context.Context
+	get   func(cid.Cid) ([]byte, error)
+	visit func(cid.Cid, []byte) error
+	seen  map[cid.Cid]bool
+}
+
+func (w *walker) step(c cid.Cid) ([]byte, error) {
+	if err := w.ctx.Err(); err != nil {
+		return nil, err
+	}
+	if w.seen[c] {
+		return nil, errors.New("a block stands twice")
+	}
+	w.seen[c] = true
+	data, err := w.get(c)
+	if err != nil {
+		return nil, err
+	}
+	return data, w.visit(c, data)
+}
+
+func (w *walker) leaf(c cid.Cid, size int64) error {
+	data, err := w.step(c)
+	switch {
+	case errors.Is(err, errBad):
+		return nil
+	case err == nil && int64(len(data)) != size:
+		return errors.New("a leaf is not as long as its parent says")
+	}
+	return err
+}
+
+func (w *walker) payload(c cid.Cid, size int64, depth int) error {
+	if depth >= envelope.MaxDepth {
 		return errors.New("the payload is nested too deeply")
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	data, err := get(c)
-	if err != nil {
-		return err
-	}
-	if err := visit(c, data); err != nil {
+	data, err := w.step(c)
+	if errors.Is(err, errBad) {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	node, err := envelope.ParseNode(data)
 	if err != nil {
 		return err
 	}
-	var sum int64
+	if node.Size() != size {
+		return errors.New("the payload's sizes do not add up")
+	}
 	for _, ch := range node.Children {
-		sum += ch.Size
-		if !ch.Leaf {
-			if err := walkPayload(ctx, ch.CID, ch.Size, depth+1, get, visit); err != nil {
-				return err
-			}
-			continue
+		if ch.Leaf {
+			err = w.leaf(ch.CID, ch.Size)
+		} else {
+			err = w.payload(ch.CID, ch.Size, depth+1)
 		}
-		data, err := get(ch.CID)
 		if err != nil {
 			return err
 		}
-		if int64(len(data)) != ch.Size {
-			return errors.New("a leaf is not as long as its parent says")
-		}
-		if err := visit(ch.CID, data); err != nil {
-			return err
-		}
-	}
-	if sum != size {
-		return errors.New("the payload's sizes do not add up")
 	}
 	return nil
 }
@@ -210,7 +229,7 @@ func (im *importer) run(ctx context.Context, br *car.BlockReader) (*Held, error)
 	if err := im.flush(ctx); err != nil {
 		return nil, err
 	}
-	return im.hold(ctx, br.Roots[0])
+	return im.hold(ctx, br.Roots)
 }
 
 func (im *importer) take(ctx context.Context, c cid.Cid, data []byte) error {
@@ -222,8 +241,7 @@ func (im *importer) take(ctx context.Context, c cid.Cid, data []byte) error {
 		return nil
 	}
 	im.seen[c] = true
-	has, err := im.l.Store.Has(ctx, c)
-	if err != nil || has {
+	if here, err := im.here(ctx, c); err != nil || here {
 		return err
 	}
 	im.batch = append(im.batch, envelope.Block{CID: c, Data: data})
@@ -231,6 +249,19 @@ func (im *importer) take(ctx context.Context, c cid.Cid, data []byte) error {
 		return nil
 	}
 	return im.flush(ctx)
+}
+
+// here reports whether the home has a sound block. A damaged one is removed, so
+// that the file's takes its place.
+func (im *importer) here(ctx context.Context, c cid.Cid) (bool, error) {
+	_, err := im.l.Store.GetVerified(ctx, c)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return false, nil
+	case errors.Is(err, store.ErrCorrupt):
+		return false, im.l.Store.Delete(ctx, []cid.Cid{c})
+	}
+	return err == nil, err
 }
 
 func (im *importer) flush(ctx context.Context) error {
@@ -245,17 +276,13 @@ func (im *importer) flush(ctx context.Context) error {
 	return err
 }
 
-// hold checks that the object is whole within the file and indexes it. Blocks
-// that were in this home before count only if the file has them too: a holder
-// serves what it obtained under this object.
-func (im *importer) hold(ctx context.Context, address cid.Cid) (*Held, error) {
-	get := func(c cid.Cid) ([]byte, error) {
-		if !im.seen[c] {
-			return nil, fmt.Errorf("block %s is not in the file", c)
-		}
-		return im.l.block(ctx, c)
-	}
-	block, err := get(address)
+// hold checks that the object is whole within the file, that the file holds
+// nothing else, and indexes the object. Blocks that were in this home before
+// count only if the file has them too: a holder serves what it obtained under
+// this object.
+func (im *importer) hold(ctx context.Context, roots []cid.Cid) (*Held, error) {
+	address := roots[0]
+	block, err := im.get(ctx, address)
 	if err != nil {
 		return nil, err
 	}
@@ -267,7 +294,13 @@ func (im *importer) hold(ctx context.Context, address cid.Cid) (*Held, error) {
 	if im.l.Committee != nil && m.Network != im.l.Committee.Network() {
 		return nil, fault.New(fault.Failed, "import it into a home of that network", "the object belongs to another network")
 	}
-	if err := walkOwn(ctx, m, get, func(cid.Cid, []byte) error { return nil }); err != nil {
+	own := map[cid.Cid]bool{address: true}
+	get := func(c cid.Cid) ([]byte, error) { return im.get(ctx, c) }
+	mark := func(c cid.Cid, _ []byte) error { own[c] = true; return nil }
+	if err := walkOwn(ctx, m, get, mark); err != nil {
+		return nil, err
+	}
+	if err := im.dropRest(ctx, m, roots[1:], own); err != nil {
 		return nil, err
 	}
 	if old, err := im.l.Find(ctx, address); err == nil {
@@ -280,6 +313,46 @@ func (im *importer) hold(ctx context.Context, address cid.Cid) (*Held, error) {
 		return nil, err
 	}
 	return &Held{Object: o, CID: address, Manifest: u, Block: block}, nil
+}
+
+func (im *importer) get(ctx context.Context, c cid.Cid) ([]byte, error) {
+	if !im.seen[c] {
+		return nil, fmt.Errorf("block %s is not in the file", c)
+	}
+	return im.l.block(ctx, c)
+}
+
+// dropRest checks what is in the file beside the object: further roots, which
+// are other headers in front of the same payload, and nothing more. Export writes
+// them anew, so they do not stay.
+func (im *importer) dropRest(ctx context.Context, m envelope.Manifest, roots []cid.Cid, own map[cid.Cid]bool) error {
+	rest := map[cid.Cid]bool{}
+	for _, root := range roots {
+		block, err := im.get(ctx, root)
+		if err != nil {
+			return err
+		}
+		header, payload, _, _, err := envelope.ParseFileRoot(block)
+		if err != nil {
+			return err
+		}
+		if string(payload.Bytes()) != string(m.Payload) || !im.seen[header] {
+			return errors.New("a root of the file is not of the object")
+		}
+		rest[root], rest[header] = true, true
+	}
+	for c := range im.seen {
+		if !own[c] && !rest[c] {
+			return fmt.Errorf("block %s belongs to no root of the file", c)
+		}
+	}
+	var drop []cid.Cid
+	for _, c := range im.added {
+		if !own[c] {
+			drop = append(drop, c)
+		}
+	}
+	return im.l.Store.Delete(ctx, drop)
 }
 
 func (im *importer) undo(ctx context.Context) error {

@@ -51,7 +51,11 @@ func (l *Library) DealAgain(owner *home.Principal, held []*Held, holder []string
 		if err != nil {
 			return nil, err
 		}
-		todo[i] = toDeal{address: h.CID, manifest: h.Block, nonce: h.Manifest.Claims().KeyNonce, secret: secret}
+		loc, err := h.local()
+		if err != nil {
+			return nil, err
+		}
+		todo[i] = toDeal{h.CID, h.Block, loc.KeyNonce, secret, loc.Labels, loc.Class}
 	}
 	return l.deal(owner, todo, holder, uint64(l.Now().UnixMilli()))
 }

@@ -8,13 +8,15 @@ import (
 	"io"
 	"path"
 	"strings"
+	"unicode/utf8"
 
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
 // A directory's tree is the plaintext of its index object: pages, each a 4-byte
 // big-endian length and a CBOR array of entries, in the order of their paths. A
-// folder stands before what is in it.
+// folder stands before what is in it. All pages but the last are full, so that a
+// tree has one encoding.
 
 // Entry is one name of a tree.
 type Entry struct {
@@ -67,6 +69,7 @@ func WriteTree(w io.Writer, entries []Entry) error {
 func ReadTree(r io.Reader) ([]Entry, error) {
 	var out []Entry
 	last := ""
+	short := false // the page before was not full, so it was the last
 	for {
 		var n [4]byte
 		if _, err := io.ReadFull(r, n[:]); err == io.EOF {
@@ -83,9 +86,10 @@ func ReadTree(r io.Reader) ([]Entry, error) {
 			return nil, readError(err)
 		}
 		var page []Entry
-		if err := statement.Unmarshal(raw.Bytes(), &page); err != nil || len(page) == 0 || len(page) > pageEntries {
+		if err := statement.Unmarshal(raw.Bytes(), &page); err != nil || len(page) == 0 || len(page) > pageEntries || short {
 			return nil, fmt.Errorf("%w: a page does not decode", ErrTree)
 		}
+		short = len(page) < pageEntries
 		for _, e := range page {
 			if err := checkEntry(e, last); err != nil {
 				return nil, err
@@ -106,20 +110,37 @@ func readError(err error) error {
 }
 
 func checkEntry(e Entry, last string) error {
+	if err := checkPath(e.Path); err != nil {
+		return fmt.Errorf("%w: %w", ErrTree, err)
+	}
 	switch {
-	case e.Path == "" || len(e.Path) > maxPath || e.Path != path.Clean(e.Path) || e.Path == "." || path.IsAbs(e.Path) ||
-		e.Path == ".." || strings.HasPrefix(e.Path, "../") || strings.ContainsAny(e.Path, "\x00\\"):
-		return fmt.Errorf("%w: a path leads outside", ErrTree)
 	case e.Path <= last:
 		return fmt.Errorf("%w: paths are out of order or stand twice", ErrTree)
 	case e.Mode&^0o777 != 0:
 		return fmt.Errorf("%w: a mode is not plain permissions", ErrTree)
 	case e.Folder != (len(e.Address) == 0):
 		return fmt.Errorf("%w: a file without an object, or a folder with one", ErrTree)
+	case e.Folder && e.Size != 0:
+		return fmt.Errorf("%w: a folder with a size", ErrTree)
 	}
-	for _, part := range strings.Split(e.Path, "/") {
+	return nil
+}
+
+// checkPath says whether a path means the same below any folder on any system.
+func checkPath(p string) error {
+	switch {
+	case p == "" || p != path.Clean(p) || p == "." || path.IsAbs(p) || p == ".." || strings.HasPrefix(p, "../"):
+		return errors.New("a path leads outside")
+	case strings.ContainsAny(p, "\x00\\"):
+		return errors.New("a name has a backslash or a zero byte")
+	case !utf8.ValidString(p):
+		return errors.New("a name is not UTF-8")
+	case len(p) > maxPath:
+		return fmt.Errorf("a path has more than %d bytes", maxPath)
+	}
+	for part := range strings.SplitSeq(p, "/") {
 		if len(part) > maxPart {
-			return fmt.Errorf("%w: a name is too long", ErrTree)
+			return fmt.Errorf("a name has more than %d bytes", maxPart)
 		}
 	}
 	return nil

@@ -74,6 +74,8 @@ type local struct {
 	KeyNonce envelope.Nonce
 	Lineage  envelope.Nonce
 	Kind     uint8
+	Labels   []validator.Label // for a later dealing: policy must see the same
+	Class    uint8
 	Secret   keystore.Sealed
 }
 
@@ -170,7 +172,7 @@ func (l *Library) Keep(owner *home.Principal, made []*Made) error {
 	}
 	objects := make([]store.Object, len(made))
 	for i, m := range made {
-		raw, err := statement.Marshal(local{KeyNonce: m.key, Lineage: m.line, Kind: m.in.Kind, Secret: sealed[i]})
+		raw, err := statement.Marshal(local{KeyNonce: m.key, Lineage: m.line, Kind: m.in.Kind, Labels: m.in.Labels, Class: m.in.Class, Secret: sealed[i]})
 		if err != nil {
 			return err
 		}
@@ -262,15 +264,22 @@ func (l *Library) Open(ctx context.Context, h *Held) (*Opened, error) {
 }
 
 func (l *Library) secret(h *Held) (committee.Secret, error) {
-	var loc local
-	if err := statement.Unmarshal(h.Local, &loc); err != nil {
-		return committee.Secret{}, fmt.Errorf("index entry of %s: %w", h.CID, err)
+	loc, err := h.local()
+	if err != nil {
+		return committee.Secret{}, err
 	}
 	raw, err := l.Secrets.Open(loc.Secret, h.CID.Bytes())
 	if err != nil {
 		return committee.Secret{}, fault.Wrap(fault.Integrity, err, "restore the home from a backup", "the key of %s cannot be opened", h.CID)
 	}
 	return committee.SecretFromBytes(raw)
+}
+
+func (h *Held) local() (loc local, err error) {
+	if err := statement.Unmarshal(h.Local, &loc); err != nil {
+		return loc, fmt.Errorf("index entry of %s: %w", h.CID, err)
+	}
+	return loc, nil
 }
 
 // Unlock opens an object with its secret. The header's HMAC commits to the key,
@@ -309,6 +318,15 @@ func (h *Held) Verify(owner *identity.Identity) (*envelope.Manifest, error) {
 
 // IsDirectory reports whether an owned object is a directory's index.
 func (h *Held) IsDirectory() bool {
-	var loc local
-	return h.Owned && statement.Unmarshal(h.Local, &loc) == nil && loc.Kind == KindDirectory
+	loc, err := h.local()
+	return h.Owned && err == nil && loc.Kind == KindDirectory
+}
+
+// DealSize is how many objects labelled like an owned one fit into one deposit.
+func (h *Held) DealSize() int {
+	loc, err := h.local()
+	if err != nil {
+		return 1
+	}
+	return batchSize(loc.Labels)
 }

@@ -175,17 +175,31 @@ func DecryptRange(o *Opened, p io.ReaderAt, r Range) (io.Reader, error) {
 	return io.NewSectionReader(at, r.First, min(r.Last, size-1)-r.First+1), nil
 }
 
-// Check visits every block of a held object and reports each to fn; the error is
-// of the home, not of a block.
+// Check visits every block of a held object and reports each to fn, also after
+// one that is bad, except below a node that cannot be read. What contradicts the
+// manifest is reported under its address. The error is of the home, not of a
+// block.
 func (l *Library) Check(ctx context.Context, h *Held, fn func(cid.Cid, error)) error {
+	var failed error
 	get := func(c cid.Cid) ([]byte, error) {
 		data, err := l.block(ctx, c)
-		fn(c, err)
-		return data, err
+		if err != nil && fault.Of(err).Exit != fault.Integrity {
+			failed = err
+			return nil, err
+		}
+		if fn(c, err); err != nil {
+			return nil, errBad
+		}
+		return data, nil
 	}
 	err := walkOwn(ctx, h.Manifest.Claims(), get, func(cid.Cid, []byte) error { return nil })
-	if err != nil && fault.Of(err).Exit != fault.Integrity {
-		return err
+	switch {
+	case failed != nil:
+		return failed
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil && !errors.Is(err, errBad):
+		fn(h.CID, corrupt(h.CID, err))
 	}
 	return nil
 }

@@ -103,8 +103,9 @@ func (c *Committee) PullMailbox(ctx context.Context, p *home.Principal, address 
 	which := c.everybody()
 	for len(which) > 0 { // pages
 		var more []int
+		from := maps.Clone(after) // read by the requests while after is written
 		c.ask(ctx, Mailbox, which, 0, func(i int, s Session) ([]byte, error) {
-			r := validator.MailboxRequest{Address: address, Issued: issued, After: after[i]}
+			r := validator.MailboxRequest{Address: address, Issued: issued, After: from[i]}
 			authority, err := c.ProveIdentity(p, s, r.Digest())
 			if err != nil {
 				return nil, err

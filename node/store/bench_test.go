@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"testing"
 
 	"github.com/ipfs/go-cid"
@@ -59,6 +60,32 @@ func BenchmarkPutManySmall(b *testing.B) {
 	b.Run("32KiBx100", func(b *testing.B) { benchPut(b, 32<<10, 100) })
 	b.Run("4KiBx1", func(b *testing.B) { benchPut(b, 4<<10, 1) })
 }
+
+// BenchmarkAdd encrypts, hashes and stores 256 MiB, as adding a file does: the
+// cores are busy while the store writes. Beside it, the same into nothing.
+func BenchmarkAdd(b *testing.B) {
+	const size = 256 << 20
+	add := func(b *testing.B, sink envelope.Sink) {
+		b.SetBytes(size)
+		before := cpuSeconds(b)
+		for range b.N {
+			if _, _, err := envelope.Encrypt(b.Context(), io.LimitReader(zeros{}, size), sink); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric((cpuSeconds(b)-before)*1e3/(float64(b.N)*size/1e6), "cpu-ms/MB")
+	}
+	b.Run("store", func(b *testing.B) { add(b, openTest(b, Config{Dir: b.TempDir()})) })
+	b.Run("nothing", func(b *testing.B) { add(b, nothing{}) })
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+type nothing struct{}
+
+func (nothing) PutMany(context.Context, []envelope.Block) error { return nil }
 
 func BenchmarkGet(b *testing.B) {
 	for _, size := range []int{4 << 10, 983_280} {

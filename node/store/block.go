@@ -74,7 +74,11 @@ func (s *Store) PutMany(ctx context.Context, blocks []envelope.Block) error {
 	if len(large) == 0 {
 		return nil
 	}
-	return s.diskError(ctx, "write blocks", s.large.PutMany(ctx, large))
+	if err := s.diskError(ctx, "write blocks", s.large.PutMany(ctx, large)); err != nil {
+		return err
+	}
+	s.proven.add(large)
+	return nil
 }
 
 // sortBlocks checks blocks, drops repeated ones and says where each goes.

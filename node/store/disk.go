@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -28,8 +29,9 @@ import (
 //     for one. They are few: no write enters once the breaker has tripped.
 //   - Tables half written to the disk when it failed report the error; pebble
 //     tries again and gets a new file, in memory.
-//   - Compactions wait for Close. They would write much, and pebble would repeat
-//     a failing one without pause.
+//   - Compactions fail, for they would write much. Pebble repeats a failing one
+//     without a pause, so each is made to wait a little first; it cannot wait for
+//     Close, since pebble waits for compactions while it opens.
 //   - Files that pebble deletes stay.
 //
 // On disk this is a crash at the moment of the failure, which pebble is built to
@@ -47,13 +49,16 @@ func newFreezer(disk vfs.FS, b *breaker) *freezer {
 	return &freezer{FS: disk, broken: b, memory: vfs.NewMem(), ended: make(chan struct{})}
 }
 
-// release lets waiting compactions fail, because the store closes.
+// release ends the pauses of compactions, because the store closes.
 func (f *freezer) release() { f.once.Do(func() { close(f.ended) }) }
 
 // Unwrap is part of vfs.FS: there is no plain disk beneath that pebble may use.
 func (f *freezer) Unwrap() vfs.FS { return nil }
 
-var errFrozen = errors.New("the store is closing after a failure of its disk")
+var errFrozen = errors.New("the disk failed before")
+
+// retryPause bounds how often pebble repeats a compaction on a frozen disk.
+const retryPause = 100 * time.Millisecond
 
 // make runs a call that makes a file, on the disk or in memory.
 func (f *freezer) make(op, name string, category vfs.DiskWriteCategory, onDisk func() (vfs.File, error)) (vfs.File, error) {
@@ -65,7 +70,10 @@ func (f *freezer) make(op, name string, category vfs.DiskWriteCategory, onDisk f
 		f.broken.trip(op+" "+filepath.Base(name), err)
 	}
 	if strings.Contains(string(category), "compaction") || strings.Contains(string(category), "rewrite") {
-		<-f.ended
+		select {
+		case <-time.After(retryPause):
+		case <-f.ended:
+		}
 		return nil, errFrozen
 	}
 	if err := f.memory.MkdirAll(filepath.Dir(name), 0o700); err != nil {

@@ -34,7 +34,7 @@ func (s *Store) openIndex(cfg Config) (*pebble.DB, error) {
 		Logger:             logger,
 		Cache:              cache,
 		FormatMajorVersion: pebble.FormatNewest,
-		MemTableSize:       memTable,
+		MemTableSize:       cfg.memTable,
 		MaxOpenFiles:       256,
 		// A writer that waits inside pebble cannot be told that the disk failed,
 		// so pebble never makes one wait for compactions; flow does.

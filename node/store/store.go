@@ -48,6 +48,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -81,9 +82,11 @@ type Config struct {
 	Log   *slog.Logger // nil: silent
 	Cache int64        // bytes of pebble's block cache; 0: 16 MiB
 
-	// disks under the two halves; tests put failing ones here
-	fs    vfs.FS
-	large func(dir string) (largeBlocks, error)
+	// The disks under the two halves, and how much pebble writes at once. Tests
+	// put failing disks here.
+	fs       vfs.FS
+	large    func(dir string) (largeBlocks, error)
+	memTable uint64
 }
 
 const defaultCache = 16 << 20
@@ -99,6 +102,7 @@ type Store struct {
 	large  largeBlocks // large blocks
 	calls  gate        // holds Close back until calls have left
 	claims claims      // keys that a PutMany or Delete is working on
+	proven proven
 
 	compacted signal       // pebble finished a compaction
 	unsampled atomic.Int64 // bytes of blocks since flow looked
@@ -118,6 +122,9 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.fs == nil {
 		cfg.fs = vfs.Default
 	}
+	if cfg.memTable == 0 {
+		cfg.memTable = memTable
+	}
 	if cfg.large == nil {
 		cfg.large = openFlat
 	}
@@ -134,7 +141,7 @@ func Open(cfg Config) (*Store, error) {
 func (s *Store) openHalves(cfg Config) (err error) {
 	s.disk = newFreezer(cfg.fs, s.broken)
 	if s.index, err = s.openIndex(cfg); err != nil {
-		return fmt.Errorf("open the store's index: %w", err)
+		return fmt.Errorf("open the store's index: %w", cmp.Or(s.broken.check(), err))
 	}
 	defer func() {
 		if err != nil {

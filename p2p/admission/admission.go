@@ -41,9 +41,9 @@
 //
 // An honest dialer's credential travels right behind the last message of its
 // handshake, so it is pending for a few milliseconds; whoever stays longer is
-// silent or slow. When all places are taken, a newcomer takes the place of the
-// connection that has waited longest, if that one had its fair moment
-// ([Limits.Grace]), and otherwise waits in the listener until one has.
+// silent or slow. When all places are taken, a newcomer waits a moment
+// ([Limits.Grace]) for one to become free, and then has all those dropped that
+// have been pending for longer than that.
 //
 // # Use
 //
@@ -109,7 +109,7 @@ type Limits struct {
 	// IPv6 /64, which is what one customer is given. Default 2.
 	PendingPerAddress int
 	// Grace is how long a pending connection keeps its place while others wait
-	// for it. Default 25 ms.
+	// for it, and how long these wait. Default 25 ms.
 	Grace time.Duration
 }
 

@@ -45,10 +45,11 @@ func (r *room) size() int {
 	return len(r.seats)
 }
 
-// enter seats s, making room by dropping whoever waited longest, if that was
-// longer than the grace. With full comes a channel that is closed when somebody
-// leaves.
-func (r *room) enter(s *seat, now time.Time) (verdict, <-chan struct{}) {
+// enter seats s. In a full room, a guest who has stood at the door for the grace,
+// while nobody left, is impatient: everybody who sits longer than the grace is
+// dropped. A crowd of honest peers on a slow machine keeps leaving, so that nobody
+// gets impatient. With full comes a channel that is closed when somebody leaves.
+func (r *room) enter(s *seat, now time.Time, impatient bool) (verdict, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s.since = now
@@ -66,7 +67,11 @@ func (r *room) enter(s *seat, now time.Time) (verdict, <-chan struct{}) {
 			return refused, nil
 		}
 	}
-	if len(r.seats) >= r.limits.Pending && !r.evict(0, now) {
+	if len(r.seats) >= r.limits.Pending && impatient {
+		for len(r.seats) > 0 && r.evict(0, now) { // oldest first
+		}
+	}
+	if len(r.seats) >= r.limits.Pending {
 		return full, r.changed
 	}
 	r.seats = append(r.seats, s)

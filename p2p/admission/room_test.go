@@ -17,13 +17,17 @@ func TestRoomSeatsAndEvicts(t *testing.T) {
 
 	first, second := guest("first"), guest("second")
 	for _, s := range []*seat{first, second} {
-		if v, _ := r.enter(s, now); v != seated {
+		if v, _ := r.enter(s, now, false); v != seated {
 			t.Fatal("an empty room refused")
 		}
 	}
-	v, changed := r.enter(guest("third"), now)
-	if v != full || len(dropped) != 0 {
+	later := now.Add(r.limits.Grace)
+	if v, _ := r.enter(guest("third"), now, true); v != full || len(dropped) != 0 {
 		t.Fatalf("verdict %v, dropped %v: guests within their grace keep their places", v, dropped)
+	}
+	v, changed := r.enter(guest("third"), later, false)
+	if v != full || len(dropped) != 0 {
+		t.Fatalf("verdict %v, dropped %v: who has just come waits at the door first", v, dropped)
 	}
 	r.leave(second)
 	select {
@@ -31,11 +35,11 @@ func TestRoomSeatsAndEvicts(t *testing.T) {
 	default:
 		t.Error("whoever waits is not told that a place is free")
 	}
-	if v, _ := r.enter(guest("third"), now); v != seated {
+	if v, _ := r.enter(guest("third"), later, false); v != seated {
 		t.Error("the free place was not given")
 	}
-	if v, _ := r.enter(guest("fourth"), now.Add(r.limits.Grace)); v != seated || !dropped["first"] || dropped["third"] {
-		t.Errorf("verdict %v, dropped %v: the first to come goes first", v, dropped)
+	if v, _ := r.enter(guest("fourth"), later, true); v != seated || !dropped["first"] || dropped["third"] {
+		t.Errorf("verdict %v, dropped %v: exactly those beyond their grace go", v, dropped)
 	}
 	r.leave(first) // was evicted: harmless
 	if r.size() != 2 {
@@ -49,7 +53,7 @@ func TestRoomSharesByAddress(t *testing.T) {
 	crowded, other := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("192.0.2.2/32")
 	dropped := 0
 	enter := func(p netip.Prefix, at time.Time) verdict {
-		v, _ := r.enter(&seat{address: p, drop: func() { dropped++ }}, at)
+		v, _ := r.enter(&seat{address: p, drop: func() { dropped++ }}, at, true)
 		return v
 	}
 	for i, want := range []verdict{seated, seated, refused, refused} {

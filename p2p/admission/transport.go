@@ -173,12 +173,13 @@ func (l *listener) run(ctx context.Context) {
 // takeSeat waits while the room is full; the listener's backlog waits with it.
 func (l *listener) takeSeat(ctx context.Context, s *seat) bool {
 	a := l.transport.admitter
-	for {
-		v, changed := a.waiting.enter(s, time.Now())
+	for came := time.Now(); ; {
+		now := time.Now()
+		v, changed := a.waiting.enter(s, now, now.Sub(came) >= a.limits.Grace)
 		if v != full {
 			return v == seated
 		}
-		timer := time.NewTimer(a.limits.Grace)
+		timer := time.NewTimer(max(a.limits.Grace-now.Sub(came), time.Millisecond))
 		select {
 		case <-changed:
 		case <-timer.C:

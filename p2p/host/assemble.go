@@ -15,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/transport"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	libp2pconnmgr "github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	tptu "github.com/libp2p/go-libp2p/p2p/net/upgrader"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
@@ -80,6 +81,7 @@ func assemble(cfg Config, admitter *admission.Admitter, on guards) (libp2phost.H
 		libp2p.ConnectionGater(gate),
 		libp2p.ResourceManager(rm),
 		libp2p.ConnectionManager(cm),
+		libp2p.SwarmOpts(swarm.WithDialRanker(rank)),
 		libp2p.DisableRelay(),
 		// Reachability is stated, so that nothing asks peers to dial back.
 		libp2p.ForceReachabilityPublic(),

@@ -133,7 +133,7 @@ func getCopies(s kv.Store) error {
 	}
 	v, err := s.Get([]byte("a"))
 	if err != nil || len(v) != 1 {
-		return fmt.Errorf("Get = %q, %v", v, err)
+		return fmt.Errorf("from Get: %q, %v", v, err)
 	}
 	v[0] = 'x'
 	return want(s, "a", "1")
@@ -203,7 +203,7 @@ func nested(s kv.Store) error {
 	return s.Scan(nil, nil, func(k, v []byte) (bool, error) {
 		got, err := s.Get(k)
 		if err != nil || !bytes.Equal(got, v) {
-			return false, fmt.Errorf("Get inside a scan = %q, %v; want %q", got, err, v)
+			return false, fmt.Errorf("from Get inside a scan: %q, %v; want %q", got, err, v)
 		}
 		inner, err := keys(s, nil, nil)
 		if err != nil || len(inner) != 2 {

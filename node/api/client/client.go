@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"cerebrum.dev/cerebrum/node/api"
@@ -118,11 +119,28 @@ func (c *Client) AddStream(ctx context.Context, r api.AddRequest, content io.Rea
 		return nil, err
 	}
 	h := http.Header{api.RequestHeader: {base64.StdEncoding.EncodeToString(raw)}}
-	resp, err := c.send(ctx, "add-stream", io.NopCloser(content), h)
+	in := &input{r: content}
+	resp, err := c.send(ctx, "add-stream", in, h)
 	if err != nil {
+		if failed := in.failed.Load(); failed != nil && ctx.Err() == nil {
+			return nil, fault.Wrap(fault.Failed, *failed, "nothing was added", "reading the content")
+		}
 		return nil, err
 	}
 	return decode[api.Added](resp)
+}
+
+// input remembers its own errors, which are not the node's.
+type input struct {
+	r      io.Reader
+	failed atomic.Pointer[error]
+}
+
+func (i *input) Read(p []byte) (n int, err error) {
+	if n, err = i.r.Read(p); err != nil && err != io.EOF {
+		i.failed.Store(&err)
+	}
+	return n, err
 }
 
 // Get implements api.Service.
@@ -141,10 +159,30 @@ func (c *Client) GetStream(ctx context.Context, r api.GetRequest, w io.Writer) (
 		return nil, err
 	}
 	defer resp.Body.Close()
-	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, resp.Body, make([]byte, 1<<20)); err != nil {
-		return nil, err
+	out := &output{w: w}
+	if _, err := io.CopyBuffer(out, resp.Body, make([]byte, 1<<20)); err != nil {
+		if out.err != nil || ctx.Err() != nil {
+			return nil, err
+		}
+		return nil, gone(fmt.Errorf("read: %w", err))
 	}
 	return api.DecodeResult(resp.Trailer.Get(api.ResultTrailer))
+}
+
+// Progress implements api.Service.
+func (c *Client) Progress(ctx context.Context, r api.ProgressRequest) (*api.Progress, error) {
+	return call[api.Progress](ctx, c, "progress", r)
+}
+
+// output remembers its own errors, which are not the node's.
+type output struct {
+	w   io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (n int, err error) {
+	n, o.err = o.w.Write(p)
+	return n, o.err
 }
 
 // List implements api.Service.

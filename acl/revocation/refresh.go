@@ -1,0 +1,61 @@
+package revocation
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// roundTime bounds one question to one validator.
+const roundTime = 10 * time.Second
+
+// Refresh asks every validator now and returns as soon as Need of them have
+// answered and their logs were pulled: what is effective is known then. The
+// slower ones are left to answer in the background, for up to ten seconds. The
+// error says that too few answered.
+func (t *Tracker) Refresh(ctx context.Context) error {
+	background, cancel := context.WithTimeout(context.WithoutCancel(ctx), roundTime)
+	asked := 0
+	answers := make(chan error, len(t.views))
+	for i := range t.views {
+		if i == t.Self {
+			continue
+		}
+		asked++
+		go func() { // ends within roundTime
+			err := t.Ask(background, i)
+			if err != nil {
+				t.Log.Debug("freshness", "validator", i+1, "err", err)
+			}
+			answers <- err
+		}()
+	}
+	if t.Need == 0 {
+		cancel()
+		return nil
+	}
+	enough := make(chan bool, 1)
+	go func() { // ends with the last answer, so within roundTime
+		defer cancel()
+		ok := 0
+		for range asked {
+			if err := <-answers; err == nil {
+				if ok++; ok == t.Need {
+					enough <- true
+				}
+			}
+		}
+		if ok < t.Need {
+			enough <- false
+		}
+	}()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case yes := <-enough:
+		if !yes {
+			return fmt.Errorf("fewer than %d validators answered", t.Need)
+		}
+		return nil
+	}
+}
