@@ -372,22 +372,22 @@ func TestPayloadsAreNotWalkedForEver(t *testing.T) {
 	}
 	walk := func() *walker {
 		return &walker{
-			ctx: t.Context(), seen: map[cid.Cid]bool{},
+			seen:  map[cid.Cid]bool{},
 			get:   func(c cid.Cid) ([]byte, error) { return x.Store.Get(t.Context(), c) },
 			visit: func(cid.Cid, []byte) error { return nil },
 		}
 	}
 	w := walk()
-	if err := w.payload(payload, int64(m.Size), 0); err != nil {
+	if err := w.payload(t.Context(), payload, int64(m.Size), 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.payload(payload, int64(m.Size), 1); err == nil || !strings.Contains(err.Error(), "twice") {
+	if err := w.payload(t.Context(), payload, int64(m.Size), 1); err == nil || !strings.Contains(err.Error(), "twice") {
 		t.Errorf("the same node again: %v", err)
 	}
-	if err := walk().payload(payload, int64(m.Size), envelope.MaxDepth); err == nil || !strings.Contains(err.Error(), "deeply") {
+	if err := walk().payload(t.Context(), payload, int64(m.Size), envelope.MaxDepth); err == nil || !strings.Contains(err.Error(), "deeply") {
 		t.Errorf("one level too deep: %v", err)
 	}
-	if err := walk().payload(payload, int64(m.Size)+1, 0); err == nil || !strings.Contains(err.Error(), "add up") {
+	if err := walk().payload(t.Context(), payload, int64(m.Size)+1, 0); err == nil || !strings.Contains(err.Error(), "add up") {
 		t.Errorf("another size: %v", err)
 	}
 }
