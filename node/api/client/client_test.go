@@ -121,7 +121,7 @@ func TestEveryVerbHasItsRoute(t *testing.T) {
 			default:
 				q := reflect.New(in).Elem()
 				q.FieldByNameFunc(func(name string) bool {
-					return name == "As" || name == "Address" && !q.FieldByName("As").IsValid() || name == "Path" && q.NumField() == 1
+					return name == "As" || name == "Address" && !q.FieldByName("As").IsValid() || (name == "Path" || name == "Op") && q.NumField() == 1
 				}).SetString(m.Name)
 				args = append(args, q)
 			}
