@@ -437,7 +437,15 @@ func TestHeadsOutliveTheProcess(t *testing.T) {
 	if err := tr.Open(); !errors.Is(err, statement.ErrMalformed) {
 		t.Errorf("a damaged head: %v", err)
 	}
+	tr.Store = unreadable{w.store}
+	if err := tr.Open(); !errors.Is(err, errDisk) {
+		t.Errorf("a head that cannot be read: %v", err)
+	}
 }
+
+type unreadable struct{ kv.Store }
+
+func (unreadable) Get([]byte) ([]byte, error) { return nil, errDisk }
 
 // A validator keeps what it pulls in its own log, and needs the others alone.
 func TestValidatorsKeepEachOthersRevocations(t *testing.T) {
@@ -556,6 +564,30 @@ func TestAHalfPulledLieIsForgotten(t *testing.T) {
 	}
 }
 
+// A validator that could not show all of its log may show a shorter one that it
+// signs: nothing longer was ever seen whole.
+func TestAShorterLogAfterAnUnfinishedPull(t *testing.T) {
+	w := newTown(t, 1)
+	s := w.servers[0]
+	w.revoke(t, "x", 0)
+	_, first := s.log.Head()
+	w.revoke(t, "y", 0)
+	w.revoke(t, "z", 0)
+	s.tail = func(seq uint64, e []Entry) ([]Entry, error) {
+		if seq == 0 {
+			return e[:2], nil
+		}
+		return nil, errDown
+	}
+	if err := w.tracker.Ask(t.Context(), 0); !errors.Is(err, errDown) {
+		t.Fatal(err)
+	}
+	s.fresh = func(f *Fresh) { f.Seq, f.Head = 1, first }
+	if err := w.tracker.Ask(t.Context(), 0); err != nil || w.tracker.views[0].at.Seq != 1 {
+		t.Errorf("at %d, %v", w.tracker.views[0].at.Seq, err)
+	}
+}
+
 // A validator that accepts a question and never answers costs a round ten
 // seconds, not freshness.
 func TestAStalledValidator(t *testing.T) {
@@ -663,5 +695,54 @@ func TestATrackerServesManyAtOnce(t *testing.T) {
 		if _, read := s.counts(); read != 20 && i != 3 || i == 3 && read < 30 {
 			t.Errorf("validator %d showed %d entries", i, read)
 		}
+	}
+}
+
+// RV-01: whoever is told that something was revoked knows it at once, although f
+// validators stall: enough answers are enough.
+func TestRefreshWaitsForEnough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, 4)
+		stall := func(s *server) {
+			s.wait = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		}
+		w.revoke(t, "x", 1, 2)
+		w.servers[1].lie(stall)
+		began := time.Now()
+		if err := w.tracker.Refresh(t.Context()); err != nil || time.Since(began) != 0 {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		if !w.tracker.Fresh() || len(w.set.Revokers(target("x"))) != 1 {
+			t.Error("it does not know of a revocation at two of four")
+		}
+		w.servers[2].lie(stall)
+		began = time.Now()
+		if err := w.tracker.Refresh(t.Context()); err == nil || time.Since(began) > 2*roundTime {
+			t.Errorf("control: two of the three that it needs: %v after %v", err, time.Since(began))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := w.tracker.Refresh(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("who does not wait any longer: %v", err)
+		}
+		w.servers[1].lie(func(s *server) { s.wait = nil })
+		later(2 * roundTime) // what was left in the background has ended
+		if err := w.tracker.Refresh(t.Context()); err != nil {
+			t.Errorf("one of the stalled answers again: %v", err)
+		}
+		later(2 * roundTime)
+	})
+}
+
+func TestTheOnlyValidatorRefreshes(t *testing.T) {
+	w := newTown(t, 1)
+	w.tracker.Self, w.tracker.Need = 0, 0
+	if err := w.tracker.Refresh(t.Context()); err != nil {
+		t.Error(err)
+	}
+	w.tracker.Self, w.tracker.Need = -1, 1
+	w.servers[0].lie(func(s *server) { s.down = errDown })
+	if err := w.tracker.Refresh(t.Context()); err == nil {
+		t.Error("control: nobody answered")
 	}
 }
