@@ -76,10 +76,10 @@ type Tracker struct {
 }
 
 type view struct {
-	pulling  sync.Mutex // one pull at a time
-	partial  position   // owned by pulling; how far an unfinished pull has come
-	at       position   // the newest signed head whose log was pulled
-	answered time.Time  // when that head was ASKED for; zero: never
+	pulling  chan struct{} // holds one token for who pulls; who waits for it may give up
+	partial  position      // owned by who pulls; how far an unfinished pull has come
+	at       position      // the newest signed head whose log was pulled
+	answered time.Time     // when that head was ASKED for; zero: never
 }
 
 // position is a place in a log, as it is stored too.
@@ -94,6 +94,7 @@ func (t *Tracker) Open() error {
 	t.views = make([]view, len(t.Committee.Validators))
 	t.wake = make(chan struct{}, 1)
 	for i := range t.views {
+		t.views[i].pulling = make(chan struct{}, 1)
 		raw, err := t.Store.Get(t.headKey(i))
 		if errors.Is(err, kv.ErrNotFound) {
 			continue
@@ -165,8 +166,12 @@ func (t *Tracker) Round(ctx context.Context) {
 // one seen before, or that its log does not lead to, does not count.
 func (t *Tracker) Ask(ctx context.Context, i int) error {
 	v := &t.views[i]
-	v.pulling.Lock()
-	defer v.pulling.Unlock()
+	select {
+	case v.pulling <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-v.pulling }()
 	var nonce [32]byte
 	rand.Read(nonce[:])
 	asked := t.Now()

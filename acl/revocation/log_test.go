@@ -61,6 +61,10 @@ func TestAnEntryIsItsSigners(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	long := Entry{Revocation: make([]byte, MaxEntry), Identity: []byte{1}} // found before anything is decoded
+	if _, err := long.Verify(net.Network()); err == nil || !strings.HasSuffix(err.Error(), "it is too long") {
+		t.Errorf("over 16 KiB: %v", err)
+	}
 	if _, err := Sign(body, owner.Identity, thief.Devices[0]); err == nil {
 		t.Error("a device signs for an identity that is not its own")
 	}
@@ -213,6 +217,9 @@ func TestAFailedWriteIsNotAcknowledged(t *testing.T) {
 	if _, _, err := l.Append(entry(t, net, a, "x")); err != nil {
 		t.Errorf("what is known needs no write: %v", err)
 	}
+	if _, err := set.Add(entry(t, net, a, "x")); err != nil {
+		t.Errorf("what is known needs no write: %v", err)
+	}
 	store.set(false)
 	appendTo(t, l, net, a, "y")
 	if got := openLog(t, store, openSet(t, store, net)); got.seq != 2 || got.head != l.head {
@@ -276,6 +283,20 @@ func TestTails(t *testing.T) {
 				t.Fatalf("after %d: entry %d is another", seq, i)
 			}
 		}
+	}
+}
+
+// A log that rots while it is open shows no tail rather than a wrong one.
+func TestATailThatRotted(t *testing.T) {
+	net := trusttest.New(t, "net", 1)
+	store := new(kv.Memory)
+	l := openLog(t, store, openSet(t, store, net))
+	appendTo(t, l, net, trusttest.NewPerson(t, "a", identity.User), "x")
+	if err := store.Apply([]kv.Op{{Key: logKey(1), Value: []byte("junk")}}); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := l.Tail(0); !errors.Is(err, statement.ErrMalformed) {
+		t.Errorf("%d entries, %v", len(e), err)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -13,7 +12,6 @@ import (
 	"unsafe"
 
 	"cerebrum.dev/cerebrum/acl/kv"
-	"cerebrum.dev/cerebrum/acl/trust/trusttest"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
@@ -196,190 +194,6 @@ func TestFreshMeansThatItKnows(t *testing.T) {
 	}
 }
 
-// What a validator may answer that is not the truth. Each lie is told by the
-// only validator there is, first after an honest answer, and ends again.
-func TestLiesDoNotCount(t *testing.T) {
-	for _, c := range []struct {
-		name, rule string
-		lie        func(t *testing.T, w *town, s *server)
-	}{
-		{"an answer to another question", "another question", func(_ *testing.T, _ *town, s *server) {
-			s.fresh = func(f *Fresh) { f.Nonce[0]++ }
-		}},
-		{"another committee's answer", "another committee", func(t *testing.T, _ *town, s *server) {
-			s.fresh = func(f *Fresh) { f.Record = trusttest.New(t, "other", 1).ID() }
-		}},
-		{"a stranger's answer", "signatures do not verify", func(_ *testing.T, _ *town, s *server) {
-			s.sign = func(f *statement.Statement) { f.AddSignature(0, trusttest.Key("stranger")) }
-		}},
-		{"an unsigned answer", "signatures do not verify", func(_ *testing.T, _ *town, s *server) {
-			s.sign = func(*statement.Statement) {}
-		}},
-		{"an answer signed in nobody's place", "signatures do not verify", func(_ *testing.T, w *town, s *server) {
-			s.sign = func(f *statement.Statement) { f.AddSignature(1, w.net.Signing[0]) }
-		}},
-		{"a log that went back", "older or another log", func(_ *testing.T, _ *town, s *server) {
-			s.fresh = func(f *Fresh) { f.Seq-- }
-		}},
-		{"a log that was emptied", "older or another log", func(_ *testing.T, _ *town, s *server) {
-			s.fresh = func(f *Fresh) { f.Seq, f.Head = 0, statement.ID{} }
-		}},
-		{"another log of the same length", "older or another log", func(_ *testing.T, _ *town, s *server) {
-			s.fresh = func(f *Fresh) { f.Head[0]++ }
-		}},
-		{"a head ahead of its log", "does not show the log", func(_ *testing.T, _ *town, s *server) {
-			s.fresh = func(f *Fresh) { f.Seq++; f.Head[0]++ }
-		}},
-		{"a head that its log does not lead to", "does not lead to the head", func(t *testing.T, w *town, s *server) {
-			w.revoke(t, "z", 0)
-			s.fresh = func(f *Fresh) { f.Head[0]++ }
-		}},
-		{"another tail than it signed", "does not lead to the head", func(t *testing.T, w *town, s *server) {
-			w.revoke(t, "z", 0)
-			s.tail = func(uint64, []Entry) ([]Entry, error) { return []Entry{entry(t, w.net, w.owner, "harmless")}, nil }
-		}},
-		{"a tail in another order", "does not lead to the head", func(t *testing.T, w *town, s *server) {
-			w.revoke(t, "z", 0)
-			w.revoke(t, "zz", 0)
-			s.tail = func(_ uint64, e []Entry) ([]Entry, error) { slices.Reverse(e); return e, nil }
-		}},
-		{"a tail that repeats what is known", "does not lead to the head", func(t *testing.T, w *town, s *server) {
-			w.revoke(t, "z", 0)
-			s.tail = func(uint64, []Entry) ([]Entry, error) { return s.log.Tail(0) }
-		}},
-		{"a tail without what was revoked", "does not show the log", func(t *testing.T, w *town, s *server) {
-			w.revoke(t, "z", 0)
-			s.tail = func(uint64, []Entry) ([]Entry, error) { return nil, nil }
-		}},
-		{"a tail of junk", ErrEntry.Error(), func(t *testing.T, w *town, s *server) {
-			w.revoke(t, "z", 0)
-			s.tail = func(uint64, []Entry) ([]Entry, error) { return []Entry{{Revocation: []byte("junk")}}, nil }
-		}},
-		{"an endless tail", "does not show the log", func(t *testing.T, w *town, s *server) {
-			w.revoke(t, "z", 0)
-			s.tail = func(_ uint64, e []Entry) ([]Entry, error) { return slices.Repeat(e, MaxTail+1), nil }
-		}},
-		{"no tail", "unreachable", func(t *testing.T, w *town, s *server) {
-			w.revoke(t, "z", 0)
-			s.tail = func(uint64, []Entry) ([]Entry, error) { return nil, errDown }
-		}},
-		{"no answer", "unreachable", func(_ *testing.T, _ *town, s *server) { s.down = errDown }},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newTown(t, 1)
-				w.revoke(t, "x", 0)
-				w.revoke(t, "y", 0)
-				if err := w.tracker.Ask(t.Context(), 0); err != nil {
-					t.Fatal("control, before:", err)
-				}
-				later(MaxAge - time.Second)
-				s := w.servers[0]
-				c.lie(t, w, s)
-				if err := w.tracker.Ask(t.Context(), 0); err == nil || !strings.Contains(err.Error(), c.rule) {
-					t.Errorf("%v, want %q", err, c.rule)
-				}
-				if age, _ := w.tracker.Age(); age != MaxAge-time.Second {
-					t.Errorf("it made the view younger: %v", age)
-				}
-				later(time.Second)
-				if w.tracker.Fresh() {
-					t.Error("the view is fresh by a lie")
-				}
-				if again := w.open(t, w.set); again.views[0].at.Seq != 2 {
-					t.Errorf("the head was stored at %d", again.views[0].at.Seq)
-				}
-				s.lie(func(s *server) { s.fresh, s.sign, s.tail, s.down = nil, nil, nil, nil })
-				if err := w.tracker.Ask(t.Context(), 0); err != nil || !w.tracker.Fresh() {
-					t.Errorf("control, after the lie: %v", err)
-				}
-			})
-		})
-	}
-}
-
-// kindly answers with a statement of another kind, which the same key signed.
-type kindly struct {
-	servers
-	kind statement.Kind
-	raw  []byte
-}
-
-func (k kindly) AskFresh(_ context.Context, index int, nonce [32]byte) ([]byte, error) {
-	if k.raw != nil {
-		return k.raw, nil
-	}
-	s, err := statement.New(k.kind, Fresh{Nonce: nonce, Record: k.servers[index].net.ID()})
-	if err != nil {
-		return nil, err
-	}
-	return k.servers[index].net.Sign(s, index).Bytes(), nil
-}
-
-func TestAnAnswerIsOfOneKind(t *testing.T) {
-	w := newTown(t, 1)
-	w.tracker.Validators = kindly{servers: w.servers, kind: KindAck}
-	if err := w.tracker.Ask(t.Context(), 0); !errors.Is(err, statement.ErrKind) {
-		t.Errorf("an acknowledgement: %v", err)
-	}
-	w.tracker.Validators = kindly{servers: w.servers, raw: []byte("junk")}
-	if err := w.tracker.Ask(t.Context(), 0); !errors.Is(err, statement.ErrMalformed) {
-		t.Errorf("junk: %v", err)
-	}
-	w.tracker.Validators = kindly{servers: w.servers, kind: KindFresh}
-	if err := w.tracker.Ask(t.Context(), 0); err != nil {
-		t.Errorf("control: %v", err)
-	}
-	old, err := w.servers[0].answer(t.Context(), [32]byte{1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.tracker.Validators = kindly{servers: w.servers, raw: old}
-	if err := w.tracker.Ask(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "another question") {
-		t.Errorf("an answer from before: %v", err)
-	}
-}
-
-// One validator cannot answer for another, whom somebody holds captive.
-func TestAValidatorAnswersForItself(t *testing.T) {
-	w := newTown(t, 4)
-	w.servers[1].sign = func(s *statement.Statement) { w.net.Sign(s, 0) }
-	w.servers[2].sign = func(s *statement.Statement) { s.AddSignature(2, w.net.Signing[0]) }
-	w.tracker.Round(t.Context())
-	for i, want := range []bool{true, false, false, true} {
-		if got := !w.tracker.views[i].answered.IsZero(); got != want {
-			t.Errorf("validator %d has answered: %v", i, got)
-		}
-	}
-	if w.tracker.Fresh() {
-		t.Error("fresh by two validators that speak for four")
-	}
-}
-
-// The log is in the sink, durably, before its head counts.
-func TestAnAnswerCountsOnceItsLogIsKept(t *testing.T) {
-	w := newTown(t, 1)
-	w.revoke(t, "x", 0)
-	disk := new(broken)
-	set := openSet(t, disk, w.net)
-	w.tracker = w.open(t, set)
-	disk.set(true)
-	if err := w.tracker.Ask(t.Context(), 0); !errors.Is(err, errDisk) || w.tracker.Fresh() {
-		t.Errorf("fresh, though the revocation was not written: %v", err)
-	}
-	disk.set(false)
-	heads := new(broken)
-	heads.set(true)
-	w.tracker.Store = heads
-	if err := w.tracker.Ask(t.Context(), 0); !errors.Is(err, errDisk) || w.tracker.Fresh() {
-		t.Errorf("fresh, though the head was not written: %v", err)
-	}
-	heads.set(false)
-	if err := w.tracker.Ask(t.Context(), 0); err != nil || !w.tracker.Fresh() || len(set.Revokers(target("x"))) != 1 {
-		t.Errorf("control: %v", err)
-	}
-}
-
 // TH-08, seen from a node: heads never regress, not over a restart either.
 func TestHeadsOutliveTheProcess(t *testing.T) {
 	w := newTown(t, 1)
@@ -437,7 +251,15 @@ func TestHeadsOutliveTheProcess(t *testing.T) {
 	if err := tr.Open(); !errors.Is(err, statement.ErrMalformed) {
 		t.Errorf("a damaged head: %v", err)
 	}
+	tr.Store = unreadable{w.store}
+	if err := tr.Open(); !errors.Is(err, errDisk) {
+		t.Errorf("a head that cannot be read: %v", err)
+	}
 }
+
+type unreadable struct{ kv.Store }
+
+func (unreadable) Get([]byte) ([]byte, error) { return nil, errDisk }
 
 // A validator keeps what it pulls in its own log, and needs the others alone.
 func TestValidatorsKeepEachOthersRevocations(t *testing.T) {
@@ -530,30 +352,6 @@ func TestALongLogIsCaughtUpWith(t *testing.T) {
 			t.Errorf("pages after %v, want %v", pages, want)
 		}
 	})
-}
-
-// A pull that began with a lie does not go on from it.
-func TestAHalfPulledLieIsForgotten(t *testing.T) {
-	w := newTown(t, 1)
-	w.revoke(t, "x", 0)
-	w.revoke(t, "y", 0)
-	s := w.servers[0]
-	s.tail = func(seq uint64, e []Entry) ([]Entry, error) {
-		if seq == 0 {
-			return []Entry{entry(t, w.net, w.owner, "harmless")}, nil
-		}
-		return nil, errDown
-	}
-	if err := w.tracker.Ask(t.Context(), 0); !errors.Is(err, errDown) {
-		t.Fatal(err)
-	}
-	s.tail = nil
-	if err := w.tracker.Ask(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "does not lead") {
-		t.Errorf("it goes on from a lie: %v", err)
-	}
-	if err := w.tracker.Ask(t.Context(), 0); err != nil || !w.tracker.Fresh() || len(w.set.Revokers(target("x"))) != 1 {
-		t.Errorf("it never recovers: %v", err)
-	}
 }
 
 // A validator that accepts a question and never answers costs a round ten
@@ -663,5 +461,54 @@ func TestATrackerServesManyAtOnce(t *testing.T) {
 		if _, read := s.counts(); read != 20 && i != 3 || i == 3 && read < 30 {
 			t.Errorf("validator %d showed %d entries", i, read)
 		}
+	}
+}
+
+// RV-01: whoever is told that something was revoked knows it at once, although f
+// validators stall: enough answers are enough.
+func TestRefreshWaitsForEnough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, 4)
+		stall := func(s *server) {
+			s.wait = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		}
+		w.revoke(t, "x", 1, 2)
+		w.servers[1].lie(stall)
+		began := time.Now()
+		if err := w.tracker.Refresh(t.Context()); err != nil || time.Since(began) != 0 {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		if !w.tracker.Fresh() || len(w.set.Revokers(target("x"))) != 1 {
+			t.Error("it does not know of a revocation at two of four")
+		}
+		w.servers[2].lie(stall)
+		began = time.Now()
+		if err := w.tracker.Refresh(t.Context()); err == nil || time.Since(began) > 2*roundTime {
+			t.Errorf("control: two of the three that it needs: %v after %v", err, time.Since(began))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := w.tracker.Refresh(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("who does not wait any longer: %v", err)
+		}
+		w.servers[1].lie(func(s *server) { s.wait = nil })
+		later(2 * roundTime) // what was left in the background has ended
+		if err := w.tracker.Refresh(t.Context()); err != nil {
+			t.Errorf("one of the stalled answers again: %v", err)
+		}
+		later(2 * roundTime)
+	})
+}
+
+func TestTheOnlyValidatorRefreshes(t *testing.T) {
+	w := newTown(t, 1)
+	w.tracker.Self, w.tracker.Need = 0, 0
+	if err := w.tracker.Refresh(t.Context()); err != nil {
+		t.Error(err)
+	}
+	w.tracker.Self, w.tracker.Need = -1, 1
+	w.servers[0].lie(func(s *server) { s.down = errDown })
+	if err := w.tracker.Refresh(t.Context()); err == nil {
+		t.Error("control: nobody answered")
 	}
 }
