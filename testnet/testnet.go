@@ -8,11 +8,13 @@
 package testnet
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/node/cli"
@@ -79,7 +81,8 @@ ends with this command.`,
 			if err != nil {
 				return err
 			}
-			if dir, err = folder(dir, detach); err != nil {
+			dir, err := folder(dir)
+			if err != nil {
 				return err
 			}
 			n, err := localnet.Create(localnet.Plan{Dir: dir, Nodes: s.nodes, Numbers: s.numbers(), Log: level, Now: e.Now})
@@ -106,9 +109,11 @@ ends with this command.`,
 	return c
 }
 
-func folder(dir string, _ bool) (string, error) {
+// folder names the network's folder, which Create makes: a failed `up` leaves
+// nothing.
+func folder(dir string) (string, error) {
 	if dir == "" {
-		return os.MkdirTemp("", "cerebrum-testnet-")
+		dir = filepath.Join(os.TempDir(), "cerebrum-testnet-"+strings.ToLower(rand.Text()[:8]))
 	}
 	return filepath.Abs(dir)
 }

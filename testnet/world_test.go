@@ -283,6 +283,16 @@ func (w *world) reads(member, address string, want []byte, flags ...string) fact
 	return f
 }
 
+// comesToRead is reads for members that have to notice first that a validator is
+// back: a connection over QUIC to a process that was killed dies by timeout.
+func (w *world) comesToRead(member, address string, want []byte) facts {
+	w.Helper()
+	w.eventually(member+" reads again", func() bool {
+		return w.run(member, "get", address, "-o", w.path("again-"+member)).code == 0
+	})
+	return w.reads(member, address, want)
+}
+
 // denied expects a get to end with an exit code and to leave no file, whole or
 // partial.
 func (w *world) denied(code int, member, address string, flags ...string) string {

@@ -62,6 +62,7 @@ type Log struct {
 	replace func(path string, data []byte) error // disk.Replace, or a test's failing disk
 	wake    chan struct{}                        // one token: the queue is not empty
 	quit    chan struct{}                        // closed by Close
+	begun   chan struct{}                        // closed when Run takes events
 	ended   chan struct{}                        // closed when Run has returned
 
 	mu      sync.Mutex // guards what follows
@@ -119,7 +120,8 @@ func open(dir string, f file, replace func(string, []byte) error) (*Log, error) 
 	}
 	l := &Log{
 		dir: dir, file: f, replace: replace, durable: end, promised: promised,
-		wake: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{}),
+		wake: make(chan struct{}, 1), quit: make(chan struct{}),
+		begun: make(chan struct{}), ended: make(chan struct{}),
 	}
 	return l, l.recover(size)
 }
@@ -176,6 +178,9 @@ func (l *Log) promise() error {
 	return nil
 }
 
+// Running is closed once [Log.Run] takes events; before, Append is refused.
+func (l *Log) Running() <-chan struct{} { return l.begun }
+
 // Run writes what is appended until ctx ends, [Log.Close] is called, or the
 // disk fails. Before it returns it writes what is queued and a checkpoint. It
 // returns the cause of ctx's end, nil after Close, or the disk's error; a log
@@ -188,6 +193,7 @@ func (l *Log) Run(ctx context.Context) error {
 	}
 	l.state = running
 	l.mu.Unlock()
+	close(l.begun)
 	defer close(l.ended)
 
 	var reason error

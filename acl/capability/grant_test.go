@@ -264,6 +264,27 @@ func TestLinksOutOfPlace(t *testing.T) {
 	w.refuse(t, "a link below another grant", chain, ErrChain, parent)
 }
 
+// What no grant may be, no link may be either, though it is within its parent.
+func TestLinksThatNobodyMayMake(t *testing.T) {
+	w := newWorld(t)
+	for name, c := range map[string]struct {
+		rule   string
+		change func(l *Grant)
+	}{
+		"on a standing consent":      {"standing consent", func(l *Grant) { l.Consent = make([]byte, 32) }},
+		"with depth and no delegate": {"go together", func(l *Grant) { l.Depth = 1 }},
+		"with delegate and no depth": {"go together", func(l *Grant) { l.Abilities |= Delegate }},
+		"without ability":            {"abilities", func(l *Grant) { l.Abilities = 0 }},
+		"without a time":             {"no expiry", func(l *Grant) { l.Caveats.NotBefore = l.Caveats.Expires }},
+		"for nobody":                 {"subject is of an unknown kind", func(l *Grant) { l.Subject = 0 }},
+		"with 17 purposes":           {"too many", func(l *Grant) { l.Caveats.Purposes = slices.Repeat(l.Caveats.Purposes[:1], 17) }},
+	} {
+		l := w.link(w.grant())
+		c.change(&l)
+		w.refuse(t, "a link "+name, w.chain(t, w.grant(), l), ErrChain, c.rule)
+	}
+}
+
 func TestOnlyTheParentsAudienceDelegates(t *testing.T) {
 	w := newWorld(t)
 	for name, p := range map[string]*trusttest.Person{

@@ -329,6 +329,25 @@ func TestWhatIsRemembered(t *testing.T) {
 	stripped.Grant = s.Bytes()
 	w.refuse(t, "a known grant without its signatures", stripped, ErrChain, "3 validators")
 
+	// The control: what stands in the memory is not verified again, so that a
+	// grant and a link that nobody signed pass where somebody put them there.
+	s, err = statement.Parse(stripped.Links[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Prune("none", nil)
+	stripped.Links[0] = s.Bytes()
+	poisoned := w.verifier()
+	reader := w.reader.ID()
+	poisoned.roots.add(statement.Hash("verified root", stripped.Grant, stripped.Consent), struct{}{}, rememberedRoots)
+	if _, err := poisoned.Verify(stripped); !errors.Is(err, statement.ErrSignature) || !strings.Contains(err.Error(), "link") {
+		t.Errorf("control: a remembered grant is verified again: %v", err)
+	}
+	poisoned.links.add(statement.Hash("verified link", stripped.Links[0], reader[:]), struct{}{}, rememberedLinks)
+	if _, err := poisoned.Verify(stripped); err != nil {
+		t.Errorf("control: a remembered link is verified again: %v", err)
+	}
+
 	// Anybody makes identities. Those of chains that fail leave no trace.
 	cold := w.verifier()
 	forged := w.root(t, w.grant())

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"cerebrum.dev/cerebrum/node/fault"
@@ -52,12 +53,20 @@ func Listen(path string) (net.Listener, error) {
 }
 
 // Run serves until ctx ends, then lets requests under way finish for up to five
-// seconds.
+// seconds and cuts off the rest, which is no error. When it returns no request
+// is being worked on.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	var working sync.WaitGroup
+	routes := s.routes()
 	srv := &http.Server{
-		Handler: s.routes(), ReadHeaderTimeout: headerTime, MaxHeaderBytes: 64 << 10,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			working.Add(1)
+			defer working.Done()
+			routes.ServeHTTP(w, r)
+		}),
+		ReadHeaderTimeout: headerTime, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), BaseContext: func(net.Listener) context.Context { return base },
 	}
 	failed := make(chan error, 1)
@@ -70,9 +79,14 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	grace, stop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer stop()
 	err := srv.Shutdown(grace)
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.log.Warn("requests that did not end in time are cut off")
+		err = nil
+	}
 	cancel()
 	srv.Close()
 	<-failed
+	working.Wait()
 	return err
 }
 

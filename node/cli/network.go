@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -127,6 +128,9 @@ func (n *createFlags) draft(now time.Time) (*trust.File, statement.ID, error) {
 	if n.output == "" {
 		n.output = n.name + ".network"
 	}
+	if err := n.checkNumbers(); err != nil {
+		return nil, statement.ID{}, err
+	}
 	g := trust.Founding{Name: n.name, Numbers: trust.Default(len(n.validators)), RootThreshold: n.rootThreshold}
 	if n.f >= 0 {
 		g.Numbers.F = uint16(n.f)
@@ -171,6 +175,20 @@ func (n *createFlags) draft(now time.Time) (*trust.File, statement.ID, error) {
 		return fail(fault.Wrap(fault.Usage, err, "", "the network cannot be founded"))
 	}
 	return file, id, nil
+}
+
+// checkNumbers refuses what would become another number in a record, which has
+// 16 bits for each.
+func (n *createFlags) checkNumbers() error {
+	for _, x := range []struct {
+		flag         string
+		value, unset int
+	}{{"threshold", n.k, 0}, {"shares", n.t, 0}, {"faults", n.f, -1}, {"root-threshold", n.rootThreshold, 0}} {
+		if x.value < x.unset || x.value > math.MaxUint16 {
+			return fault.New(fault.Usage, "4 validators with threshold 3 survive one failure", "--%s cannot be %d", x.flag, x.value)
+		}
+	}
+	return nil
 }
 
 func writeNew(path string, text []byte) error {

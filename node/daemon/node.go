@@ -228,6 +228,11 @@ func (n *Node) withAudit(ctx context.Context, fn func(context.Context) error) er
 	defer stop()
 	done := make(chan error, 1)
 	go func() { done <- n.audit.Run(writer) }() // ends with stop
+	select {
+	case <-n.audit.Running(): // a short command would be over before
+	case err := <-done:
+		return err
+	}
 	err := fn(ctx)
 	stop()
 	if werr := <-done; !errors.Is(werr, context.Canceled) {

@@ -2,7 +2,9 @@ package object
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -180,12 +182,18 @@ func (l *Library) Import(ctx context.Context, r io.Reader) (*Held, error) {
 	damaged := func(err error) error {
 		return fault.Wrap(fault.Integrity, err, "get the file again; nothing was imported", "the CAR file is damaged or truncated")
 	}
-	br, err := car.NewBlockReader(bufio.NewReaderSize(r, 1<<20), car.MaxAllowedHeaderSize(maxCARHeader), car.MaxAllowedSectionSize(maxCARBlock))
+	in := bufio.NewReaderSize(r, 1<<20)
+	head, _ := in.Peek(maxCARHeader + binary.MaxVarintLen16) // less is less of a file
+	head = bytes.Clone(head)
+	br, err := car.NewBlockReader(in, car.MaxAllowedHeaderSize(maxCARHeader), car.MaxAllowedSectionSize(maxCARBlock))
 	if err != nil {
 		return nil, damaged(err)
 	}
 	if len(br.Roots) == 0 || br.Roots[0].Prefix().Codec != cid.DagCBOR {
 		return nil, fault.New(fault.Integrity, "import what `cerebrum export --car` wrote", "the CAR file holds no object of Cerebrum")
+	}
+	if want, err := carHeader(br.Roots); err != nil || !bytes.HasPrefix(head, want) {
+		return nil, damaged(errors.New("its header is not as CAR version 1 has it"))
 	}
 	im := &importer{l: l, seen: map[cid.Cid]bool{}}
 	held, err := im.run(ctx, br)
@@ -200,6 +208,14 @@ func (l *Library) Import(ctx context.Context, r io.Reader) (*Held, error) {
 		return nil, damaged(err)
 	}
 	return held, nil
+}
+
+// carHeader is what a CAR with these roots begins with. The library that reads
+// headers takes other spellings too; damage must not pass for one.
+func carHeader(roots []cid.Cid) ([]byte, error) {
+	var out bytes.Buffer
+	_, err := storage.NewWritable(&out, roots, car.WriteAsCarV1(true))
+	return out.Bytes(), err
 }
 
 // importer stores the blocks of one CAR file and remembers which of them were

@@ -1,0 +1,108 @@
+package config
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func load(t *testing.T, text string) (*Config, error) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, File), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Load(dir)
+}
+
+func TestMissingFileIsTheZeroValue(t *testing.T) {
+	c, err := Load(t.TempDir())
+	if err != nil || !reflect.DeepEqual(c, &Config{}) {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	if l, err := c.Level(); err != nil || l != slog.LevelInfo {
+		t.Errorf("level %v, %v", l, err)
+	}
+	if a, err := c.Multiaddrs(); err != nil || len(a) != 0 {
+		t.Errorf("%v, %v", a, err)
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	for _, c := range []Config{{}, {
+		Listen: []string{"/ip4/127.0.0.1/tcp/4801", "/ip6/::1/udp/4801/quic-v1"}, Log: "debug", Local: true,
+	}} {
+		text, err := c.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := load(t, string(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got.Listen) == 0 {
+			got.Listen = nil
+		}
+		if !reflect.DeepEqual(*got, c) {
+			t.Errorf("%+v became %+v", c, *got)
+		}
+	}
+}
+
+// Each refusal names the file and what is wrong in it.
+func TestRefusals(t *testing.T) {
+	for text, want := range map[string]string{
+		"listne = []":                           `"listne"`,
+		"[log]\nlevel = 'info'":                 "log",
+		"[extra]\na = 1":                        `"extra`,
+		"listen = ['127.0.0.1:4801']":           "127.0.0.1:4801",
+		"listen = ['/ip4/300.0.0.1/tcp/1']":     "/ip4/300.0.0.1/tcp/1",
+		"listen = ['']":                         "multiaddr",
+		"listen = '/ip4/127.0.0.1/tcp/1'":       "",
+		"log = 'loud'":                          "loud",
+		"local = 'yes'":                         "",
+		"log = 'info'\nlog = 'debug'":           "",
+		"listen = [":                            "",
+		"\x00":                                  "",
+		"log = 'info' # fine\n\nunheard_of = 1": `"unheard_of"`,
+	} {
+		c, err := load(t, text)
+		if err == nil || c != nil {
+			t.Errorf("%q is taken: %+v, %v", text, c, err)
+			continue
+		}
+		if !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), File) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if _, err := load(t, "log = 'warn'\nlocal = true\n# a comment"); err != nil { // the control
+		t.Error(err)
+	}
+}
+
+// Nothing is written that would be refused when it is read.
+func TestBytesChecks(t *testing.T) {
+	for _, c := range []Config{{Listen: []string{"nowhere"}}, {Log: "loud"}} {
+		if _, err := c.Bytes(); err == nil {
+			t.Errorf("%+v is written", c)
+		}
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add("log = 'info'")
+	f.Add("listen = ['/ip4/127.0.0.1/tcp/4801']\nlocal = true")
+	f.Add("x = 1")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := load(t, text)
+		if err != nil {
+			return
+		}
+		if _, err := c.Bytes(); err != nil {
+			t.Fatalf("what was read cannot be written: %v", err)
+		}
+	})
+}

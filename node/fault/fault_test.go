@@ -1,0 +1,63 @@
+package fault
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+)
+
+func TestOfFindsTheFault(t *testing.T) {
+	f := New(Denied, "ask", "no %s", "way")
+	for _, err := range []error{f, fmt.Errorf("get: %w", f), errors.Join(errors.New("first"), f)} {
+		if got := Of(err); got != f {
+			t.Errorf("%v gives %v", err, got)
+		}
+	}
+	if f.Error() != "no way" {
+		t.Errorf("%q", f.Error())
+	}
+}
+
+func TestOfMakesThePlainestOne(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		exit int
+	}{
+		{errors.New("plain"), Failed},
+		{fmt.Errorf("read: %w", context.Canceled), Failed},
+		{fmt.Errorf("ask: %w", context.DeadlineExceeded), Unavailable},
+	} {
+		if f := Of(c.err); f.Exit != c.exit || f.Message == "" || !errors.Is(f, c.err) {
+			t.Errorf("%v gives %#v", c.err, f)
+		}
+	}
+}
+
+// A fault that holds another error keeps the exit code of the outer one.
+func TestWrap(t *testing.T) {
+	f := Wrap(Integrity, fs.ErrNotExist, "look", "the file %d", 7)
+	if f.Exit != Integrity || !errors.Is(f, fs.ErrNotExist) || f.Message != "the file 7: "+fs.ErrNotExist.Error() {
+		t.Errorf("%#v", f)
+	}
+	if outer := Wrap(Usage, f, "", "again"); Of(outer).Exit != Usage {
+		t.Errorf("%#v", Of(outer))
+	}
+}
+
+// On the wire there are the three fields that a person sees, and not the cause.
+func TestJSON(t *testing.T) {
+	raw, err := json.Marshal(Wrap(NotFound, errors.New("inner"), "look", "thing"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(raw); got != `{"exit":4,"message":"thing: inner","hint":"look"}` {
+		t.Error(got)
+	}
+	if raw, _ := json.Marshal(New(Failed, "", "x")); strings.Contains(string(raw), "hint") {
+		t.Errorf("%s", raw)
+	}
+}
