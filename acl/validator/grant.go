@@ -1,9 +1,11 @@
 package validator
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -186,7 +188,8 @@ func (j *Judge) Mailbox(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 
 // covering finds the chains of an audience that cover an address and are in
 // force, by what they name: the version, the lineage, or a scope. It returns one
-// page of them; a reader needs one.
+// page of them; a reader needs one. Chains that do not cover it take no room:
+// anybody may deliver grants of their own that name the same.
 func (j *Judge) covering(who statement.ID, address []byte) (MailboxReply, error) {
 	var reply MailboxReply
 	d, _, err := j.load(address)
@@ -198,24 +201,25 @@ func (j *Judge) covering(who statement.ID, address []byte) (MailboxReply, error)
 		return reply, err
 	}
 	covers := j.filter(address)
-	size := 0
+	found, size := map[statement.ID]Delivery{}, 0
 	for _, ref := range append([][32]byte{o.Version, o.Lineage}, o.Scopes...) {
 		err := j.Store.Scan(slices.Concat(targetPrefix, who[:], ref[:]), nil, func(key, _ []byte) (bool, error) {
 			d, raw, err := j.delivery(key)
-			if err != nil {
-				return false, err
+			if err != nil || !covers(d) {
+				return err == nil, err
 			}
-			if size += len(raw); len(reply.Deliveries) == maxDeliveries || size > MaxMailbox-4096 {
+			if size += len(raw); len(found) == maxDeliveries || size > MaxMailbox-4096 {
 				return false, nil
 			}
-			if covers(d) {
-				reply.Deliveries = append(reply.Deliveries, d)
-			}
+			found[statement.ID(key[len(key)-len(statement.ID{}):])] = d
 			return true, nil
 		})
 		if err != nil {
 			return reply, err
 		}
+	}
+	for _, leaf := range slices.SortedFunc(maps.Keys(found), func(a, b statement.ID) int { return bytes.Compare(a[:], b[:]) }) {
+		reply.Deliveries = append(reply.Deliveries, found[leaf])
 	}
 	return reply, nil
 }

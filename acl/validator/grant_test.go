@@ -325,6 +325,40 @@ func TestAMailboxIsFilteredByAddress(t *testing.T) {
 	}
 }
 
+// Anybody may grant anything under a reference that is somebody else's. It opens
+// nothing, and it must not fill the page in which the reader looks for hers.
+func TestGrantsOfOthersFillNoPage(t *testing.T) {
+	w := newWorld(t, vt.Options{})
+	o := w.Object(t, w.alice)
+	w.DepositAll(t, w.alice, o)
+	size := 0
+	for size < validator.MaxMailbox {
+		c := w.Grant(t, w.mallory, w.bob, vt.VersionOf(o))
+		if err := w.deliver(t, 0, c, nil); err != nil {
+			t.Fatal(err)
+		}
+		size += len(c.Bytes())
+	}
+	ask := func() int {
+		r, err := w.mailbox(t, w.bob, validator.MailboxRequest{Address: o.Address.Bytes()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(r.Deliveries)
+	}
+	if n := ask(); n != 0 { // control
+		t.Errorf("%d grants of another owner cover it", n)
+	}
+	for range 8 { // wherever among the others their ids stand
+		if err := w.deliver(t, 0, w.Grant(t, w.alice, w.bob, vt.VersionOf(o)), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := ask(); n != 8 {
+		t.Errorf("%d of 8 grants are found", n)
+	}
+}
+
 func TestALongMailboxComesInPages(t *testing.T) {
 	w := newWorld(t, vt.Options{})
 	const n = 64*2 + 3
