@@ -62,6 +62,7 @@ func manifestOf(t *testing.T, n *Node, c cid.Cid) []byte {
 // TestLeaseAllows serves what the chain covers and this home obtained as an
 // object, and nothing else.
 func TestLeaseAllows(t *testing.T) {
+	t.Parallel()
 	m := found(t, 2)
 	m.refresh()
 	owner := m.nodes[0]
@@ -90,6 +91,7 @@ func TestLeaseAllows(t *testing.T) {
 
 // TestLeaseEnds ends a transfer for each of the reasons there are.
 func TestLeaseEnds(t *testing.T) {
+	t.Parallel()
 	m := found(t, 2)
 	m.refresh()
 	owner := m.nodes[0]
@@ -146,12 +148,13 @@ func revoke(t *testing.T, n *Node, l *lease) {
 
 // TestTokens survive a copy and nothing else.
 func TestTokens(t *testing.T) {
+	t.Parallel()
 	m := found(t, 2)
 	m.refresh()
 	owner, reader := m.nodes[0], m.nodes[1]
 	address, _ := addSmall(t, owner, "granted")
 	l := granted(t, m, address, "read")
-	ds, err := reader.quorum.PullMailbox(context.Background(), reader.home.Principals()[0], address.Bytes(), false)
+	ds, err := reader.quorum.PullMailbox(context.Background(), reader.home.Principals()[0], nil, false)
 	if err != nil || len(ds) != 1 {
 		t.Fatal(len(ds), err)
 	}

@@ -38,6 +38,7 @@ func wantWaiting(t *testing.T, n *Node, want int) {
 // TestOutboxOrder: what waits longest is sent first, also within one tick of the
 // clock, and a clock that stands still loses nothing.
 func TestOutboxOrder(t *testing.T) {
+	t.Parallel()
 	m := found(t, 1)
 	o := m.nodes[0].outbox
 	var keys [][]byte
@@ -61,6 +62,7 @@ func TestOutboxOrder(t *testing.T) {
 
 // TestOutboxKeepsWhatOneLacks follows a deposit that one validator missed.
 func TestOutboxKeepsWhatOneLacks(t *testing.T) {
+	t.Parallel()
 	m := found(t, 1)
 	n := m.nodes[0]
 	m.refresh()
@@ -95,6 +97,7 @@ func TestOutboxKeepsWhatOneLacks(t *testing.T) {
 // TestOutboxDealsAgain: with too few acknowledgements nothing is kept but the
 // object's state, from which it is dealt anew.
 func TestOutboxDealsAgain(t *testing.T) {
+	t.Parallel()
 	m := found(t, 1)
 	n := m.nodes[0]
 	m.refresh()
@@ -134,6 +137,7 @@ func TestOutboxDealsAgain(t *testing.T) {
 // TestOutboxIsNotHeldUp: many requests for one validator that is gone do not keep
 // another waiting behind them, and the one that is gone is asked once a pass.
 func TestOutboxIsNotHeldUp(t *testing.T) {
+	t.Parallel()
 	m := found(t, 1)
 	n := m.nodes[0]
 	m.refresh()

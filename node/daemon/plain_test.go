@@ -7,10 +7,12 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"sync"
 	"testing"
 
 	"cerebrum.dev/cerebrum/crypto/envelope"
 	"filippo.io/age"
+	"github.com/ipfs/go-cid"
 )
 
 // leaves is an encrypted payload, in the pieces in which it arrives.
@@ -22,24 +24,44 @@ type leaves struct {
 	stream []byte
 }
 
-// collector keeps an envelope's raw leaves in their order.
-type collector struct{ stream []byte }
+// collector keeps blocks, which may come from several goroutines and in any order.
+type collector struct {
+	mu     sync.Mutex
+	blocks map[cid.Cid][]byte // owned by mu
+}
 
 func (c *collector) PutMany(_ context.Context, blocks []envelope.Block) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, b := range blocks {
-		if b.CID.Prefix().Codec == 0x55 {
-			c.stream = append(c.stream, b.Data...)
-		}
+		c.blocks[b.CID] = bytes.Clone(b.Data)
 	}
 	return nil
+}
+
+// stream puts the payload together again.
+func (c *collector) stream(t *testing.T, root cid.Cid) (out []byte) {
+	t.Helper()
+	node, err := envelope.ParseNode(c.blocks[root])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ch := range node.Children {
+		if ch.Leaf {
+			out = append(out, c.blocks[ch.CID]...)
+		} else {
+			out = append(out, c.stream(t, ch.CID)...)
+		}
+	}
+	return out
 }
 
 func encrypt(t *testing.T, size int) *leaves {
 	t.Helper()
 	l := &leaves{plain: make([]byte, size)}
 	rand.Read(l.plain)
-	var c collector
-	payload, key, err := envelope.Encrypt(context.Background(), bytes.NewReader(l.plain), &c)
+	c := &collector{blocks: map[cid.Cid][]byte{}}
+	payload, key, err := envelope.Encrypt(context.Background(), bytes.NewReader(l.plain), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,11 +73,11 @@ func encrypt(t *testing.T, size int) *leaves {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if int64(len(c.stream)) != payload.Size {
-		t.Fatalf("the payload has %d bytes, not %d", len(c.stream), payload.Size)
+	if l.stream = c.stream(t, payload.Root); int64(len(l.stream)) != payload.Size {
+		t.Fatalf("the payload has %d bytes, not %d", len(l.stream), payload.Size)
 	}
-	l.stream, l.nonce = c.stream, c.stream[:envelope.NonceSize]
-	l.rest = slices.Collect(slices.Chunk(c.stream[envelope.NonceSize:], envelope.LeafSize))
+	l.nonce = l.stream[:envelope.NonceSize]
+	l.rest = slices.Collect(slices.Chunk(l.stream[envelope.NonceSize:], envelope.LeafSize))
 	if l.opened, err = envelope.OpenLeaves(header, key, l.nonce, payload.Size); err != nil {
 		t.Fatal(err)
 	}
@@ -83,6 +105,7 @@ func (l *leaves) pipe() *plainPipe {
 }
 
 func TestPlainPipe(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{0, 1, 65_536, envelope.PlainLeaf, envelope.PlainLeaf + 1, 7*envelope.PlainLeaf + 5} {
 		l := encrypt(t, size)
 		for name, read := range map[string]func(*plainPipe) ([]byte, error){
@@ -119,6 +142,7 @@ func (r *trickle) Read(b []byte) (int, error) { return r.r.Read(b[:min(len(b), 4
 
 // TestPlainPipeEnds: the reader gets what came before, and why there is no more.
 func TestPlainPipeEnds(t *testing.T) {
+	t.Parallel()
 	l := encrypt(t, 3*envelope.PlainLeaf)
 	why := errors.New("the holder stopped")
 	for name, read := range map[string]func(*plainPipe) (int64, error){
@@ -157,6 +181,7 @@ func TestPlainPipeEnds(t *testing.T) {
 // TestPlainPipeReaderGone: the writer is not left waiting for a reader that gave
 // up, and waits for one that is slow.
 func TestPlainPipeReaderGone(t *testing.T) {
+	t.Parallel()
 	l := encrypt(t, 6*envelope.PlainLeaf)
 	p := l.pipe()
 	at := int64(envelope.NonceSize)

@@ -37,6 +37,7 @@ func (h *holder) fetch(from, to int64, each func(off int64, data []byte)) error 
 }
 
 func TestRemotePayload(t *testing.T) {
+	t.Parallel()
 	l := encrypt(t, 20*envelope.PlainLeaf+12_345)
 	size := int64(len(l.stream))
 	for _, c := range []struct{ off, n int64 }{
@@ -74,6 +75,7 @@ func TestRemotePayload(t *testing.T) {
 
 // TestRemotePayloadFails: what a holder leaves out is an error, not a hole.
 func TestRemotePayloadFails(t *testing.T) {
+	t.Parallel()
 	gone := errors.New("no holder")
 	for name, fetch := range map[string]func(int64, int64, func(int64, []byte)) error{
 		"nothing":          func(int64, int64, func(int64, []byte)) error { return nil },
@@ -98,6 +100,7 @@ func TestRemotePayloadFails(t *testing.T) {
 // TestPayloadEnd holds the arithmetic against the format: the chunk with the byte
 // is before the end, and no further chunk is, but the last where it must be.
 func TestPayloadEnd(t *testing.T) {
+	t.Parallel()
 	const chunk = envelope.ChunkSize - 16
 	for _, plain := range []int64{1, 100, chunk - 1, chunk, chunk + 1, 15 * chunk, 15*chunk + 1, 1000*chunk + 7} {
 		size := envelope.PayloadSize(plain)
