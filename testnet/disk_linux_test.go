@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -42,8 +43,20 @@ func TestFullDisk(t *testing.T) {
 	address, content := w.add("node1", "fits", 5_000_000)
 	w.grant("node1", address, "node2", "read")
 	path, _ := w.file("too-large", 100_000_000)
-	w.refuse(1, "node1", "add", path)
-	t.Log(w.refuse(1, "node1", "add", path))
+	for range 2 {
+		if said := w.refuse(1, "node1", "add", path); !strings.Contains(said, "disk") || !strings.Contains(said, "no space left") {
+			t.Errorf("it does not say that the disk is full: %s", said)
+		}
+	}
+	if s := w.ok("node1", "status"); s["healthy"] != false || len(s.list("problems")) == 0 {
+		t.Errorf("a store that takes no writes is healthy: %v", s)
+	}
+	w.reads("node1", address, content)
+	w.reads("node2", address, content)
+
+	// As full as it is, what it holds can be had, also by the next process.
+	w.stop("node1")
+	w.restart("node1")
 	w.reads("node1", address, content)
 	w.reads("node2", address, content)
 

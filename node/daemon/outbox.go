@@ -148,35 +148,60 @@ func (o *outbox) Run(ctx context.Context) error {
 	}
 }
 
-// pass tries everything once and counts what is left.
+// waiting is one request of the outbox.
+type waiting struct {
+	key, request []byte
+	index        int // of its validator
+}
+
+const outboxBatch = 16 // requests in memory at a time; one may have a megabyte
+
+// pass tries everything once and counts what is left. A validator that does not
+// answer is not asked again in this pass, and what waits for it does not hold up
+// the others.
 func (o *outbox) pass(ctx context.Context) (left int, err error) {
-	type item struct{ key, request []byte }
-	var items []item
-	err = o.store.Scan(outboxPrefix, nil, func(k, v []byte) (bool, error) {
-		items = append(items, item{slices.Clone(k), slices.Clone(v)})
-		return len(items) < 64, nil
-	})
-	if err != nil {
-		return 0, err
-	}
 	down := map[int]bool{}
-	for _, it := range items {
-		index := int(binary.BigEndian.Uint16(it.key[len(it.key)-2:]))
-		if down[index] || index >= len(o.n.committee.Validators) {
-			left++
-			continue
+	for {
+		items, skipped, err := o.next(down)
+		if err != nil {
+			return skipped, err
 		}
-		if _, ok := o.n.quorum.SendDeposits(ctx, map[int][]byte{index: it.request})[index]; !ok {
-			down[index] = true
-			left++
-			continue
+		if len(items) == 0 {
+			again, err := o.dealAgain(ctx)
+			return skipped + again, err
 		}
-		if err := o.store.Apply([]kv.Op{{Key: it.key, Delete: true}}); err != nil {
-			return left, err
+		for _, it := range items {
+			if down[it.index] {
+				continue
+			}
+			outcomes, ok := o.n.quorum.SendDeposits(ctx, map[int][]byte{it.index: it.request})[it.index]
+			if !ok {
+				down[it.index] = true
+				continue
+			}
+			if worst(outcomes) != validator.ItemOK {
+				o.n.log.Warn("a validator refused a deposit", "validator", it.index+1, "outcomes", worst(outcomes))
+			}
+			if err := o.store.Apply([]kv.Op{{Key: it.key, Delete: true}}); err != nil {
+				return len(items) + skipped, err
+			}
 		}
 	}
-	again, err := o.dealAgain(ctx)
-	return left + again, err
+}
+
+// next reads the oldest requests that are not for validators in down, and counts
+// those that are.
+func (o *outbox) next(down map[int]bool) (items []waiting, skipped int, err error) {
+	err = o.store.Scan(outboxPrefix, nil, func(k, v []byte) (bool, error) {
+		index := int(binary.BigEndian.Uint16(k[len(k)-2:]))
+		if down[index] || index >= len(o.n.committee.Validators) {
+			skipped++
+			return true, nil
+		}
+		items = append(items, waiting{slices.Clone(k), slices.Clone(v), index})
+		return len(items) < outboxBatch, nil
+	})
+	return items, skipped, err
 }
 
 // dealAgain deals local objects again, a batch of each owner at a time.

@@ -1,0 +1,204 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"cerebrum.dev/cerebrum/acl/capability"
+	"cerebrum.dev/cerebrum/acl/revocation"
+	"cerebrum.dev/cerebrum/crypto/envelope"
+	"cerebrum.dev/cerebrum/node/api"
+	"cerebrum.dev/cerebrum/p2p/exchange"
+	"github.com/ipfs/go-cid"
+)
+
+// granted has the owner (node 0) grant an object to node 1, and opens a lease on
+// the owner's side.
+func granted(t *testing.T, m *members, address cid.Cid, can string) *lease {
+	t.Helper()
+	ctx := context.Background()
+	owner := m.nodes[0]
+	h, err := owner.library.Find(ctx, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := owner.home.Principals()[0]
+	g, to, err := owner.newGrant(api.GrantRequest{To: m.nodes[1].home.Principals()[0].Identity.Contact(), Can: can, Seconds: 3600}, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Target = targetOf(h, false)
+	out, err := owner.mint(ctx, p, to, g, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := decodeToken(out.Token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, err := capability.ParseChain(d.Chain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := owner.verifier.Verify(chain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &lease{n: owner, v: v}
+	l.seen.Store(owner.set.Changes())
+	return l
+}
+
+func manifestOf(t *testing.T, n *Node, c cid.Cid) []byte {
+	t.Helper()
+	raw, err := n.store.Get(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// TestLeaseAllows serves what the chain covers and this home obtained as an
+// object, and nothing else.
+func TestLeaseAllows(t *testing.T) {
+	t.Parallel()
+	m := found(t, 2)
+	m.refresh()
+	owner := m.nodes[0]
+	address, _ := addSmall(t, owner, "granted")
+	other, _ := addSmall(t, owner, "not granted")
+	l := granted(t, m, address, "carry")
+	manifest := manifestOf(t, owner, address)
+	if err := l.Allows(address, manifest); err != nil {
+		t.Fatalf("what was granted: %v", err)
+	}
+	if err := l.Allows(other, manifestOf(t, owner, other)); err == nil {
+		t.Error("an object without a grant is served")
+	}
+	if err := l.Allows(address, manifestOf(t, owner, other)); err == nil {
+		t.Error("another object's manifest passes")
+	}
+	if err := l.Allows(envelope.CIDOf([]byte("x"), cid.DagCBOR), manifest); err == nil {
+		t.Error("an object that is not here is served")
+	}
+	// A home that has the same blocks, but never as an object, serves nothing.
+	without := &lease{n: m.nodes[1], v: l.v}
+	if err := without.Allows(address, manifest); err == nil {
+		t.Error("an object that this home never obtained is served")
+	}
+}
+
+// TestLeaseEnds ends a transfer for each of the reasons there are.
+func TestLeaseEnds(t *testing.T) {
+	t.Parallel()
+	m := found(t, 2)
+	m.refresh()
+	owner := m.nodes[0]
+	address, _ := addSmall(t, owner, "granted")
+	unrelated := granted(t, m, address, "read")
+	l := granted(t, m, address, "read")
+	live := func(what string, l *lease, want error) {
+		t.Helper()
+		if err := l.Live(); !errors.Is(err, want) {
+			t.Errorf("%s: %v, not %v", what, err, want)
+		}
+	}
+	live("fresh and in force", l, nil)
+
+	// Some other grant's revocation changes nothing.
+	revoke(t, owner, unrelated)
+	live("another was revoked", l, nil)
+	live("it was revoked", unrelated, capability.ErrRevoked)
+	revoke(t, owner, l)
+	live("revoked", l, capability.ErrRevoked)
+	live("still revoked", l, capability.ErrRevoked)
+
+	// Without news for long enough nothing is served at all, and with news again it is.
+	third := granted(t, m, address, "read")
+	live("a new grant", third, nil)
+	m.setDown(0, 1)
+	m.skew.Add(301)
+	m.refresh()
+	if owner.tracker.Fresh() || third.Live() == nil {
+		t.Error("an old view is served from")
+	}
+	if _, err := (&guard{owner}).Open(context.Background(), nil, &exchange.Request{}); err == nil {
+		t.Error("a request is looked at without a fresh view")
+	}
+	m.setDown()
+	m.refresh()
+	live("fresh again", third, nil)
+	m.skew.Add(3601)
+	m.refresh()
+	live("expired", third, capability.ErrExpired)
+}
+
+func revoke(t *testing.T, n *Node, l *lease) {
+	t.Helper()
+	p := n.home.Principals()[0]
+	entry, err := revocation.Sign(revocation.Revocation{Network: n.committee.Network(), Target: l.v.Leaf(), Time: n.now().Unix()}, p.Identity, p.Device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.tracker.Sink.Take([]revocation.Entry{entry}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestTokens survive a copy and nothing else.
+func TestTokens(t *testing.T) {
+	t.Parallel()
+	m := found(t, 2)
+	m.refresh()
+	owner, reader := m.nodes[0], m.nodes[1]
+	address, _ := addSmall(t, owner, "granted")
+	l := granted(t, m, address, "read")
+	ds, err := reader.quorum.PullMailbox(context.Background(), reader.home.Principals()[0], nil, false)
+	if err != nil || len(ds) != 1 {
+		t.Fatal(len(ds), err)
+	}
+	token, err := encodeToken(ds[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	for _, good := range []string{token, " " + token + "\n"} {
+		if g, err := reader.Accept(ctx, api.AcceptRequest{Token: good}); err != nil || g.Grant != l.v.Leaf().String() {
+			t.Errorf("a good token: %v %v", g, err)
+		}
+	}
+	step := len(token)/64 + 1
+	for i := 0; i < len(token); i += step {
+		bad := []byte(token)
+		bad[i] ^= 1
+		if _, err := reader.Accept(ctx, api.AcceptRequest{Token: string(bad)}); err == nil {
+			t.Errorf("damaged at %d and accepted", i)
+		}
+		if _, err := reader.Accept(ctx, api.AcceptRequest{Token: token[:i]}); err == nil {
+			t.Errorf("cut off at %d and accepted", i)
+		}
+	}
+	if _, err := owner.Accept(ctx, api.AcceptRequest{Token: token}); err == nil {
+		t.Error("somebody else's token was accepted")
+	}
+}
+
+func FuzzDecodeToken(f *testing.F) {
+	f.Add("")
+	f.Add(tokenPrefix)
+	f.Add(tokenPrefix + "AAAAAAAAAAAAAAAA")
+	f.Fuzz(func(t *testing.T, s string) {
+		d, err := decodeToken(s)
+		if err != nil {
+			return
+		}
+		again, err := encodeToken(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, err := decodeToken(again); err != nil || string(back.Chain) != string(d.Chain) {
+			t.Fatalf("it does not come back: %v", err)
+		}
+	})
+}
