@@ -219,6 +219,10 @@ func (r *reading) unlock(ctx context.Context, i int, address cid.Cid, manifest, 
 			r.got.Liars = append(r.got.Liars, l+1)
 		}
 	}
+	var f *fault.Error
+	if errors.As(err, &f) {
+		return nil, err // denied for certain, or too few validators
+	}
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err, "see `cerebrum status`", "the key of %s cannot be recovered", address)
 	}

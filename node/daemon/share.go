@@ -280,7 +280,10 @@ func (n *Node) heldGrant(ctx context.Context, p *home.Principal, id statement.ID
 		if err != nil {
 			continue
 		}
-		if leaf, err := c.Leaf(); err == nil && leaf == id {
+		if leaf, err := c.Leaf(); err != nil || leaf != id {
+			continue
+		}
+		if _, err := n.verifier.VerifyPast(c); err == nil { // one validator's broken copy does not hide another's
 			return &d, c, nil
 		}
 	}
