@@ -130,7 +130,7 @@ func (r *reading) fetch(ctx context.Context, address cid.Cid, next attempt) erro
 		}
 		h := r.holders[i]
 		r.n.host.Libp2p().Peerstore().AddAddrs(h.ID, h.Addrs, peerstore.TempAddrTTL)
-		_, err := exchange.Fetch(ctx, r.n.host.Libp2p(), h.ID, *req, r.authority, func(b exchange.Block) error {
+		_, err := exchange.Fetch(network.WithDialPeerTimeout(ctx, dialTime), r.n.host.Libp2p(), h.ID, *req, r.authority, func(b exchange.Block) error {
 			if name := h.ID.String(); !slices.Contains(r.got.From, name) {
 				r.got.From = append(r.got.From, name)
 			}
@@ -157,6 +157,9 @@ type sinkError struct{ err error }
 
 func (e *sinkError) Error() string { return e.err.Error() }
 func (e *sinkError) Unwrap() error { return e.err }
+
+// dialTime bounds the wait for one holder; another may have the object.
+const dialTime = 2 * time.Second
 
 // searchTime bounds the DHT's search for holders.
 const searchTime = 3 * time.Second

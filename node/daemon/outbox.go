@@ -34,7 +34,7 @@ var outboxPrefix = []byte("deposit/")
 
 const (
 	outboxFirst = 2 * time.Second
-	outboxMost  = 2 * time.Minute
+	outboxMost  = 20 * time.Second
 )
 
 func newOutbox(n *Node) *outbox {

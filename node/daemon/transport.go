@@ -12,6 +12,7 @@ import (
 	"cerebrum.dev/cerebrum/node/quorum"
 	"cerebrum.dev/cerebrum/p2p/admission"
 	"cerebrum.dev/cerebrum/p2p/rpc"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
@@ -50,7 +51,7 @@ func (t *transport) Call(ctx context.Context, index int, m quorum.Method, build 
 	if err != nil {
 		return nil, err
 	}
-	raw, err := rpc.Call(ctx, t.n.host.Libp2p(), id, methods[m], func(s *admission.Session) ([]byte, error) {
+	raw, err := t.callPatiently(ctx, id, methods[m], func(s *admission.Session) ([]byte, error) {
 		return build(quorum.Session{Server: server, Client: t.n.home.PeerKey(), Challenge: s.Received(), Counter: s.NextCounter})
 	})
 	switch {
@@ -62,6 +63,35 @@ func (t *transport) Call(ctx context.Context, index int, m quorum.Method, build 
 		return nil, fmt.Errorf("%w: %w", quorum.ErrRefused, err)
 	}
 	return nil, fmt.Errorf("%w: %w", quorum.ErrUnreachable, err)
+}
+
+// How long a validator may take before its connection is taken for dead: QUIC
+// notices the crash of a peer only after half a minute.
+const (
+	patience     = 3 * time.Second
+	patienceMore = 100 << 10 // bytes of a request for each further second
+)
+
+// callPatiently calls, and where nothing comes in time closes the connection and
+// calls once more over a new one. Every request may be repeated: it is proved
+// anew for the new connection, and a validator's services are idempotent.
+func (t *transport) callPatiently(ctx context.Context, id peer.ID, m rpc.Method, build func(*admission.Session) ([]byte, error)) ([]byte, error) {
+	first, cancel := context.WithCancel(ctx)
+	defer cancel()
+	timer := time.AfterFunc(patience, cancel)
+	defer timer.Stop()
+	raw, err := rpc.Call(first, t.n.host.Libp2p(), id, m, func(s *admission.Session) ([]byte, error) {
+		request, err := build(s)
+		timer.Reset(patience + time.Duration(len(request)/patienceMore)*time.Second)
+		return request, err
+	})
+	if err == nil || first.Err() == nil || ctx.Err() != nil {
+		return raw, err
+	}
+	if err := t.n.host.Libp2p().Network().ClosePeer(id); err != nil {
+		t.n.log.Debug("closing a connection that went silent", "peer", id, "err", err)
+	}
+	return rpc.Call(ctx, t.n.host.Libp2p(), id, m, build)
 }
 
 // callSelf stands in for a connection to oneself: one challenge, one use.
