@@ -233,7 +233,7 @@ func DecodeResult(trailer string) (*Got, error) {
 		err = json.Unmarshal(raw, &res)
 	}
 	switch {
-	case err != nil || (res.Got == nil && res.Fault == nil):
+	case err != nil || (res.Got == nil) == (res.Fault == nil) || res.Fault != nil && (res.Fault.Exit == fault.OK || res.Fault.Message == ""):
 		return nil, fmt.Errorf("the node ended in the middle of its answer")
 	case res.Fault != nil:
 		return nil, res.Fault

@@ -56,7 +56,7 @@ func TestRoundTrip(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	for text, want := range map[string]string{
 		"listne = []":                           `"listne"`,
-		"[log]\nlevel = 'info'":                 "log",
+		"[log]\nlevel = 'info'":                 "table",
 		"[extra]\na = 1":                        `"extra`,
 		"listen = ['127.0.0.1:4801']":           "127.0.0.1:4801",
 		"listen = ['/ip4/300.0.0.1/tcp/1']":     "/ip4/300.0.0.1/tcp/1",

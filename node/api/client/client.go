@@ -66,7 +66,7 @@ func (c *Client) send(ctx context.Context, verb string, body io.Reader, header h
 	}
 	defer resp.Body.Close()
 	var f fault.Error
-	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&f); err != nil || f.Message == "" {
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&f); err != nil || f.Message == "" || f.Exit == fault.OK {
 		return nil, fmt.Errorf("the node answered %s to %s; is it of another version?", resp.Status, verb)
 	}
 	return nil, &f
