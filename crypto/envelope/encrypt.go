@@ -15,8 +15,8 @@ import (
 // Sink takes finished blocks.
 type Sink interface {
 	// PutMany stores blocks. When it returns nil they are durable. The blocks and
-	// their Data belong to the callee only until it returns. It is called by one
-	// goroutine at a time; it should return soon once ctx is done.
+	// their Data belong to the callee only until it returns. It is called by
+	// several goroutines at a time; it should return soon once ctx is done.
 	PutMany(ctx context.Context, blocks []Block) error
 }
 
