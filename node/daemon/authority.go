@@ -152,7 +152,7 @@ func (n *Node) withAuthority(ctx context.Context, p *home.Principal, address cid
 	fresh, why, err := n.mailbox(ctx, p, address)
 	if err != nil {
 		if denied != nil {
-			return denied
+			return n.explain(ctx, p, address, denied)
 		}
 		if reason != nil {
 			return n.noAuthority(address, reason)
@@ -163,9 +163,22 @@ func (n *Node) withAuthority(ctx context.Context, p *home.Principal, address cid
 		return err
 	}
 	if denied != nil {
-		return denied
+		return n.explain(ctx, p, address, denied)
 	}
 	return n.noAuthority(address, errors.Join(reason, why))
+}
+
+// explain asks what has been revoked since, because validators say "denied" and
+// no more: whoever holds a grant may know that it has ended.
+func (n *Node) explain(ctx context.Context, p *home.Principal, address cid.Cid, denied error) error {
+	if n.tracker.Refresh(ctx) != nil {
+		return denied
+	}
+	left, reason, err := n.held(p, address)
+	if err != nil || len(left) > 0 || reason == nil {
+		return denied
+	}
+	return n.noAuthority(address, reason)
 }
 
 func (n *Node) noAuthority(address cid.Cid, reason error) error {
