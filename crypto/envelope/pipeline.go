@@ -8,12 +8,12 @@ import (
 
 const (
 	// batchLeaves is how many leaves go to the sink at once: enough that the
-	// sink's wait for the disk is shared by 7.5 MiB.
-	batchLeaves = 8
+	// sink's wait for the disk is shared by 5.6 MiB.
+	batchLeaves = 6
 	// storers is how many batches are with the sink at a time, so that the disk
 	// has work while one of them waits for it.
-	storers = 2
-	// maxLeaves is how many leaves are in flight, 30 MiB: one batch at each of
+	storers = 3
+	// maxLeaves is how many leaves are in flight, 28 MiB: one batch at each of
 	// the first two stages, and one with each storer.
 	maxLeaves = (2 + storers) * batchLeaves
 )

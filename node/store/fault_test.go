@@ -110,7 +110,7 @@ func TestAFailingDisk(t *testing.T) {
 		from []int64
 	}{
 		{"anything", nil, []int64{1, 10, 100, 250}},
-		{"log write", to(".log", errorfs.OpFileWrite), []int64{1, 4, 30}},
+		{"log write", to(".log", errorfs.OpFileWrite), []int64{1, 4, 15}},
 		{"log sync", to(".log", sync...), []int64{1, 10}},
 		{"log create", to(".log", create...), []int64{1, 3}},
 		{"table create", to(".sst", create...), []int64{1, 8}},

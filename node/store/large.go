@@ -40,8 +40,9 @@ type largeBlocks interface {
 // BenchmarkPutManyLarge.
 const flatBatch = 32
 
-// flat keeps each block in a file of its own, in one of 1,024 folders by the
-// last but one characters of its name. Flatfs writes to a temporary file, syncs,
+// flat keeps each block in a file of its own, in one of 32 folders by the
+// last but one character of its name: each new folder costs a sync of the root,
+// and a folder holds many thousand files well. Flatfs writes to a temporary file, syncs,
 // renames and syncs the folder.
 type flat struct {
 	ds    *flatfs.Datastore
@@ -68,7 +69,7 @@ func openFlat(root string) (largeBlocks, error) {
 	if err != nil {
 		return nil, err
 	}
-	layout := flatfs.NextToLast(2)
+	layout := flatfs.NextToLast(1)
 	if ds.ShardStr() != layout.String() {
 		ds.Close()
 		return nil, fmt.Errorf("blocks are laid out as %s, this program knows %s", ds.ShardStr(), layout)
@@ -81,11 +82,12 @@ func createFlat(root string) error {
 	if err := os.RemoveAll(aside); err != nil {
 		return err
 	}
-	if err := flatfs.Create(aside, flatfs.NextToLast(2)); err != nil {
+	if err := flatfs.Create(aside, flatfs.NextToLast(1)); err != nil {
 		return err
 	}
 	for _, name := range []string{flatfs.SHARDING_FN, flatfs.README_FN} {
-		if err := syncFile(filepath.Join(aside, name)); err != nil {
+		// Flatfs describes only the layout of IPFS nodes in a README.
+		if err := syncFile(filepath.Join(aside, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

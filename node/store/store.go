@@ -10,7 +10,7 @@
 // # On disk
 //
 //	DIR/index/    a pebble store: blocks up to 32 KiB and all metadata
-//	DIR/blocks/   a flatfs store (two-level folders, NextToLast(2)): larger blocks
+//	DIR/blocks/   a flatfs store (NextToLast(1): 32 folders): larger blocks
 //
 // A block goes where it costs less: pebble writes many small blocks with one
 // sync, flatfs writes a large one once, where a log-structured store would write

@@ -142,7 +142,7 @@ func TestEachBlockGoesWhereItBelongs(t *testing.T) {
 	s := openTest(t, Config{Dir: dir})
 	small, large := blockOf(t, 1, MaxSmall), blockOf(t, 2, MaxSmall+1)
 	mustPut(t, s, small, large, small, large) // repeated in one call
-	files, err := filepath.Glob(filepath.Join(dir, "blocks", "??", "*.data"))
+	files, err := filepath.Glob(filepath.Join(dir, "blocks", "?", "*.data"))
 	if err != nil || len(files) != 1 {
 		t.Fatalf("files %q, %v; want the large block alone", files, err)
 	}
