@@ -24,8 +24,9 @@ func initCommand(e *Env) *cobra.Command {
 		Long: `Make a home: the node's key, a default identity and a configuration file.
 
 The keys are protected by a passphrase; --plain-keys keeps them in a file that
-only you can read instead. The recovery secret is shown once. Keep it offline: it
-is what takes the identity back when a device is lost or stolen.`,
+only you can read instead. The recovery secret is shown once. Keep it offline: the
+identity commits to it, and a later version takes the identity back with it when a
+device is lost or stolen.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			d, err := e.dir()
 			if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/capability"
@@ -125,6 +126,8 @@ func (n *Node) getOwn(ctx context.Context, p *home.Principal, h *object.Held, r 
 	got.From = append(got.From, "local")
 	var content io.Reader
 	switch {
+	case o.Details.Kind == object.KindDirectory && r.Ranged:
+		return rangeOfDirectory()
 	case o.Details.Kind == object.KindDirectory:
 		return n.restoreOwn(ctx, o, to, got)
 	case r.Ranged:
@@ -140,6 +143,10 @@ func (n *Node) getOwn(ctx context.Context, p *home.Principal, h *object.Held, r 
 	return err
 }
 
+func rangeOfDirectory() error {
+	return fault.New(fault.Usage, "get the directory without --range", "a range of a directory is nothing")
+}
+
 // wanted is how many plaintext bytes a read will bring.
 func wanted(r api.GetRequest, o *object.Opened) int64 {
 	size := int64(o.Details.Plain)
@@ -151,6 +158,10 @@ func wanted(r api.GetRequest, o *object.Opened) int64 {
 
 // getGranted reads an object under a chain, from validators and holders.
 func (n *Node) getGranted(ctx context.Context, rd *reading, address cid.Cid, to *target) error {
+	// Validators only say "denied"; whoever holds the grant may know what it asks.
+	if rd.v.AllowsPurpose(rd.ask.Purpose) != nil {
+		return fault.New(fault.Denied, "state one of them with --purpose", "the grant for %s is for the purposes %s", address, strings.Join(rd.v.Grant().Caveats.Purposes, ", "))
+	}
 	if err := rd.release(ctx, [][]byte{address.Bytes()}); err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"cerebrum.dev/cerebrum/crypto/envelope"
-	"cerebrum.dev/cerebrum/node/fault"
 	"cerebrum.dev/cerebrum/node/object"
 	"cerebrum.dev/cerebrum/p2p/exchange"
 	"github.com/ipfs/go-cid"
@@ -36,7 +35,7 @@ func (r *reading) readRange(ctx context.Context, address cid.Cid, to *target) er
 		return err
 	}
 	if in.opened.Details.Kind == object.KindDirectory {
-		return fault.New(fault.Usage, "get the directory without --range", "a range of a directory is nothing")
+		return rangeOfDirectory()
 	}
 	remote := &remotePayload{size: int64(in.opened.Manifest.Size)}
 	remote.fetch = func(from, to int64, each func(off int64, data []byte)) error {
