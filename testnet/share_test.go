@@ -17,6 +17,19 @@ import (
 // unknown is a well-formed address of nothing.
 func unknown() string { return envelope.CIDOf([]byte("nobody ever added this"), cid.DagCBOR).String() }
 
+// checkPurpose reads under a grant for one purpose: who holds it is told which.
+func checkPurpose(w *world) {
+	path, content := w.file("study.bin", 1000)
+	address := w.ok("node1", "add", path).str("address")
+	w.ok("node1", "grant", address, "--to", w.contact("node2"), "--purpose", "research", "--for", "1h")
+	for _, purpose := range [][]string{nil, {"--purpose", "marketing"}} {
+		if said := w.denied(3, "node2", address, purpose...); !strings.Contains(said, "purposes research") {
+			w.Errorf("the reader is not told the purpose: %s", said)
+		}
+	}
+	w.reads("node2", address, content, "--purpose", "research")
+}
+
 // TestSharing is the product's main story, told by one command after another.
 func TestSharing(t *testing.T) {
 	t.Parallel()
@@ -78,6 +91,7 @@ func TestSharing(t *testing.T) {
 	}
 	wantState(w, "node2", "--mine", grant, "revoked")
 	wantState(w, "node3", "--mine", delegated, "revoked")
+	checkPurpose(w)
 	wantState(w, "node1", "--issued", grant, "revoked")
 	w.refuse(3, "node2", "delegate", grant, "--to", w.contact("node3"), "--can", "read", "--for", "10m")
 	w.refuse(3, "node2", "grant-accept", token)
