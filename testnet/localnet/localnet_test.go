@@ -26,6 +26,10 @@ import (
 // those that a network must not hang on.
 const actsAs = "LOCALNET_TEST_ACTS_AS"
 
+// forever outlasts every test. Waiting for nothing at all would end a program
+// without cgo: the runtime calls it a deadlock.
+const forever = time.Hour
+
 func TestMain(m *testing.M) {
 	if len(os.Args) != 4 || os.Args[1] != "--home" {
 		os.Exit(m.Run())
@@ -42,11 +46,11 @@ func TestMain(m *testing.M) {
 		fmt.Println("why it ended")
 		os.Exit(3)
 	case "mute":
-		select {}
+		<-time.After(forever)
 	case "stubborn":
 		ossignal.Ignore(os.Interrupt, syscall.SIGTERM)
 		fmt.Println("ignoring")
-		select {}
+		<-time.After(forever)
 	}
 	os.Exit(99)
 }
@@ -324,6 +328,9 @@ func TestStubbornProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	for lastLine(p.Log(n.Dir)) != "ignoring" {
+		if !alive(p.PID) {
+			t.Fatalf("it ended: %s", lastLine(p.Log(n.Dir)))
+		}
 		runtime.Gosched()
 	}
 	if err := n.StopOne(context.Background(), p); err != nil {
