@@ -51,7 +51,6 @@ const (
 var (
 	ErrMalformed   = errors.New("the request is malformed")
 	ErrDenied      = errors.New("denied")
-	ErrConflict    = errors.New("another deposit stands in its place")
 	ErrUnavailable = errors.New("this validator cannot answer now")
 )
 

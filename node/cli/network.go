@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/identity"
+	"cerebrum.dev/cerebrum/acl/policy"
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/crypto/keystore/disk"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -170,7 +171,7 @@ func (n *createFlags) draft(now time.Time) (*trust.File, statement.ID, error) {
 		}
 		g.Roots = append(g.Roots, id.Devices()[0])
 	}
-	file, id, err := g.Draft(builtinPolicy(), now)
+	file, id, err := g.Draft(policy.Builtin(), now)
 	if err != nil {
 		return fail(fault.Wrap(fault.Usage, err, "", "the network cannot be founded"))
 	}

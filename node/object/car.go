@@ -322,7 +322,7 @@ func (im *importer) hold(ctx context.Context, roots []cid.Cid) (*Held, error) {
 		return old, nil // already here, perhaps as its owner
 	}
 	o := store.Object{
-		Address: address.Bytes(), Origin: OriginImported, Added: im.l.Now().Unix(), Stored: m.Size,
+		Address: address.Bytes(), Origin: store.OriginImported, Added: im.l.Now().Unix(), Stored: m.Size,
 	}
 	if err := im.l.Store.PutObject(o); err != nil {
 		return nil, err

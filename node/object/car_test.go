@@ -13,6 +13,7 @@ import (
 
 	"cerebrum.dev/cerebrum/crypto/envelope"
 	"cerebrum.dev/cerebrum/node/fault"
+	"cerebrum.dev/cerebrum/node/store"
 	"filippo.io/age"
 	"github.com/ipfs/boxo/blockservice"
 	"github.com/ipfs/boxo/blockstore"
@@ -193,7 +194,7 @@ func TestImportRestoresTheObjectElsewhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if h.CID != a.Root.Address || h.Owned || h.Origin != OriginImported {
+		if h.CID != a.Root.Address || h.Owned || h.Origin != store.OriginImported {
 			t.Errorf("%+v", h.Object)
 		}
 		if got, want := y.blocks()-before, len(x.below(a.Root.Address)); got != want {

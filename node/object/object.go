@@ -54,12 +54,6 @@ const (
 	StateShared = 1
 )
 
-// Origins of an object in this home: how its blocks were obtained.
-const (
-	OriginAdded    = 1
-	OriginImported = 2
-)
-
 // Library is one home's objects. Its fields are set once.
 type Library struct {
 	Store     *store.Store
@@ -177,7 +171,7 @@ func (l *Library) Keep(owner *home.Principal, made []*Made) error {
 			return err
 		}
 		objects[i] = store.Object{
-			Address: m.Address.Bytes(), Origin: OriginAdded, Owned: true, Added: l.Now().Unix(),
+			Address: m.Address.Bytes(), Origin: store.OriginAdded, Owned: true, Added: l.Now().Unix(),
 			Size: uint64(m.Size), Stored: uint64(m.Stored), State: StateLocal, Local: raw,
 		}
 		if len(m.in.Scopes) > 0 {
