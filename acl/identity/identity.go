@@ -18,6 +18,7 @@ package identity
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -160,13 +161,56 @@ func (i *Identity) Record() []byte { return slices.Clone(i.raw) }
 
 // Verify checks that one of the identity's devices signed a statement of a kind.
 func (i *Identity) Verify(kind statement.Kind, s *statement.Statement) error {
-	return s.Verify(kind, i.body.Devices, 1)
+	return verify(kind, s, i.body.Devices)
 }
 
-// DeviceIndex is the index of a device's key, which its signatures carry.
+// DeviceIndex is the index that a device's signatures carry, false for a key that
+// does not speak for the identity now. Devices come and go, so the index is no
+// place in a list: it is the first two bytes of the key's digest.
 func (i *Identity) DeviceIndex(key statement.PublicKey) (uint16, bool) {
-	at := slices.Index(i.body.Devices, key)
-	return uint16(max(at, 0)), at >= 0
+	return hint(key), slices.Contains(i.Devices(), key)
+}
+
+// Sign makes a statement that a device signs, at the index of that device.
+func Sign(kind statement.Kind, body any, device statement.PrivateKey) (*statement.Statement, error) {
+	s, err := statement.New(kind, body)
+	if err != nil {
+		return nil, err
+	}
+	s.AddSignature(hint(device.Public()), device)
+	return s, nil
+}
+
+func hint(key statement.PublicKey) uint16 {
+	d := key.Digest()
+	return binary.BigEndian.Uint16(d[:])
+}
+
+// verify checks that one of keys signed a statement, which carries one signature.
+func verify(kind statement.Kind, s *statement.Statement, keys []statement.PublicKey) error {
+	at := s.Signers()
+	if len(at) != 1 {
+		return statement.ErrSignature
+	}
+	for _, k := range keys {
+		if int(hint(k)) == at[0] && s.VerifyAt(kind, hint(k), k) == nil {
+			return nil
+		}
+	}
+	if !s.Is(kind) {
+		return statement.ErrKind
+	}
+	return statement.ErrSignature
+}
+
+// Ever are the keys that speak or once spoke for the identity. What one of them
+// signed stays valid where somebody else vouches that it was signed in time.
+func (i *Identity) Ever() []statement.PublicKey { return i.Devices() }
+
+// VerifyEver checks that a device that speaks or once spoke for the identity
+// signed a statement of a kind.
+func (i *Identity) VerifyEver(kind statement.Kind, s *statement.Statement) error {
+	return verify(kind, s, i.Ever())
 }
 
 // Contact is the record in one line.

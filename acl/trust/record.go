@@ -124,8 +124,9 @@ type Record struct {
 // Committee is a record whose signatures and rules have been checked.
 type Committee struct {
 	Record
-	id  statement.ID
-	raw []byte
+	id      statement.ID
+	network statement.ID
+	raw     []byte
 }
 
 // Draft makes the unsigned genesis of a network.
@@ -256,7 +257,7 @@ func Genesis(raw []byte) (*Committee, error) {
 	if missing := Missing(s, &r); len(missing) > 0 {
 		return nil, fmt.Errorf("%w: signatures are missing: %v", ErrRecord, missing)
 	}
-	return &Committee{Record: r, id: s.ID(), raw: slices.Clone(raw)}, nil
+	return &Committee{Record: r, id: s.ID(), network: s.ID(), raw: slices.Clone(raw)}, nil // its own first record
 }
 
 // Missing lists, in words, whose valid signatures a genesis still lacks.
@@ -284,7 +285,7 @@ func Missing(s *statement.Statement, r *Record) []string {
 func (c *Committee) ID() statement.ID { return c.id }
 
 // Network is the id of the network's first record.
-func (c *Committee) Network() statement.ID { return c.id } // a genesis is its own first record
+func (c *Committee) Network() statement.ID { return c.network }
 
 // Raw is the signed record.
 func (c *Committee) Raw() []byte { return c.raw }

@@ -295,6 +295,21 @@ func (s *Statement) Verify(kind Kind, keys []PublicKey, k int) error {
 	return ErrSignature
 }
 
+// VerifyAt checks that key signed a statement of this kind and that the
+// signature stands at index. Others are not looked at: where the set of keys
+// changes with time, an index is a hint that the caller gives out.
+func (s *Statement) VerifyAt(kind Kind, index uint16, key PublicKey) error {
+	if !s.Is(kind) {
+		return ErrKind
+	}
+	for _, sig := range s.sigs {
+		if sig.Index == index && key.verify(s.pae(), sig.Bytes) {
+			return nil
+		}
+	}
+	return ErrSignature
+}
+
 // VerifyEach reports which indexes carry a valid signature of their key. Unlike
 // Verify it tolerates wrong ones: a person who collects signatures wants to
 // know which are missing. A key that occurs twice in the list is reported once,

@@ -136,15 +136,10 @@ func (n *Node) mint(ctx context.Context, owner *home.Principal, to *identity.Ide
 }
 
 func signAs(p *home.Principal, kind statement.Kind, body any) ([]byte, error) {
-	index, ok := p.Identity.DeviceIndex(p.Device.Public())
-	if !ok {
-		return nil, errors.New("this device does not belong to the identity")
-	}
-	s, err := statement.New(kind, body)
+	s, err := identity.Sign(kind, body, p.Device)
 	if err != nil {
 		return nil, err
 	}
-	s.AddSignature(index, p.Device)
 	return s.Bytes(), nil
 }
 

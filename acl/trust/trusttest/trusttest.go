@@ -76,7 +76,7 @@ func WithDevices(t testing.TB, name string, kind identity.Kind, devices int) *Pe
 // Sign makes a statement that the person's first device signs.
 func (p *Person) Sign(t testing.TB, kind statement.Kind, body any) *statement.Statement {
 	t.Helper()
-	s, err := statement.Sign(kind, body, p.Devices[0])
+	s, err := identity.Sign(kind, body, p.Devices[0])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -259,7 +259,7 @@ func NewPerson(t testing.TB, name string, kind identity.Kind) *Person {
 // Sign makes a statement that the person's device signs.
 func (p *Person) Sign(t testing.TB, kind statement.Kind, body any) []byte {
 	t.Helper()
-	s, err := statement.Sign(kind, body, p.Device)
+	s, err := identity.Sign(kind, body, p.Device)
 	if err != nil {
 		t.Fatal(err)
 	}
