@@ -14,7 +14,8 @@ import (
 // has not been checked.
 type claims struct {
 	chain   *Chain
-	path    []statement.ID // root grant first
+	record  *trust.Committee // whose validators signed the grant
+	path    []statement.ID   // root grant first
 	grants  []*Grant
 	signed  []*statement.Statement // in the order of path
 	consent statement.ID
@@ -36,10 +37,10 @@ func (vf *Verifier) read(c *Chain) (*claims, error) {
 		return bad(errTooLong)
 	}
 	cl := &claims{chain: c}
-	if err := cl.readRoot(vf.Committee); err != nil {
+	if err := cl.readRoot(vf.Trust); err != nil {
 		return bad(fmt.Errorf("grant: %w", err))
 	}
-	if err := cl.readConsent(vf.Committee); err != nil {
+	if err := cl.readConsent(vf.Trust.Network()); err != nil {
 		return bad(fmt.Errorf("consent: %w", err))
 	}
 	for _, raw := range c.Links {
@@ -55,7 +56,7 @@ func (vf *Verifier) read(c *Chain) (*claims, error) {
 
 var errTooLong = fmt.Errorf("at most %d links are followed", MaxLinks)
 
-func (cl *claims) readRoot(c *trust.Committee) error {
+func (cl *claims) readRoot(c *trust.Chain) error {
 	s, err := statement.Parse(cl.chain.Grant)
 	if err != nil {
 		return err
@@ -67,14 +68,17 @@ func (cl *claims) readRoot(c *trust.Committee) error {
 	if err := g.Check(); err != nil {
 		return err
 	}
-	if len(g.Parent) != 0 || g.Network != c.Network() || g.Record != c.ID() {
-		return errors.New("it is for another network or committee record")
+	if len(g.Parent) != 0 || g.Network != c.Network() {
+		return errors.New("it is for another network")
+	}
+	if cl.record, err = c.ByID(g.Record); err != nil {
+		return err
 	}
 	cl.add(s, &g)
 	return nil
 }
 
-func (cl *claims) readConsent(c *trust.Committee) error {
+func (cl *claims) readConsent(network statement.ID) error {
 	s, err := statement.Parse(cl.chain.Consent)
 	if err != nil {
 		return fmt.Errorf("it is missing or damaged: %w", err)
@@ -83,7 +87,7 @@ func (cl *claims) readConsent(c *trust.Committee) error {
 	if err := s.Peek(KindConsent, &body); err != nil {
 		return err
 	}
-	if body.Grant != cl.path[0] || body.Network != c.Network() {
+	if body.Grant != cl.path[0] || body.Network != network {
 		return errors.New("it is to another grant")
 	}
 	cl.consent, cl.agreed = s.ID(), s

@@ -10,6 +10,7 @@ import (
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/acl/revocation"
+	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/acl/trust/trusttest"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
@@ -45,7 +46,7 @@ func newWorld(t testing.TB) *world {
 
 // verifier is a new one, which has seen nothing.
 func (w *world) verifier() *Verifier {
-	return &Verifier{Committee: w.net.Committee, Revocations: w.set, Now: func() time.Time { return w.now }}
+	return &Verifier{Trust: trust.Fixed(w.net.Committee), Revocations: w.set, Now: func() time.Time { return w.now }}
 }
 
 // grant is the owner's to the reader, with every caveat set, so that a link can

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/acl/trust/trusttest"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
@@ -217,7 +218,7 @@ func TestLinksOutOfPlace(t *testing.T) {
 	two := sign(w.friend, idOf(t, one), second)
 	read := func(links ...[]byte) error {
 		cl := &claims{chain: c}
-		if err := cl.readRoot(w.net.Committee); err != nil {
+		if err := cl.readRoot(trust.Fixed(w.net.Committee)); err != nil {
 			t.Fatal(err)
 		}
 		for _, raw := range links {

@@ -33,7 +33,7 @@ type Revocations interface {
 // amount: a signature never stops being valid, so that a chain shown again costs
 // no verification but that of the proof beside it.
 type Verifier struct {
-	Committee   *trust.Committee
+	Trust       *trust.Chain
 	Revocations Revocations
 	Now         func() time.Time
 
@@ -103,7 +103,10 @@ func (vf *Verifier) Live(v *Verified) error { return vf.inForce(&v.claims) }
 
 func (vf *Verifier) inForce(cl *claims) error {
 	now := vf.Now()
-	if err := vf.Committee.Live(now); err != nil {
+	if _, err := vf.Trust.ByID(cl.record.ID()); err != nil { // a recovery may have retired it since
+		return fmt.Errorf("%w: %w", ErrExpired, err)
+	}
+	if err := vf.Trust.Current().Live(now); err != nil {
 		return fmt.Errorf("%w: %w", ErrExpired, err)
 	}
 	for _, g := range cl.grants {
@@ -133,11 +136,11 @@ func (vf *Verifier) stopped(target statement.ID, above []statement.ID) bool {
 		if slices.Contains(above, who) {
 			return true
 		}
-		if i, ok := vf.Committee.ByIdentity(who); ok {
+		if i, ok := vf.Trust.Current().ByIdentity(who); ok {
 			validators |= 1 << i // there are at most 64
 		}
 	}
-	return bits.OnesCount64(validators) > int(vf.Committee.Numbers.F)
+	return bits.OnesCount64(validators) > int(vf.Trust.Current().Numbers.F)
 }
 
 // authenticate checks who signed a chain: the identity records themselves, K
@@ -187,8 +190,8 @@ func (vf *Verifier) root(cl *claims, owner *identity.Identity) error {
 	if err := owner.Verify(KindConsent, cl.agreed); err != nil {
 		return fmt.Errorf("consent: %w", err)
 	}
-	if err := vf.Committee.VerifyK(KindGrant, cl.signed[0]); err != nil {
-		return fmt.Errorf("%d validators' signatures are needed: %w", vf.Committee.Numbers.K, err)
+	if err := cl.record.VerifyK(KindGrant, cl.signed[0]); err != nil {
+		return fmt.Errorf("%d validators' signatures are needed: %w", cl.record.Numbers.K, err)
 	}
 	vf.roots.add(key, struct{}{}, rememberedRoots)
 	return nil

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"cerebrum.dev/cerebrum/acl/identity"
+	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/acl/trust/trusttest"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
@@ -46,7 +47,7 @@ func TestForgedGrants(t *testing.T) {
 	g := w.grant()
 	other := trusttest.New(t, "other", 4)
 	evil := trusttest.Key("evil")
-	const consent, network = "consent: ", "another network or committee record"
+	const consent, network = "consent: ", "another network"
 	for _, c := range []struct {
 		name, rule string
 		forge      func(c *Chain, s *statement.Statement)
@@ -111,7 +112,7 @@ func TestForgedGrants(t *testing.T) {
 		Consent: w.owner.Sign(t, KindConsent, Consent{Network: other.Network(), Grant: s.ID()}).Bytes(),
 	}
 	w.refuse(t, "another network's chain", foreign, ErrChain, network)
-	if _, err := (&Verifier{Committee: other.Committee, Revocations: w.set, Now: w.vf.Now}).Verify(foreign); err != nil {
+	if _, err := (&Verifier{Trust: trust.Fixed(other.Committee), Revocations: w.set, Now: w.vf.Now}).Verify(foreign); err != nil {
 		t.Errorf("control: at home it holds: %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/kv"
+	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/acl/trust/trusttest"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
@@ -170,7 +171,7 @@ func newTown(t testing.TB, n int) *town {
 func (w *town) open(t testing.TB, sink Sink) *Tracker {
 	t.Helper()
 	tr := &Tracker{
-		Committee: w.net.Committee, Self: -1, Need: int(w.net.Numbers.T), Validators: w.servers, Sink: sink, Store: w.store,
+		Trust: trust.Fixed(w.net.Committee), Self: -1, Need: int(w.net.Numbers.T), Validators: w.servers, Sink: sink, Store: w.store,
 		Now: time.Now, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	if err := tr.Open(); err != nil {

@@ -61,7 +61,7 @@ func (l *Log) Take(entries []Entry) error { _, _, err := l.Append(entries...); r
 // Tracker keeps a party's view of revocations fresh. Need is how many answers
 // must be under [MaxAge]: T for a node; N-F-1, of the others, for a validator.
 type Tracker struct {
-	Committee  *trust.Committee
+	Trust      *trust.Chain
 	Self       int // own index, -1 for a node; never asked
 	Need       int
 	Validators Validators
@@ -91,7 +91,7 @@ type position struct {
 
 // Open reads the stored heads. It must be called once before anything else.
 func (t *Tracker) Open() error {
-	t.views = make([]view, len(t.Committee.Validators))
+	t.views = make([]view, len(t.Trust.Current().Validators))
 	t.wake = make(chan struct{}, 1)
 	for i := range t.views {
 		t.views[i].pulling = make(chan struct{}, 1)
@@ -110,7 +110,7 @@ func (t *Tracker) Open() error {
 }
 
 func (t *Tracker) headKey(i int) []byte {
-	k := t.Committee.Validators[i].Signing
+	k := t.Trust.Current().Validators[i].Signing
 	return append([]byte("head/"), k[:]...)
 }
 
@@ -209,10 +209,10 @@ func (t *Tracker) check(raw []byte, i int, nonce [32]byte) (*Fresh, error) {
 	if err := s.Peek(KindFresh, &f); err != nil {
 		return nil, err
 	}
-	if f.Nonce != nonce || f.Record != t.Committee.ID() {
+	if f.Nonce != nonce || f.Record != t.Trust.Current().ID() {
 		return nil, fmt.Errorf("validator %d answers another question or serves another committee", i+1)
 	}
-	if err := t.Committee.VerifyOne(KindFresh, s, i); err != nil {
+	if err := t.Trust.Current().VerifyOne(KindFresh, s, i); err != nil {
 		return nil, err
 	}
 	return &f, nil

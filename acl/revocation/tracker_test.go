@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"cerebrum.dev/cerebrum/acl/kv"
+	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
@@ -247,7 +248,7 @@ func TestHeadsOutliveTheProcess(t *testing.T) {
 	if err := w.store.Apply([]kv.Op{{Key: tr.headKey(0), Value: []byte("junk")}}); err != nil {
 		t.Fatal(err)
 	}
-	tr = &Tracker{Committee: w.net.Committee, Store: w.store}
+	tr = &Tracker{Trust: trust.Fixed(w.net.Committee), Store: w.store}
 	if err := tr.Open(); !errors.Is(err, statement.ErrMalformed) {
 		t.Errorf("a damaged head: %v", err)
 	}
@@ -267,7 +268,7 @@ func TestValidatorsKeepEachOthersRevocations(t *testing.T) {
 	w.revoke(t, "x", 2)
 	own := w.servers[1]
 	tr := &Tracker{
-		Committee: w.net.Committee, Self: 1, Need: int(w.net.Numbers.N - w.net.Numbers.F - 1), Validators: w.servers,
+		Trust: trust.Fixed(w.net.Committee), Self: 1, Need: int(w.net.Numbers.N - w.net.Numbers.F - 1), Validators: w.servers,
 		Sink: own.log, Store: own.store, Now: time.Now, Log: w.tracker.Log,
 	}
 	if err := tr.Open(); err != nil {
@@ -299,7 +300,7 @@ func TestValidatorsKeepEachOthersRevocations(t *testing.T) {
 
 func TestTheOnlyValidatorIsAlwaysFresh(t *testing.T) {
 	w := newTown(t, 1)
-	tr := &Tracker{Committee: w.net.Committee, Self: 0, Need: 0, Validators: w.servers, Sink: w.servers[0].log, Store: w.servers[0].store, Now: time.Now, Log: w.tracker.Log}
+	tr := &Tracker{Trust: trust.Fixed(w.net.Committee), Self: 0, Need: 0, Validators: w.servers, Sink: w.servers[0].log, Store: w.servers[0].store, Now: time.Now, Log: w.tracker.Log}
 	if err := tr.Open(); err != nil {
 		t.Fatal(err)
 	}

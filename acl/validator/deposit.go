@@ -110,7 +110,7 @@ func (j *Judge) Deposit(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	if err := j.Committee.Live(j.Now()); err != nil {
+	if err := j.Trust.Current().Live(j.Now()); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	shares, err := j.openShares(r)
@@ -177,9 +177,9 @@ func (j *Judge) judgeItem(it DepositItem, share []byte, owner *identity.Identity
 		return nil, err
 	}
 	switch {
-	case d.Network != j.Committee.Network() || m.Network != d.Network:
+	case d.Network != j.Trust.Network() || m.Network != d.Network:
 		return nil, errors.New("it is for another network")
-	case d.Record != j.Committee.ID() || d.N != j.Committee.Numbers.N || d.T != j.Committee.Numbers.T:
+	case d.Record != j.Trust.Current().ID() || d.N != j.Trust.Current().Numbers.N || d.T != j.Trust.Current().Numbers.T:
 		return nil, errors.New("it is dealt to another committee")
 	case d.KeyNonce != m.KeyNonce:
 		return nil, errors.New("manifest and dealing name different keys")

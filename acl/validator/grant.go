@@ -83,11 +83,11 @@ func (j *Judge) readGrant(r SignRequest) (*statement.Statement, *capability.Gran
 	}
 	now := j.Now().Unix()
 	switch {
-	case len(g.Parent) != 0 || g.Network != j.Committee.Network() || g.Record != j.Committee.ID():
+	case len(g.Parent) != 0 || g.Network != j.Trust.Network() || g.Record != j.Trust.Current().ID():
 		return bad(errors.New("it is for another network or committee record"))
 	case g.Owner != owner.ID() || g.Audience != audience.ID() || g.Subject != uint8(audience.Kind()):
 		return bad(errors.New("its owner or audience is another identity"))
-	case g.Caveats.Expires <= now || g.Caveats.Expires > j.Committee.Expires:
+	case g.Caveats.Expires <= now || g.Caveats.Expires > j.Trust.Current().Expires:
 		return bad(errors.New("it expires in the past or after the committee record"))
 	}
 	consent, err := statement.Parse(r.Consent)
@@ -98,7 +98,7 @@ func (j *Judge) readGrant(r SignRequest) (*statement.Statement, *capability.Gran
 	if err := consent.Peek(capability.KindConsent, &c); err != nil {
 		return bad(err)
 	}
-	if c.Grant != in.ID() || c.Network != j.Committee.Network() {
+	if c.Grant != in.ID() || c.Network != j.Trust.Network() {
 		return bad(errors.New("the consent is to another grant"))
 	}
 	if err := owner.Verify(capability.KindConsent, consent); err != nil {
@@ -302,7 +302,7 @@ func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
 	if err := decode(raw, &r); err != nil {
 		return nil, err
 	}
-	rev, err := r.Entry.Verify(j.Committee.Network())
+	rev, err := r.Entry.Verify(j.Trust.Network())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
@@ -317,7 +317,7 @@ func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	s, err := statement.New(revocation.KindAck, revocation.Ack{
-		Network: j.Committee.Network(), Target: rev.Target, Validator: uint16(j.Index), Seq: seq,
+		Network: j.Trust.Network(), Target: rev.Target, Validator: uint16(j.Index), Seq: seq,
 	})
 	if err != nil {
 		return nil, err
@@ -327,7 +327,7 @@ func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
 }
 
 func (j *Judge) mayRevoke(rev *revocation.Revocation, chain []byte) error {
-	if _, ok := j.Committee.ByIdentity(rev.Signer); ok {
+	if _, ok := j.Trust.Current().ByIdentity(rev.Signer); ok {
 		return nil // F+1 of them are needed before it counts
 	}
 	c, err := capability.ParseChain(chain)

@@ -35,21 +35,21 @@ type ShareStore interface {
 // Judge is one validator. All fields are required; the caller owns the stores
 // and closes them after the last request.
 type Judge struct {
-	Committee *trust.Committee
-	Index     int
-	Signing   statement.PrivateKey
-	Opener    *keystore.Opener // of the validator's recipient
-	Store     kv.Store
-	Shares    ShareStore
-	Log       *revocation.Log
-	Set       *revocation.Set
-	Verifier  *capability.Verifier
-	Policy    *policy.Engine
-	Bundle    statement.ID
-	Audit     Auditor
-	Fresh     Freshness
-	Now       func() time.Time
-	Logger    *slog.Logger
+	Trust    *trust.Chain
+	Index    int
+	Signing  statement.PrivateKey
+	Opener   *keystore.Opener // of the validator's recipient
+	Store    kv.Store
+	Shares   ShareStore
+	Log      *revocation.Log
+	Set      *revocation.Set
+	Verifier *capability.Verifier
+	Policy   *policy.Engine
+	Bundle   statement.ID
+	Audit    Auditor
+	Fresh    Freshness
+	Now      func() time.Time
+	Logger   *slog.Logger
 
 	deposits lockTable
 }
@@ -63,8 +63,8 @@ type Conn struct {
 
 func (j *Judge) expect(c Conn, request statement.ID) capability.Expectation {
 	return capability.Expectation{
-		Request: request, Server: j.Committee.Validators[j.Index].Peer, Client: c.Client,
-		Network: j.Committee.Network(), Challenge: c.Challenge, UseCounter: c.UseCounter, Now: j.Now(),
+		Request: request, Server: j.Trust.Current().Validators[j.Index].Peer, Client: c.Client,
+		Network: j.Trust.Network(), Challenge: c.Challenge, UseCounter: c.UseCounter, Now: j.Now(),
 	}
 }
 
@@ -76,7 +76,7 @@ func (j *Judge) AnswerFresh(raw []byte) ([]byte, error) {
 	}
 	seq, head := j.Log.Head()
 	s, err := statement.New(revocation.KindFresh, revocation.Fresh{
-		Nonce: r.Nonce, Record: j.Committee.ID(), Seq: seq, Head: head, Policy: j.Bundle,
+		Nonce: r.Nonce, Record: j.Trust.Current().ID(), Seq: seq, Head: head, Policy: j.Bundle,
 	})
 	if err != nil {
 		return nil, err

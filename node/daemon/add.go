@@ -44,7 +44,7 @@ func (n *Node) add(ctx context.Context, r api.AddRequest, make func(*home.Princi
 	began := time.Now()
 	n.busy.Add(1)
 	defer n.busy.Add(-1)
-	if n.committee == nil {
+	if n.trust == nil {
 		return nil, fault.New(fault.Usage, "adopt one with `cerebrum network use FILE`; an object's ids are bound to its network", "this home belongs to no network yet")
 	}
 	p, err := n.home.Principal(r.As)
@@ -66,7 +66,7 @@ func (n *Node) add(ctx context.Context, r api.AddRequest, make func(*home.Princi
 	if err != nil {
 		return nil, err
 	}
-	m := n.committee.Numbers
+	m := n.trust.Current().Numbers
 	out := &api.Added{
 		Address: added.Root.Address.String(), File: added.Root.File.String(), Size: added.Size, StoredSize: added.Stored,
 		Files: added.Files, Skipped: added.Skipped, State: "local",

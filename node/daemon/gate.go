@@ -21,7 +21,7 @@ func (g *gate) Credential() []byte {
 	if g.n.self >= 0 {
 		return nil
 	}
-	raw, _ := g.n.home.Network.Membership(g.n.committee, g.n.home.PeerKey(), g.n.now())
+	raw, _ := g.n.home.Network.Membership(g.n.trust.Current(), g.n.home.PeerKey(), g.n.now())
 	return raw // without one the other side refuses
 }
 
@@ -31,7 +31,7 @@ func (g *gate) Check(remote peer.ID, credential []byte) error {
 	if err != nil {
 		return err
 	}
-	role, err := g.n.committee.Admits(key, credential, g.n.now())
+	role, err := g.n.trust.Current().Admits(key, credential, g.n.now())
 	if err != nil {
 		return err
 	}
@@ -62,10 +62,10 @@ func (g *gate) member(p peer.ID) bool {
 	if err != nil {
 		return false
 	}
-	if _, ok = g.n.committee.ByPeer(key); ok {
+	if _, ok = g.n.trust.Current().ByPeer(key); ok {
 		return true
 	}
-	if _, ok = g.n.home.Network.Membership(g.n.committee, key, g.n.now()); !ok {
+	if _, ok = g.n.home.Network.Membership(g.n.trust.Current(), key, g.n.now()); !ok {
 		return false
 	}
 	g.mu.Lock()

@@ -56,7 +56,7 @@ func (g *guard) Open(ctx context.Context, conn network.Conn, r *exchange.Request
 	}
 	changes := n.set.Changes() // before the check, so that nothing falls between
 	v, _, err := n.verifier.Open(a, capability.Expectation{
-		Request: r.Digest(), Server: n.home.PeerKey(), Client: client, Network: n.committee.Network(),
+		Request: r.Digest(), Server: n.home.PeerKey(), Client: client, Network: n.trust.Network(),
 		Challenge: session.Given(), UseCounter: session.UseCounter, Now: n.now(),
 	})
 	if err != nil {

@@ -137,7 +137,7 @@ func TestLeaseEnds(t *testing.T) {
 func revoke(t *testing.T, n *Node, l *lease) {
 	t.Helper()
 	p := n.home.Principals()[0]
-	entry, err := revocation.Sign(revocation.Revocation{Network: n.committee.Network(), Target: l.v.Leaf(), Time: n.now().Unix()}, p.Identity, p.Device)
+	entry, err := revocation.Sign(revocation.Revocation{Network: n.trust.Network(), Target: l.v.Leaf(), Time: n.now().Unix()}, p.Identity, p.Device)
 	if err != nil {
 		t.Fatal(err)
 	}

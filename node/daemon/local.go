@@ -41,18 +41,18 @@ func (n *Node) Status(context.Context) (*api.Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n.committee == nil {
+	if n.trust == nil {
 		out.Problems = append(out.Problems, "no network: adopt one with `cerebrum network use FILE`")
 		return out, nil
 	}
-	out.Network, out.NetworkName = n.committee.Network().String(), n.committee.Name
+	out.Network, out.NetworkName = n.trust.Network().String(), n.trust.Current().Name
 	if n.self >= 0 {
 		out.Role = "validator"
 	}
 	if out.Outbox, err = n.outbox.Waiting(); err != nil {
 		return nil, err
 	}
-	if err := n.committee.Live(n.now()); err != nil {
+	if err := n.trust.Current().Live(n.now()); err != nil {
 		out.Problems = append(out.Problems, err.Error())
 	}
 	if !out.Running {
@@ -300,7 +300,7 @@ func (n *Node) exportRecipients(o *object.Opened, to []string) ([]age.Recipient,
 
 // Import implements api.Service.
 func (n *Node) Import(ctx context.Context, r api.ImportRequest) (*api.Imported, error) {
-	if n.committee == nil {
+	if n.trust == nil {
 		return nil, fault.New(fault.Usage, "adopt one with `cerebrum network use FILE`", "this home belongs to no network yet")
 	}
 	f, err := os.Open(r.Path)

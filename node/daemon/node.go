@@ -61,13 +61,13 @@ type Node struct {
 	outbox  *outbox
 
 	// Everything below needs a network and is nil without one.
-	committee *trust.Committee
-	self      int // index in the committee, -1 for a node
-	set       *revocation.Set
-	verifier  *capability.Verifier
-	tracker   *revocation.Tracker
-	judge     *validator.Judge // of a validator
-	quorum    *quorum.Committee
+	trust    *trust.Chain
+	self     int // index in the committee, -1 for a node
+	set      *revocation.Set
+	verifier *capability.Verifier
+	tracker  *revocation.Tracker
+	judge    *validator.Judge // of a validator
+	quorum   *quorum.Committee
 
 	// Set by Run before it says that it is ready, and never changed.
 	gate      *gate
@@ -104,27 +104,29 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 		return n, fault.Wrap(fault.Integrity, err, "keep a copy of the folder as evidence before anything else", "the audit log of this home")
 	}
 	n.grants = n.store.KV("grants")
-	n.committee = h.Committee
-	n.library = &object.Library{Store: n.store, Secrets: n.secrets, Committee: n.committee, Now: now}
+	if h.Committee != nil {
+		n.trust = trust.Fixed(h.Committee)
+	}
+	n.library = &object.Library{Store: n.store, Secrets: n.secrets, Trust: n.trust, Now: now}
 	n.outbox = newOutbox(n)
-	if n.committee == nil {
+	if n.trust == nil {
 		return n, nil
 	}
 	return n, n.openNetwork()
 }
 
 func (n *Node) openNetwork() (err error) {
-	if i, ok := n.committee.ByPeer(n.home.PeerKey()); ok {
+	if i, ok := n.trust.Current().ByPeer(n.home.PeerKey()); ok {
 		n.self = i
 	}
 	store := n.store.KV("revocations")
-	if n.set, err = revocation.OpenSet(store, n.committee.Network()); err != nil {
+	if n.set, err = revocation.OpenSet(store, n.trust.Network()); err != nil {
 		return err
 	}
-	n.verifier = &capability.Verifier{Committee: n.committee, Revocations: n.set, Now: n.now}
-	n.quorum = &quorum.Committee{Record: n.committee, Transport: &transport{n}, Now: n.now}
+	n.verifier = &capability.Verifier{Trust: n.trust, Revocations: n.set, Now: n.now}
+	n.quorum = &quorum.Committee{Trust: n.trust, Transport: &transport{n}, Now: n.now}
 	n.tracker = &revocation.Tracker{
-		Committee: n.committee, Self: n.self, Need: int(n.committee.Numbers.T),
+		Trust: n.trust, Self: n.self, Need: int(n.trust.Current().Numbers.T),
 		Validators: n.quorum, Sink: n.set, Store: store, Now: n.now, Log: n.log,
 	}
 	if n.self >= 0 {
@@ -143,7 +145,7 @@ func (n *Node) openJudge(revocations kv.Store) error {
 	if err != nil {
 		return err
 	}
-	if keys == nil || keys.Signing.Public() != n.committee.Validators[n.self].Signing {
+	if keys == nil || keys.Signing.Public() != n.trust.Current().Validators[n.self].Signing {
 		return fault.New(fault.Failed, "restore the home whose card is in the record", "the committee record names this peer as a validator with other keys than this home has")
 	}
 	log, err := revocation.OpenLog(revocations, n.set)
@@ -155,13 +157,13 @@ func (n *Node) openJudge(revocations kv.Store) error {
 	if err != nil {
 		return err
 	}
-	if bundle.Head() != n.committee.PolicyHead {
+	if bundle.Head() != n.trust.Current().PolicyHead {
 		return fault.New(fault.Failed, "use the cerebrum of the version that created the network", "the committee record names another policy than this program has")
 	}
-	m := n.committee.Numbers
+	m := n.trust.Current().Numbers
 	n.tracker.Sink, n.tracker.Need = log, int(m.N)-int(m.F)-1
 	n.judge = &validator.Judge{
-		Committee: n.committee, Index: n.self, Signing: keys.Signing, Opener: keys.Opener,
+		Trust: n.trust, Index: n.self, Signing: keys.Signing, Opener: keys.Opener,
 		Store: n.store.KV("validator"), Shares: n.secrets, Log: log, Set: n.set, Verifier: n.verifier,
 		Policy: engine, Bundle: bundle.Head(), Audit: n.audit, Fresh: n.tracker, Now: n.now, Logger: n.log,
 	}
@@ -243,7 +245,7 @@ func (n *Node) withAudit(ctx context.Context, fn func(context.Context) error) er
 
 // Run works until ctx ends. ready is called once, when the node serves.
 func (n *Node) Run(ctx context.Context, ready func(Ready)) error {
-	if n.committee == nil {
+	if n.trust == nil {
 		return fault.New(fault.Usage, "adopt one with `cerebrum network use FILE`", "this home belongs to no network yet")
 	}
 	listener, err := api.Listen(filepath.Join(n.home.Dir, home.Socket))
@@ -284,8 +286,8 @@ func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Read
 }
 
 func (n *Node) buildHost() error {
-	if _, ok := n.home.Network.Membership(n.committee, n.home.PeerKey(), n.now()); !ok && n.self < 0 {
-		return fault.New(fault.Denied, "send your `cerebrum network card` to whoever founds the network", "this node is no member of the network %s, or its membership has expired", n.committee.Name)
+	if _, ok := n.home.Network.Membership(n.trust.Current(), n.home.PeerKey(), n.now()); !ok && n.self < 0 {
+		return fault.New(fault.Denied, "send your `cerebrum network card` to whoever founds the network", "this node is no member of the network %s, or its membership has expired", n.trust.Current().Name)
 	}
 	key, err := peerPrivate(n.home.PeerSeed())
 	if err != nil {
@@ -306,7 +308,7 @@ func (n *Node) buildHost() error {
 	n.serveValidator()
 	n.serveHint()
 	n.learnValidators()
-	network := n.committee.Network()
+	network := n.trust.Network()
 	n.discovery, err = discovery.New(discovery.Config{
 		Host: n.host.Libp2p(), Network: network, Bootstrap: n.bootstrap, Member: n.gate.member, Log: n.log,
 	})
@@ -319,7 +321,7 @@ func (n *Node) buildHost() error {
 // bootstrap are the validators that are not this node.
 func (n *Node) bootstrap() []peer.AddrInfo {
 	var out []peer.AddrInfo
-	for i, v := range n.committee.Validators {
+	for i, v := range n.trust.Current().Validators {
 		if i == n.self {
 			continue
 		}
@@ -355,7 +357,7 @@ func (n *Node) record(ctx context.Context, action, outcome string, actor stateme
 
 func (n *Node) needsNetwork() error {
 	switch {
-	case n.committee == nil:
+	case n.trust == nil:
 		return fault.New(fault.Usage, "adopt one with `cerebrum network use FILE`", "this home belongs to no network yet")
 	case !n.running.Load():
 		return fault.New(fault.Unavailable, "start it with `cerebrum run` in another terminal", "this needs the network, and no node runs on this home")

@@ -66,7 +66,7 @@ func (o *outbox) deliver(ctx context.Context, d *object.Dealt) (acks int, err er
 			o.n.log.Warn("a validator refused a deposit", "validator", i+1, "outcomes", worst(outcomes))
 		}
 	}
-	if acks < int(o.n.committee.Numbers.T) {
+	if acks < int(o.n.trust.Current().Numbers.T) {
 		o.poke()
 		return acks, nil
 	}
@@ -194,7 +194,7 @@ func (o *outbox) pass(ctx context.Context) (left int, err error) {
 func (o *outbox) next(down map[int]bool) (items []waiting, skipped int, err error) {
 	err = o.store.Scan(outboxPrefix, nil, func(k, v []byte) (bool, error) {
 		index := int(binary.BigEndian.Uint16(k[len(k)-2:]))
-		if down[index] || index >= len(o.n.committee.Validators) {
+		if down[index] || index >= len(o.n.trust.Current().Validators) {
 			skipped++
 			return true, nil
 		}
@@ -239,7 +239,7 @@ func (o *outbox) dealAgain(ctx context.Context) (left int, err error) {
 			if err != nil {
 				return left, err
 			}
-			if acks < int(o.n.committee.Numbers.T) {
+			if acks < int(o.n.trust.Current().Numbers.T) {
 				left += len(batch)
 			}
 		}

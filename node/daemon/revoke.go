@@ -21,7 +21,7 @@ import (
 
 // Grants implements api.Service: what the mailbox and this home know.
 func (n *Node) Grants(ctx context.Context, r api.GrantsRequest) (*api.Grants, error) {
-	if n.committee == nil {
+	if n.trust == nil {
 		return nil, n.needsNetwork()
 	}
 	p, err := n.home.Principal(r.As)
@@ -175,7 +175,7 @@ func (n *Node) Revoke(ctx context.Context, r api.RevokeRequest) (*api.Revoked, e
 		return nil, err
 	}
 	entry, err := revocation.Sign(revocation.Revocation{
-		Network: n.committee.Network(), Target: id, Reason: r.Reason, Time: n.now().Unix(),
+		Network: n.trust.Network(), Target: id, Reason: r.Reason, Time: n.now().Unix(),
 	}, found.p.Identity, found.p.Device)
 	if err != nil {
 		return nil, err

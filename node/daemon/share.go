@@ -94,11 +94,11 @@ func (n *Node) newGrant(r api.GrantRequest, from *home.Principal) (*capability.G
 	}
 	now := n.now().Unix()
 	g := &capability.Grant{
-		Network: n.committee.Network(), Record: n.committee.ID(), Audience: to.ID(), Subject: uint8(to.Kind()),
+		Network: n.trust.Network(), Record: n.trust.Current().ID(), Audience: to.ID(), Subject: uint8(to.Kind()),
 		Abilities: can, Depth: depth,
 		Caveats: capability.Caveats{
 			Purposes: r.Purposes, NotBefore: now - int64(capability.ClockSkew/time.Second),
-			Expires: min(now+r.Seconds, n.committee.Expires), MaxClass: 255, Offline: r.Offline,
+			Expires: min(now+r.Seconds, n.trust.Current().Expires), MaxClass: 255, Offline: r.Offline,
 		},
 	}
 	rand.Read(g.Nonce[:])
@@ -287,7 +287,7 @@ func (n *Node) heldGrant(ctx context.Context, p *home.Principal, id statement.ID
 
 // Accept implements api.Service.
 func (n *Node) Accept(ctx context.Context, r api.AcceptRequest) (*api.Granted, error) {
-	if n.committee == nil {
+	if n.trust == nil {
 		return nil, n.needsNetwork()
 	}
 	p, err := n.home.Principal(r.As)
@@ -319,5 +319,5 @@ func (n *Node) Accept(ctx context.Context, r api.AcceptRequest) (*api.Granted, e
 	if err := n.keep(heldPrefix, p.Identity.ID(), v, d.Hint); err != nil {
 		return nil, err
 	}
-	return &api.Granted{Grant: leaf.String(), Expires: stamp(v.Grant().Caveats.Expires), State: "granted", Signatures: int(n.committee.Numbers.K)}, nil
+	return &api.Granted{Grant: leaf.String(), Expires: stamp(v.Grant().Caveats.Expires), State: "granted", Signatures: int(n.trust.Current().Numbers.K)}, nil
 }

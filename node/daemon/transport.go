@@ -43,7 +43,7 @@ func (t *transport) Call(ctx context.Context, index int, m quorum.Method, build 
 	if !t.n.running.Load() {
 		return nil, fmt.Errorf("%w: no node is running", quorum.ErrUnreachable)
 	}
-	server := t.n.committee.Validators[index].Peer
+	server := t.n.trust.Current().Validators[index].Peer
 	if index == t.n.self {
 		return t.callSelf(ctx, m, build)
 	}

@@ -306,7 +306,7 @@ func (im *importer) hold(ctx context.Context, roots []cid.Cid) (*Held, error) {
 		return nil, err
 	}
 	m := u.Claims()
-	if im.l.Committee != nil && m.Network != im.l.Committee.Network() {
+	if im.l.Trust != nil && m.Network != im.l.Trust.Network() {
 		return nil, fault.New(fault.Failed, "import it into a home of that network", "the object belongs to another network")
 	}
 	own := map[cid.Cid]bool{address: true}

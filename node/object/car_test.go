@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/crypto/envelope"
 	"cerebrum.dev/cerebrum/node/fault"
 	"cerebrum.dev/cerebrum/node/store"
@@ -399,7 +400,7 @@ func TestObjectOfAnotherNetwork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	y.Committee = elsewhere.committee
+	y.Trust = trust.Fixed(elsewhere.committee)
 	raw, _ := x.exportCAR(x.add([]byte("x")).Root.Address)
 	_, err = y.Import(t.Context(), bytes.NewReader(raw))
 	if f := wantExit(t, err, fault.Failed); !strings.Contains(f.Message, "another network") || f.Hint == "" {

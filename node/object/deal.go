@@ -61,7 +61,7 @@ func (l *Library) DealAgain(owner *home.Principal, held []*Held, holder []string
 }
 
 func (l *Library) deal(owner *home.Principal, todo []toDeal, holder []string, number uint64) (*Dealt, error) {
-	n := len(l.Committee.Validators)
+	n := len(l.Trust.Current().Validators)
 	items := make([]validator.DepositItem, len(todo))
 	shares := make([][]committee.Share, len(todo))
 	var g errgroup.Group
@@ -90,7 +90,7 @@ func (l *Library) deal(owner *home.Principal, todo []toDeal, holder []string, nu
 		if err != nil {
 			return nil, err
 		}
-		sealed, err := keystore.SealTo([]string{l.Committee.Validators[v].Recipient}, plain)
+		sealed, err := keystore.SealTo([]string{l.Trust.Current().Validators[v].Recipient}, plain)
 		if err != nil {
 			return nil, fmt.Errorf("validator %d: %w", v+1, err)
 		}
@@ -105,14 +105,14 @@ func (l *Library) deal(owner *home.Principal, todo []toDeal, holder []string, nu
 }
 
 func (l *Library) dealOne(owner *home.Principal, t toDeal, number uint64) (validator.DepositItem, []committee.Share, error) {
-	n := l.Committee.Numbers
+	n := l.Trust.Current().Numbers
 	shares, commitments, err := committee.DealSecret(t.secret, int(n.N), int(n.T))
 	if err != nil {
 		return validator.DepositItem{}, nil, err
 	}
 	s, err := statement.New(validator.KindDealing, validator.Dealing{
-		Network: l.Committee.Network(), Owner: owner.Identity.ID(), KeyNonce: t.nonce, Manifest: t.address.Bytes(),
-		Number: number, Record: l.Committee.ID(), N: n.N, T: n.T, Commitments: commitments, Labels: t.labels, Class: t.class,
+		Network: l.Trust.Network(), Owner: owner.Identity.ID(), KeyNonce: t.nonce, Manifest: t.address.Bytes(),
+		Number: number, Record: l.Trust.Current().ID(), N: n.N, T: n.T, Commitments: commitments, Labels: t.labels, Class: t.class,
 	})
 	if err != nil {
 		return validator.DepositItem{}, nil, err

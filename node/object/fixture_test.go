@@ -104,7 +104,7 @@ func newLab(t testing.TB) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x.Library = &Library{Store: s, Secrets: secrets, Committee: n.committee, Now: time.Now}
+	x.Library = &Library{Store: s, Secrets: secrets, Trust: trust.Fixed(n.committee), Now: time.Now}
 	t.Cleanup(func() { x.close() })
 	return x
 }

@@ -56,10 +56,10 @@ const (
 
 // Library is one home's objects. Its fields are set once.
 type Library struct {
-	Store     *store.Store
-	Secrets   *keystore.Erasable
-	Committee *trust.Committee
-	Now       func() time.Time
+	Store   *store.Store
+	Secrets *keystore.Erasable
+	Trust   *trust.Chain
+	Now     func() time.Time
 }
 
 // local is what the index keeps for the owner, opaque to the store.
@@ -124,7 +124,7 @@ func (l *Library) Make(ctx context.Context, owner *home.Principal, in Input, sin
 }
 
 func (l *Library) header(owner *home.Principal, m *Made, key envelope.FileKey) ([]byte, error) {
-	network := l.Committee.Network()
+	network := l.Trust.Network()
 	keyID := envelope.KeyID(network, owner.Identity.ID(), m.key)
 	sealed, err := committee.SealKey(m.secret, keyID, network, key.Bytes())
 	if err != nil {
@@ -142,12 +142,12 @@ func (l *Library) manifest(owner *home.Principal, m *Made, key envelope.FileKey,
 	if !m.in.Modified.IsZero() {
 		details.Modified = m.in.Modified.Unix()
 	}
-	sealed, err := envelope.SealDetails(details, key, envelope.KeyID(l.Committee.Network(), id, m.key))
+	sealed, err := envelope.SealDetails(details, key, envelope.KeyID(l.Trust.Network(), id, m.key))
 	if err != nil {
 		return envelope.Block{}, err
 	}
 	return envelope.SignManifest(envelope.Manifest{
-		Format: 1, Network: l.Committee.Network(), KeyNonce: m.key, Owner: id, Lineage: m.line, Author: id,
+		Format: 1, Network: l.Trust.Network(), KeyNonce: m.key, Owner: id, Lineage: m.line, Author: id,
 		Scopes: m.in.Scopes, File: root.Bytes(), Header: header.Bytes(), Payload: p.Root.Bytes(),
 		Size: uint64(p.Size), Created: l.Now().Unix(), Sealed: sealed,
 	}, owner.Device)

@@ -60,7 +60,7 @@ var (
 
 // Committee asks validators. It is safe for concurrent use.
 type Committee struct {
-	Record    *trust.Committee
+	Trust     *trust.Chain
 	Transport Transport
 	Now       func() time.Time
 }
@@ -106,7 +106,7 @@ func (c *Committee) ask(ctx context.Context, m Method, which []int, linger time.
 }
 
 func (c *Committee) everybody() []int {
-	out := make([]int, len(c.Record.Validators))
+	out := make([]int, len(c.Trust.Current().Validators))
 	for i := range out {
 		out[i] = i
 	}
@@ -142,7 +142,7 @@ func (t *tally) add(a answer) {
 
 // certain reports that so many denied that too few are left to answer.
 func (c *Committee) certain(t *tally, need int) bool {
-	return len(t.denied) > int(c.Record.Numbers.N)-need
+	return len(t.denied) > int(c.Trust.Current().Numbers.N)-need
 }
 
 // decided reports that no further answer changes the outcome.
@@ -153,10 +153,10 @@ func (c *Committee) decided(t *tally, need int) bool {
 // shortage says how many are needed and which answered.
 func (c *Committee) shortage(t *tally, need int, what string) error {
 	if c.certain(t, need) {
-		return fault.New(fault.Denied, "ask its owner for a grant, or see `cerebrum grants --mine`", "%s was denied by %d of %d validators", what, len(t.denied), len(c.Record.Validators))
+		return fault.New(fault.Denied, "ask its owner for a grant, or see `cerebrum grants --mine`", "%s was denied by %d of %d validators", what, len(t.denied), len(c.Trust.Current().Validators))
 	}
 	return fault.New(fault.Unavailable, "see `cerebrum status`; try again when more validators can be reached",
-		"%s needs %d of %d validators, and %s", what, need, len(c.Record.Validators), t.words())
+		"%s needs %d of %d validators, and %s", what, need, len(c.Trust.Current().Validators), t.words())
 }
 
 // words names validators as people count them, from 1.
@@ -182,7 +182,9 @@ func (t *tally) words() string {
 }
 
 // denials is how many make a refusal of a key certain: fewer than T are left.
-func (c *Committee) denials() int { return int(c.Record.Numbers.N) - int(c.Record.Numbers.T) + 1 }
+func (c *Committee) denials() int {
+	return int(c.Trust.Current().Numbers.N) - int(c.Trust.Current().Numbers.T) + 1
+}
 
 // ProveIdentity makes the authority of a request that stands on an identity.
 func (c *Committee) ProveIdentity(p *home.Principal, s Session, request statement.ID) ([]byte, error) {
@@ -208,7 +210,7 @@ func (c *Committee) ProveChain(p *home.Principal, chain *capability.Chain, s Ses
 
 func (c *Committee) prove(p *home.Principal, s Session, request, leaf statement.ID) ([]byte, error) {
 	return capability.Prove(capability.Proof{
-		Request: request, Leaf: leaf, Server: s.Server, Client: s.Client, Network: c.Record.Network(),
+		Request: request, Leaf: leaf, Server: s.Server, Client: s.Client, Network: c.Trust.Network(),
 		Challenge: s.Challenge, Counter: s.Counter(), Time: c.Now().Unix(),
 	}, p.Identity, p.Device)
 }

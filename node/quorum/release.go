@@ -60,7 +60,7 @@ func (c *Committee) askRelease(ctx context.Context, ask Ask, dealings bool) (*Ke
 	n := len(ask.Objects)
 	k := &Keys{c: c, ask: ask, shares: make([]map[statement.ID]*dealt, n), denials: make([]int, n), Denied: make([]bool, n)}
 	var t tally
-	need := int(c.Record.Numbers.T)
+	need := int(c.Trust.Current().Numbers.T)
 	c.ask(ctx, Release, c.everybody(), 0, func(_ int, s Session) ([]byte, error) {
 		r := k.request(dealings)
 		authority, err := c.ProveChain(ask.Principal, ask.Chain.Chain(), s, r.Digest())
@@ -101,7 +101,7 @@ func (k *Keys) complete(whole int) bool {
 	for i, byDealing := range k.shares {
 		ok := false
 		for _, d := range byDealing {
-			ok = ok || len(d.shares) >= int(k.c.Record.Numbers.T)
+			ok = ok || len(d.shares) >= int(k.c.Trust.Current().Numbers.T)
 		}
 		if !ok && !k.isDenied(i, whole) {
 			return false
@@ -147,7 +147,7 @@ func (k *Keys) take(a answer, dealings bool) error {
 // whoever sends a dealing that is not the owner's, or a share off its dealing,
 // must not keep the others' from being used.
 func (k *Keys) takeItem(index, i int, it validator.ReleaseItem, dealings bool) error {
-	if len(it.Share) != 64 || it.T != k.c.Record.Numbers.T {
+	if len(it.Share) != 64 || it.T != k.c.Trust.Current().Numbers.T {
 		k.blame(index)
 		return errors.New("what it released is no share of this committee")
 	}
@@ -155,7 +155,7 @@ func (k *Keys) takeItem(index, i int, it validator.ReleaseItem, dealings bool) e
 	var dealing *validator.Dealing
 	if dealings {
 		d, id, err := validator.VerifyDealing(it.Signed, k.ask.Chain.Owner())
-		if err == nil && (id != it.Dealing || !bytes.Equal(d.Manifest, k.ask.Objects[i]) || d.T != k.c.Record.Numbers.T) {
+		if err == nil && (id != it.Dealing || !bytes.Equal(d.Manifest, k.ask.Objects[i]) || d.T != k.c.Trust.Current().Numbers.T) {
 			err = errors.New("its dealing is another object's")
 		}
 		if err == nil {
@@ -216,11 +216,11 @@ func (k *Keys) Open(ctx context.Context, i int, open func(committee.Secret) erro
 	again.checkFirst(k.shares[i])
 	err = errors.New("too few validators hold shares of one dealing")
 	for _, d := range again.shares[0] {
-		if len(d.shares) < int(k.c.Record.Numbers.T) {
+		if len(d.shares) < int(k.c.Trust.Current().Numbers.T) {
 			continue
 		}
 		var s committee.Secret
-		if s, err = committee.Recover(int(k.c.Record.Numbers.T), d.shares); err != nil {
+		if s, err = committee.Recover(int(k.c.Trust.Current().Numbers.T), d.shares); err != nil {
 			continue
 		}
 		if err = open(s); err == nil {
@@ -247,7 +247,7 @@ func (k *Keys) checkFirst(first map[statement.ID]*dealt) {
 
 func (k *Keys) try(i int, open func(committee.Secret) error) bool {
 	for _, d := range k.shares[i] {
-		s, err := committee.Recover(int(k.c.Record.Numbers.T), d.shares)
+		s, err := committee.Recover(int(k.c.Trust.Current().Numbers.T), d.shares)
 		if err == nil && open(s) == nil {
 			return true
 		}

@@ -32,7 +32,7 @@ func (c *Committee) SendDeposits(ctx context.Context, requests map[int][]byte) m
 		if a.err == nil && statement.Unmarshal(a.raw, &r) == nil {
 			got[a.index] = r.Outcomes
 		}
-		return len(got) >= int(c.Record.Numbers.T)
+		return len(got) >= int(c.Trust.Current().Numbers.T)
 	})
 	return got
 }
@@ -44,7 +44,7 @@ func (c *Committee) SignGrant(ctx context.Context, unsigned *statement.Statement
 		return nil, err
 	}
 	var t tally
-	need := int(c.Record.Numbers.K)
+	need := int(c.Trust.Current().Numbers.K)
 	c.ask(ctx, Sign, c.everybody(), 0, func(int, Session) ([]byte, error) { return request, nil }, func(a answer) bool {
 		if a.err == nil {
 			a.judge(c.takeSignature(unsigned, a))
@@ -70,7 +70,7 @@ func (c *Committee) takeSignature(into *statement.Statement, a answer) error {
 	if !slices.Equal(s.Signers(), []int{a.index}) || s.ID() != into.ID() {
 		return errors.New("signed something else")
 	}
-	if err := c.Record.VerifyOne(capability.KindGrant, s, a.index); err != nil {
+	if err := c.Trust.Current().VerifyOne(capability.KindGrant, s, a.index); err != nil {
 		return err
 	}
 	return into.Merge(s)
@@ -83,7 +83,7 @@ func (c *Committee) SendDelivery(ctx context.Context, d validator.Delivery) erro
 		return err
 	}
 	var t tally
-	need := int(c.Record.Numbers.T)
+	need := int(c.Trust.Current().Numbers.T)
 	c.ask(ctx, Deliver, c.everybody(), 200*time.Millisecond, func(int, Session) ([]byte, error) { return request, nil }, func(a answer) bool {
 		t.add(a)
 		return c.decided(&t, need)
@@ -103,7 +103,7 @@ func (c *Committee) SendDelivery(ctx context.Context, d validator.Delivery) erro
 func (c *Committee) PullMailbox(ctx context.Context, p *home.Principal, address []byte, issued bool) ([]validator.Delivery, error) {
 	found := mailbox{}
 	var t tally
-	need := int(c.Record.Numbers.N) - int(c.Record.Numbers.F)
+	need := int(c.Trust.Current().Numbers.N) - int(c.Trust.Current().Numbers.F)
 	after := make(map[int][]byte)
 	which := c.everybody()
 	for len(which) > 0 && !c.decided(&t, need) { // a page of each
@@ -189,7 +189,7 @@ func (c *Committee) SendRevocation(ctx context.Context, e revocation.Entry, targ
 		return 0, err
 	}
 	var t tally
-	need := c.Record.Numbers.Effective()
+	need := c.Trust.Current().Numbers.Effective()
 	c.ask(ctx, Revoke, c.everybody(), 100*time.Millisecond, func(int, Session) ([]byte, error) { return request, nil }, func(a answer) bool {
 		if a.err == nil {
 			a.judge(c.checkAck(a, target))
@@ -215,10 +215,10 @@ func (c *Committee) checkAck(a answer, target statement.ID) error {
 	if err := s.Peek(revocation.KindAck, &ack); err != nil {
 		return err
 	}
-	if ack.Network != c.Record.Network() || ack.Target != target || int(ack.Validator) != a.index {
+	if ack.Network != c.Trust.Network() || ack.Target != target || int(ack.Validator) != a.index {
 		return errors.New("acknowledged something else")
 	}
-	return c.Record.VerifyOne(revocation.KindAck, s, a.index)
+	return c.Trust.Current().VerifyOne(revocation.KindAck, s, a.index)
 }
 
 // AskFresh implements [revocation.Validators].

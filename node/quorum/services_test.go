@@ -62,7 +62,7 @@ func TestADepositWaitsASecondForTheRest(t *testing.T) {
 	requests := map[int][]byte{0: {1}, 1: {1}, 2: {1}, 3: {1}}
 	synctest.Test(t, func(t *testing.T) {
 		for hanging, want := range map[int]int{0: 4, 1: 3} {
-			c := &quorum.Committee{Record: w.Network.Committee, Now: w.Clock.Now, Transport: transportFunc(func(ctx context.Context, i int) ([]byte, error) {
+			c := &quorum.Committee{Trust: w.Network.Chain, Now: w.Clock.Now, Transport: transportFunc(func(ctx context.Context, i int) ([]byte, error) {
 				if i < hanging {
 					<-ctx.Done()
 					return nil, ctx.Err()

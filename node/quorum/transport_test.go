@@ -40,7 +40,7 @@ func newWorld(t testing.TB, o vt.Options) (*world, *quorum.Committee) {
 		alice: vt.NewPerson(t, "alice", identity.User), bob: vt.NewPerson(t, "bob", identity.User), mallory: vt.NewPerson(t, "mallory", identity.User),
 	}
 	w.as = w.bob
-	return w, &quorum.Committee{Record: w.Network.Committee, Transport: w, Now: w.Clock.Now}
+	return w, &quorum.Committee{Trust: w.Network.Chain, Transport: w, Now: w.Clock.Now}
 }
 
 // set makes validators behave; nil makes them honest again.

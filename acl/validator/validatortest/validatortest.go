@@ -75,6 +75,7 @@ type Validator struct {
 // Network is a committee at work.
 type Network struct {
 	*trust.Committee
+	Chain      *trust.Chain
 	Clock      *Clock
 	Validators []*Validator // hides the record's list
 	keys       *trusttest.Network
@@ -104,7 +105,7 @@ func New(t testing.TB, o Options) *Network {
 	if net.Committee, err = trust.Genesis(keys.Signed(t, record).Bytes()); err != nil {
 		t.Fatal(err)
 	}
-	keys.Committee = net.Committee
+	keys.Committee, net.Chain = net.Committee, trust.Fixed(net.Committee)
 	for i, opener := range openers {
 		net.Validators = append(net.Validators, net.start(t, i, opener, o.Bundle))
 	}
@@ -163,13 +164,13 @@ func (net *Network) start(t testing.TB, i int, opener *keystore.Opener, bundle *
 	fail(err)
 	v := &Validator{Person: net.keys.People[i], Erase: erase, Audit: log, Memory: &kv.Memory{}, Dir: dir}
 	v.Tracker = &revocation.Tracker{
-		Committee: net.Committee, Self: i, Need: int(net.Numbers.N) - int(net.Numbers.F) - 1, Validators: Direct{net},
+		Trust: net.Chain, Self: i, Need: int(net.Numbers.N) - int(net.Numbers.F) - 1, Validators: Direct{net},
 		Sink: rlog, Store: revocations, Now: net.Clock.Now, Log: Logger(t),
 	}
 	fail(v.Tracker.Open())
 	v.Judge = &validator.Judge{
-		Committee: net.Committee, Index: i, Signing: net.keys.Signing[i], Opener: opener, Store: v.Memory, Shares: erase,
-		Log: rlog, Set: set, Verifier: &capability.Verifier{Committee: net.Committee, Revocations: set, Now: net.Clock.Now},
+		Trust: net.Chain, Index: i, Signing: net.keys.Signing[i], Opener: opener, Store: v.Memory, Shares: erase,
+		Log: rlog, Set: set, Verifier: &capability.Verifier{Trust: net.Chain, Revocations: set, Now: net.Clock.Now},
 		Policy: engine, Bundle: bundle.Head(), Audit: log, Fresh: v.Tracker, Now: net.Clock.Now, Logger: Logger(t),
 	}
 	return v
