@@ -180,3 +180,46 @@ func indexesTo(n int) (out []int) {
 	}
 	return out
 }
+
+func BenchmarkCombine(b *testing.B) {
+	_, shares, c := mustDeal(b, 4, 3)
+	p, subs := mustParse(b, Unscaled(c)), map[int]Sub{}
+	for _, i := range []int{0, 2, 3} {
+		dealt, sub, err := SubDeal([32]byte{1}, nil, i, shares[i], p, 4, 3)
+		if err != nil {
+			b.Fatal(err)
+		}
+		subs[i] = Sub{dealt[1], sub}
+	}
+	for b.Loop() {
+		Combine(p, 3, subs)
+	}
+}
+
+func BenchmarkCommit(b *testing.B) {
+	s := labelled("s")
+	for b.Loop() {
+		commit(s, s)
+	}
+}
+
+func BenchmarkMulGen(b *testing.B) {
+	s := labelled("s")
+	for b.Loop() {
+		curve.NewElement().MulGen(s)
+	}
+}
+
+func BenchmarkAdd(b *testing.B) {
+	p, q := mulH(labelled("p")), mulH(labelled("q"))
+	for b.Loop() {
+		p.Add(p, q)
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	_, _, c := mustDeal(b, 1, 1)
+	for b.Loop() {
+		c.points()
+	}
+}
