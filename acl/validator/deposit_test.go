@@ -67,7 +67,7 @@ func (w *world) released(t *testing.T, o *vt.Object, commitments committee.Commi
 }
 
 func shareOf(it validator.ReleaseItem) committee.Share {
-	return committee.Share{Value: [32]byte(it.Share[:32]), Blinding: [32]byte(it.Share[32:])}
+	return committee.Share{Value: [32]byte(it.Shares[0].Share[:32]), Blinding: [32]byte(it.Shares[0].Share[32:])}
 }
 
 func (w *world) slots(i int) int {
@@ -493,11 +493,19 @@ func slotOf(t *testing.T, w *world) (s keystore.Sealed) {
 		var d struct {
 			_                          struct{} `cbor:",toarray"`
 			Address, Manifest, Dealing []byte
-			Share                      keystore.Sealed
-			Holders                    []string
+			Shares                     []struct {
+				_             struct{} `cbor:",toarray"`
+				Epoch, Record statement.ID
+				Share         keystore.Sealed
+				Scale         []byte
+				Points        committee.Commitments
+			}
+			Holders []string
 		}
 		err := statement.Unmarshal(value, &d)
-		s = d.Share
+		if err == nil {
+			s = d.Shares[0].Share
+		}
 		return false, err
 	})
 	if err != nil {

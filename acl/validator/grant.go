@@ -35,6 +35,10 @@ func (j *Judge) Sign(ctx context.Context, raw []byte) ([]byte, error) {
 	if !j.Fresh.Fresh() {
 		return nil, fmt.Errorf("%w: it does not hear enough other validators", ErrUnavailable)
 	}
+	_, seat, err := j.sitting()
+	if err != nil {
+		return nil, err
+	}
 	s, g, owner, err := j.readGrant(r)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
@@ -50,7 +54,7 @@ func (j *Judge) Sign(ctx context.Context, raw []byte) ([]byte, error) {
 	if err := j.Audit.Append(ctx, j.event("grant", "ok", id[:], g.Audience[:], g.Target.Ref[:], leaf[:], "")); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	s.AddSignature(uint16(j.Index), j.Signing)
+	s.AddSignature(uint16(seat), j.Signing)
 	return encode(SignReply{Grant: s.Bytes()}), nil
 }
 
@@ -302,6 +306,10 @@ func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
 	if err := decode(raw, &r); err != nil {
 		return nil, err
 	}
+	_, seat, err := j.sitting()
+	if err != nil {
+		return nil, err
+	}
 	rev, err := r.Entry.Verify(j.Trust.Network())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
@@ -317,12 +325,12 @@ func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	s, err := statement.New(revocation.KindAck, revocation.Ack{
-		Network: j.Trust.Network(), Target: rev.Target, Validator: uint16(j.Index), Seq: seq,
+		Network: j.Trust.Network(), Target: rev.Target, Validator: uint16(seat), Seq: seq,
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.AddSignature(uint16(j.Index), j.Signing)
+	s.AddSignature(uint16(seat), j.Signing)
 	return s.Bytes(), nil
 }
 
