@@ -88,13 +88,19 @@ func (c *Committee) VerifyMembership(raw []byte, peer statement.PublicKey, now t
 // Admits decides whether a peer may speak on the network: validators by the
 // record alone, everybody else by a credential. It returns the peer's role.
 func (c *Committee) Admits(peer statement.PublicKey, credential []byte, now time.Time) (Role, error) {
+	return c.admits(peer, credential, now, c.VerifyMembership)
+}
+
+func (c *Committee) admits(peer statement.PublicKey, credential []byte, now time.Time,
+	verify func([]byte, statement.PublicKey, time.Time) (*Membership, error),
+) (Role, error) {
 	if _, ok := c.ByPeer(peer); ok {
 		return RoleValidator, nil
 	}
 	if err := c.Live(now); err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrMembership, err)
 	}
-	m, err := c.VerifyMembership(credential, peer, now)
+	m, err := verify(credential, peer, now)
 	if err != nil {
 		return 0, err
 	}
