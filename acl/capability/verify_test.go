@@ -328,8 +328,8 @@ func TestWhatIsRemembered(t *testing.T) {
 	s.Prune("none", nil)
 	stripped.Links[0] = s.Bytes()
 	poisoned := w.verifier()
-	reader := w.reader.ID()
-	poisoned.roots.add(statement.Hash("verified root", stripped.Grant, stripped.Consent), struct{}{}, rememberedRoots)
+	owner, reader := statement.Hash("verified identity", w.owner.Record()), statement.Hash("verified identity", w.reader.Record())
+	poisoned.roots.add(statement.Hash("verified root", stripped.Grant, stripped.Consent, owner[:]), struct{}{}, rememberedRoots)
 	if _, err := poisoned.Verify(stripped); !errors.Is(err, statement.ErrSignature) || !strings.Contains(err.Error(), "link") {
 		t.Errorf("control: a remembered grant is verified again: %v", err)
 	}
