@@ -58,7 +58,7 @@ func compile(b *Bundle) (*Engine, error) {
 	if err := checkTravels(b); err != nil {
 		return nil, err
 	}
-	resolved, err := resolve(b.Schema)
+	resolved, err := resolve("schema", b.Schema)
 	if err != nil {
 		return nil, err
 	}
@@ -92,9 +92,9 @@ func checkTravels(b *Bundle) error {
 	return statement.Unmarshal(raw, new(Bundle))
 }
 
-func resolve(text string) (*resolved.Schema, error) {
+func resolve(file, text string) (*resolved.Schema, error) {
 	var s schema.Schema
-	s.SetFilename("schema")
+	s.SetFilename(file)
 	if err := s.UnmarshalCedar([]byte(text)); err != nil {
 		return nil, fmt.Errorf("the schema does not parse: %w", err)
 	}
