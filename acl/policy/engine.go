@@ -26,7 +26,7 @@ var ErrBundle = errors.New("policy bundle is refused")
 // The zero value denies everything.
 type Engine struct {
 	head     statement.ID
-	policies *cedar.PolicySet
+	policies *index
 	entities cedar.EntityMap
 	requests *validate.Validator
 }
@@ -77,7 +77,7 @@ func compile(b *Bundle) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{head: b.Head(), policies: policies, entities: entities, requests: v}, nil
+	return &Engine{head: b.Head(), policies: newIndex(policies), entities: entities, requests: v}, nil
 }
 
 // checkTravels refuses a bundle that its readers could not decode.
@@ -254,7 +254,7 @@ func (e *Engine) decide(q cedar.Request, entities types.EntityGetter) Decision {
 		d.Errors, d.Settled = 1, true
 		return d
 	}
-	verdict, diagnostic := cedar.Authorize(e.policies, entities, q)
+	verdict, diagnostic := cedar.Authorize(e.policies.of(q, entities), entities, q)
 	d.Errors = len(diagnostic.Errors)
 	d.Settled = len(diagnostic.Reasons) > 0 || d.Errors > 0
 	d.Allow = verdict == cedar.Allow && d.Errors == 0

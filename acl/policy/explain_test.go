@@ -130,3 +130,15 @@ func BenchmarkDecide1000Policies(b *testing.B) {
 		}
 	}
 }
+
+// The worst case: every policy is for everybody, so that each is evaluated.
+func BenchmarkDecide1000PoliciesForEverybody(b *testing.B) {
+	texts := slices.Repeat([]string{`permit (principal, action == Action::"read", resource) when { context.purpose == "other" };`}, 999)
+	e := mustEngine(b, bundle(append(texts, builtinPolicy)...))
+	r := asked()
+	for b.Loop() {
+		if !e.Decide(r).Allow {
+			b.Fatal("denied")
+		}
+	}
+}
