@@ -67,6 +67,7 @@ type Node struct {
 	verifier *capability.Verifier
 	tracker  *revocation.Tracker
 	judge    *validator.Judge // of a validator
+	rotation *validator.Rotation
 	quorum   *quorum.Committee
 
 	// Set by Run before it says that it is ready, and never changed.
@@ -168,6 +169,7 @@ func (n *Node) openJudge(revocations kv.Store) error {
 		Store: keep, Guard: trust.NewGuard(keep), Shares: n.secrets, Log: log, Set: n.set, Verifier: n.verifier,
 		Policy: engine, Bundle: bundle.Head(), Audit: n.audit, Fresh: n.tracker, Now: n.now, Logger: n.log,
 	}
+	n.rotation = &validator.Rotation{Judge: n.judge, Peers: rotationPeers{n}, Log: n.log}
 	return nil
 }
 
@@ -276,6 +278,7 @@ func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Read
 	g.Go(func() error { return n.tracker.Run(below) })
 	g.Go(func() error { return n.discovery.Run(below) })
 	g.Go(func() error { return n.outbox.Run(below) })
+	g.Go(func() error { return n.runRotation(below) })
 	g.Go(func() error { return n.provideLoop(below) })
 	up, upStop := context.WithCancel(ctx)
 	defer upStop()
@@ -307,6 +310,7 @@ func (n *Node) buildHost() error {
 	server := exchange.NewServer(blockSource{n}, &guard{n}, n.log, exchange.Limits{})
 	n.host.Libp2p().SetStreamHandler(exchange.ProtocolID, server.Handle)
 	n.serveValidator()
+	n.serveRotation()
 	n.serveHint()
 	n.learnValidators()
 	network := n.trust.Network()
