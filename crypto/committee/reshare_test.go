@@ -125,7 +125,7 @@ func TestBatchNamesExactlyTheWrongOnes(t *testing.T) {
 	shift(t, &cancel[5], e)
 	shift(t, &cancel[9], curve.NewScalar().Neg(e))
 	equal := bytes.Repeat(append([]byte{1}, make([]byte, 15)...), len(good))
-	if !sumFits(1, 2, 3, cancel, equal) {
+	if !sumFits(decodeAll(t, cancel), equal) {
 		t.Error("control: the errors do not cancel under equal weights")
 	}
 	if wrong := CheckSubs(1, 2, 3, cancel); !slices.Equal(wrong, []int{5, 9}) {
@@ -194,6 +194,40 @@ func BenchmarkCombine(b *testing.B) {
 	for b.Loop() {
 		Combine(p, 3, subs)
 	}
+}
+
+func BenchmarkCombiner(b *testing.B) {
+	_, shares, c := mustDeal(b, 4, 3)
+	p, dealers := mustParse(b, Unscaled(c)), []int{0, 2, 3}
+	var checked []Checked
+	for _, i := range dealers {
+		dealt, sub, err := SubDeal([32]byte{1}, nil, i, shares[i], p, 4, 3)
+		if err != nil {
+			b.Fatal(err)
+		}
+		good, _ := CheckBatch(i, 1, 3, []Item{{p, Sub{dealt[1], sub}}})
+		checked = append(checked, good[0])
+	}
+	combiner, err := NewCombiner(dealers, 3)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, _, err := combiner.Combine(checked); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func decodeAll(t testing.TB, items []Item) (out []*decoded) {
+	for _, it := range items {
+		d, err := it.decode(1, 2, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, d)
+	}
+	return out
 }
 
 func BenchmarkCommit(b *testing.B) {
