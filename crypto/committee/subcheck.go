@@ -147,7 +147,7 @@ func sumFits(subs []*decoded, weights []byte) bool {
 // Pippenger's buckets of one byte or, for few points, of four bits. All is public.
 func weighted(p []group.Element, weights []byte) group.Element {
 	bits := 4
-	if len(p) > 150 {
+	if len(p) > 450 {
 		bits = 8
 	}
 	sum := curve.Identity()
