@@ -2,6 +2,10 @@ package committee
 
 import (
 	"bytes"
+	"fmt"
+	"maps"
+	"math/big"
+	"math/rand/v2"
 	"slices"
 	"testing"
 )
@@ -15,33 +19,32 @@ func mustParse(t testing.TB, s Scaled) *Parsed {
 	return p
 }
 
-// rotate re-shares with the given dealers, checking every sub-share.
+// rotate shares again with the given dealers, checking every sub-share.
 func rotate(t testing.TB, old Scaled, shares []Share, dealers []int, n, need int) ([]Share, Scaled) {
 	t.Helper()
-	p, subs := mustParse(t, old), make([]map[int]Sub, n)
+	p, combiner := mustParse(t, old), mustCombiner(t, need, dealers...)
+	checked := make([][]Checked, n)
 	for _, i := range dealers {
-		dealt, c, err := SubDeal([32]byte{byte(i), 9}, []byte("rotation"), i, shares[i], p, n, need)
+		dealt, points, err := SubDeal([32]byte{byte(i), 9}, old.Points[0], i, shares[i], p, n, need)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for j := range n {
-			if subs[j] == nil {
-				subs[j] = map[int]Sub{}
+			good, wrong := CheckBatch(i, j, need, []Item{{p, Sub{dealt[j], points}}})
+			if wrong != nil {
+				t.Fatalf("dealer %d, receiver %d: the sub-share is refused", i, j)
 			}
-			subs[j][i] = Sub{dealt[j], c}
-			if err := CheckSub(i, j, need, Item{p, subs[j][i]}); err != nil {
-				t.Fatalf("dealer %d, receiver %d: %v", i, j, err)
-			}
+			checked[j] = append(checked[j], good[0])
 		}
 	}
 	var next Scaled
 	fresh := make([]Share, n)
 	for j := range n {
-		s, c, err := Combine(p, need, subs[j])
+		s, c, err := combiner.Combine(checked[j])
 		if err != nil {
 			t.Fatal(err)
 		}
-		if j > 0 && (c.Scale != next.Scale || !slices.EqualFunc(c.Points, next.Points, bytes.Equal)) {
+		if j > 0 && !sameScaled(c, next) {
 			t.Fatal("receivers disagree on the commitments")
 		}
 		fresh[j], next = s, c
@@ -64,9 +67,7 @@ func TestRotationsKeepTheSecret(t *testing.T) {
 		if err != nil || !same(got, secret) {
 			t.Fatalf("%v: the secret is lost: %v", step, err)
 		}
-		p := mustParse(t, next)
-		first := curve.NewElement().Mul(p.points[0], curve.NewScalar().Inv(p.scale))
-		if !bytes.Equal(encodePoint(first), c[0]) {
+		if !bytes.Equal(committed(t, next), c[0]) {
 			t.Errorf("%v: another secret is committed", step)
 		}
 		if step.t == 3 && len(shares) >= 3 {
@@ -85,4 +86,77 @@ func indexesTo(n int) (out []int) {
 		out = append(out, i)
 	}
 	return out
+}
+
+// committed is the owner's commitment to the secret, out of a later epoch.
+func committed(t testing.TB, s Scaled) []byte {
+	p := mustParse(t, s)
+	return encodePoint(curve.NewElement().Mul(p.points[0], curve.NewScalar().Inv(p.scale)))
+}
+
+// Any committees, any dealer sets, several rotations: every t of the last epoch
+// recover the secret, and no t of two epochs do.
+func TestRandomRotations(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	for round := range 20 {
+		need := 1 + rng.IntN(4)
+		n := need + rng.IntN(4)
+		secret, shares, c := mustDeal(t, n, need)
+		at := Unscaled(c)
+		for step := range 3 {
+			oldN, oldNeed, old := n, need, shares
+			dealers := rng.Perm(n)[:need]
+			need = 1 + rng.IntN(4)
+			n = need + rng.IntN(4)
+			shares, at = rotate(t, at, old, dealers, n, need)
+			told := fmt.Sprintf("round %d, step %d: %d of %d to %d of %d by %v", round, step, oldNeed, oldN, need, n, dealers)
+			if !bytes.Equal(committed(t, at), c[0]) {
+				t.Fatalf("%s: another secret is committed", told)
+			}
+			some := pick(shares, rng.Perm(n)[:need]...)
+			if got, err := Recover(need, some); err != nil || !same(got, secret) {
+				t.Fatalf("%s: the secret is lost: %v", told, err)
+			}
+			if liars, err := OpenScaled(at, need, some, opens(secret)); err != nil || liars != nil {
+				t.Errorf("%s: %v, %v", told, liars, err)
+			}
+			if need == 1 || oldNeed == 1 {
+				continue // one share is a whole sharing: there is nothing to mix
+			}
+			some = pick(shares, rng.Perm(n)[:need]...)
+			stale := slices.Sorted(maps.Keys(some))[rng.IntN(need)]
+			if some[stale] = old[stale%oldN]; mustParse(t, at).Check(stale, some[stale]) == nil {
+				t.Errorf("%s: an old share passes", told)
+			}
+			if got, err := Recover(need, some); err == nil && same(got, secret) {
+				t.Errorf("%s: mixed epochs recovered the secret", told)
+			}
+		}
+	}
+}
+
+// The largest indexes, and so many of them that the common denominator and the
+// factors no longer fit a machine word.
+func TestRotationOfTheLargestCommittee(t *testing.T) {
+	const need = 24
+	secret, shares, c := mustDeal(t, MaxHolders, need)
+	dealers := []int{}
+	for i := range need {
+		dealers = append(dealers, MaxHolders-1-10*i)
+	}
+	if _, factors := integerWeights(slices.Sorted(slices.Values(dealers))); !slices.ContainsFunc(factors, func(f *big.Int) bool { return !f.IsInt64() }) {
+		t.Fatal("the factors are small")
+	}
+	fresh, next := rotate(t, Unscaled(c), shares, dealers, 3, 2)
+	if !bytes.Equal(committed(t, next), c[0]) {
+		t.Error("another secret is committed")
+	}
+	if got, err := Recover(2, pick(fresh, 0, 2)); err != nil || !same(got, secret) {
+		t.Errorf("the secret is lost: %v", err)
+	}
+	// And once more, from a scale of many digits to the largest indexes.
+	wide, _ := rotate(t, next, fresh, []int{1, 2}, MaxHolders, 2)
+	if got, err := Recover(2, pick(wide, 0, MaxHolders-1)); err != nil || !same(got, secret) {
+		t.Errorf("the secret is lost: %v", err)
+	}
 }
