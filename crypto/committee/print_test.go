@@ -73,7 +73,7 @@ func TestNothingPrintsItself(t *testing.T) {
 	if found < 5 {
 		t.Errorf("control: a leak would be noticed in %d forms only", found)
 	}
-	if limbs := fmt.Sprintf("%d %x", v, v); !strings.Contains(limbs, leaks(raw[:])[0]) || !strings.Contains(limbs, leaks(raw[:])[1]) {
+	if !strings.Contains(fmt.Sprintf("%d", v), leaks(raw[:])[0]) {
 		t.Error("control: a decoded scalar would print unnoticed")
 	}
 }
