@@ -120,6 +120,19 @@ func TestRepeatedPointsAreNoSubDealing(t *testing.T) {
 	}
 }
 
+// A sub-share that would fit, for an index that no record has.
+func TestReceiverBeyondEveryRecordIsRefused(t *testing.T) {
+	r := newRotation(t, 4, 3, 4, 3, 1)
+	r.deal(1, MaxHolders+1, r.chosen(t, 1))
+	for j, want := range map[int]error{MaxHolders - 1: nil, MaxHolders: ErrShare} {
+		it := Item{r.old, r.subs[1][j]}
+		_, wrong := CheckBatch(1, j, 3, []Item{it, it})
+		if err := CheckSub(1, j, 3, it); !errors.Is(err, want) || (len(wrong) == 0) != (want == nil) {
+			t.Errorf("receiver %d: %v, wrong %v", j, err, wrong)
+		}
+	}
+}
+
 // A dealer that shares another value than its share, on points that are all well
 // formed, would change the secret for everybody. Its first point is not its to choose.
 func TestDealerCannotShareAnotherValue(t *testing.T) {
