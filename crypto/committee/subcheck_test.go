@@ -49,6 +49,13 @@ func TestBatchNamesExactlyTheWrongOnes(t *testing.T) {
 	if wrong := CheckSubs(1, 2, 3, good); wrong != nil {
 		t.Fatalf("control: %v", wrong)
 	}
+	unequal := make([]byte, 16*len(good))
+	for i := range unequal {
+		unequal[i] = byte(7 * i)
+	}
+	if !sumFits(decodeAll(t, good), unequal) {
+		t.Error("control: the sum over right ones does not fit, so each is checked by itself")
+	}
 	e := labelled("error")
 	one := slices.Clone(good)
 	shift(t, &one[17], e)
@@ -66,6 +73,9 @@ func TestBatchNamesExactlyTheWrongOnes(t *testing.T) {
 	equal := bytes.Repeat(append([]byte{1}, make([]byte, 15)...), len(good))
 	if !sumFits(decodeAll(t, cancel), equal) {
 		t.Error("control: the errors do not cancel under equal weights")
+	}
+	if sumFits(decodeAll(t, cancel), unequal) {
+		t.Error("errors cancel under unequal weights")
 	}
 	if wrong := CheckSubs(1, 2, 3, cancel); !slices.Equal(wrong, []int{5, 9}) {
 		t.Errorf("errors that cancel: %v", wrong)
