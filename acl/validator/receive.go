@@ -125,9 +125,11 @@ type incoming struct {
 	dep    *deposit
 	owner  []byte // identity document, where the deposit came from a dealer
 	old    *committee.Parsed
+	made   []byte
 	epoch  statement.ID // the new one
 	share  committee.Share
 	scaled committee.Scaled
+	dealt  []byte
 }
 
 func (in *incoming) sub(d uint16) committee.Sub {
@@ -147,16 +149,25 @@ func (r *Rotation) takePages(ctx context.Context, p *signedPlan, pages map[uint1
 	if all, err = r.complete(ctx, p, all); err != nil {
 		return err
 	}
-	if err := r.check(ctx, p, all); err != nil {
+	checked, err := r.check(ctx, p, all)
+	if err != nil {
 		return err
 	}
-	dealers := make(map[int]committee.Sub, len(p.Dealers))
-	for _, in := range all {
-		for _, d := range p.Dealers {
-			dealers[int(d)] = in.sub(d)
+	places := make([]int, len(p.Dealers))
+	for i, d := range p.Dealers {
+		places[i] = int(d)
+	}
+	combiner, err := committee.NewCombiner(places, int(p.record.Numbers.T))
+	if err != nil {
+		return err
+	}
+	for i, in := range all {
+		if in.share, in.scaled, err = combiner.Combine(checked[i]); err != nil {
+			return fmt.Errorf("a deposit cannot be combined, another plan is needed: %w", err) // nobody is to blame
 		}
-		if in.share, in.scaled, err = committee.Combine(in.old, int(p.record.Numbers.T), dealers); err != nil {
-			return fmt.Errorf("a deposit cannot be combined, another plan is needed: %w", err)
+		in.epoch = nextEpoch(in.made, in.scaled)
+		for _, d := range p.Dealers {
+			in.dealt = append(in.dealt, dealtDigest(in.subs[d].Commitments)...)
 		}
 	}
 	return r.keep(ctx, p, all)
@@ -180,7 +191,7 @@ func (r *Rotation) group(p *signedPlan, pages map[uint16]*SubPage, end []byte, s
 			key := statement.Hash("incoming", it.KeyID[:], it.Dealing[:], it.Epoch[:])
 			in := found[key]
 			if in == nil {
-				in = &incoming{first: *it, subs: map[uint16]*SubItem{}, epoch: nextEpoch(p.id, it.Epoch)}
+				in = &incoming{first: *it, subs: map[uint16]*SubItem{}, made: madeBy(p.id, it.Epoch)}
 				found[key], order = in, append(order, key)
 			}
 			in.subs[d] = it
@@ -194,7 +205,7 @@ func (r *Rotation) group(p *signedPlan, pages map[uint16]*SubPage, end []byte, s
 			return nil, err
 		}
 		if err == nil {
-			if dep.in(in.epoch) != nil || !dep.isDealing(in.first.Dealing) {
+			if dep.made(in.made) || !dep.isDealing(in.first.Dealing) {
 				continue
 			}
 			in.dep = dep
@@ -263,22 +274,33 @@ func (in *incoming) commitments(p *signedPlan, d *Dealing) (committee.Scaled, bo
 	return committee.Scaled{}, false
 }
 
-// check checks every dealer's sub-shares. One that does not fit is asked for once
-// more in the clear; where that does not fit either its dealer is named.
-func (r *Rotation) check(ctx context.Context, p *signedPlan, all []*incoming) error {
+// check checks every dealer's sub-shares, and gives them by deposit. One that does
+// not fit is asked for once more in the clear; where that does not fit either its
+// dealer is named.
+func (r *Rotation) check(ctx context.Context, p *signedPlan, all []*incoming) ([][]committee.Checked, error) {
 	receiver, t := r.Judge.seat(p.record), int(p.record.Numbers.T)
+	out := make([][]committee.Checked, len(all))
 	items := make([]committee.Item, len(all))
 	for _, d := range p.Dealers {
 		for i, in := range all {
 			items[i] = committee.Item{Old: in.old, Sub: in.sub(d)}
 		}
-		for _, i := range committee.CheckSubs(int(d), receiver, t, items) {
+		good, wrong := committee.CheckBatch(int(d), receiver, t, items)
+		for _, i := range wrong {
 			if err := r.reveal(ctx, p, d, all[i]); err != nil {
-				return &dealerError{dealer: d, lied: true, err: err}
+				return nil, &dealerError{dealer: d, lied: true, err: err}
 			}
+			again, bad := committee.CheckBatch(int(d), receiver, t, []committee.Item{{Old: all[i].old, Sub: all[i].sub(d)}})
+			if len(bad) > 0 {
+				return nil, &dealerError{dealer: d, lied: true, err: committee.ErrShare}
+			}
+			good[i] = again[0]
+		}
+		for i := range all {
+			out[i] = append(out[i], good[i])
 		}
 	}
-	return nil
+	return out, nil
 }
 
 func (r *Rotation) reveal(ctx context.Context, p *signedPlan, d uint16, in *incoming) error {
@@ -298,7 +320,7 @@ func (r *Rotation) reveal(ctx context.Context, p *signedPlan, d uint16, in *inco
 		return committee.ErrShare
 	}
 	in.subs[d] = &it
-	return committee.CheckSub(int(d), r.Judge.seat(p.record), int(p.record.Numbers.T), committee.Item{Old: in.old, Sub: in.sub(d)})
+	return nil
 }
 
 // keep stores the new shares beside the old ones, durably.
@@ -327,6 +349,7 @@ func (r *Rotation) keep(ctx context.Context, p *signedPlan, all []*incoming) err
 	for i, in := range all {
 		add, err := j.withShare(in, held{
 			Epoch: in.epoch, Record: p.Record, Share: sealed[i], Scale: in.scaled.Scale[:], Points: in.scaled.Points,
+			Made: in.made, Dealt: in.dealt,
 		})
 		if err != nil {
 			return err

@@ -78,11 +78,16 @@ type Rotation struct {
 
 // progress is how far the rotation from one record is, in this process.
 type progress struct {
-	passes  int
-	stuck   int
-	done    statement.ID // plan whose pages have all been seen
-	lacking map[uint16]int
-	bad     map[uint16]bool
+	passes   int
+	waited   int    // passes in which a plan was needed
+	proposed uint64 // plans by this validator
+	draft    *Plan  // the one that lacks signatures
+	stuck    int
+	useless  int          // passes in which the plan was found not to get on
+	plan     *signedPlan  // the newest that was followed
+	done     statement.ID // plan whose pages have all been seen
+	lacking  map[uint16]int
+	bad      map[uint16]bool
 }
 
 // RotationStatus is what a person should know of a rotation.
@@ -221,11 +226,13 @@ func (r *Rotation) receive(ctx context.Context, record, from *trust.Committee) (
 		return false, err
 	}
 	if _, err := r.Judge.Store.Get(slices.Concat(donePrefix, plan.id[:])); err == nil && len(st.lacking) == 0 {
+		st.plan = plan
 		return true, nil
 	}
 	if st.done != plan.id {
 		st.lacking = map[uint16]int{}
 	}
+	st.plan = plan
 	err = r.pull(ctx, plan, st)
 	var bad *dealerError
 	switch {
@@ -275,58 +282,74 @@ func (e *dealerError) Unwrap() error { return e.err }
 // get on.
 func (r *Rotation) plan(ctx context.Context, record, from *trust.Committee, st *progress) (*signedPlan, error) {
 	j := r.Judge
-	best, err := j.newestPlan(record.ID(), from.ID())
+	if len(from.Validators)-len(st.bad) < int(from.Numbers.T) {
+		st.bad = map[uint16]bool{} // a liar made all of them look bad: begin again
+	}
+	best, err := j.newestPlan(record.ID(), from.ID(), st.bad)
 	if err != nil {
 		return nil, err
 	}
 	if best == nil || st.passes > 1 {
-		if best, err = r.learnPlan(ctx, record, from, best); err != nil {
+		if err := r.learnPlan(ctx, record, from); err != nil {
+			return nil, err
+		}
+		if best, err = j.newestPlan(record.ID(), from.ID(), st.bad); err != nil {
 			return nil, err
 		}
 	}
 	seat := j.seat(record)
-	useless := best != nil && (slices.ContainsFunc(best.Dealers, func(d uint16) bool { return st.bad[d] }) ||
-		(st.done == best.id && len(st.lacking) > 0))
-	if best == nil && (seat == 0 || st.passes > 2+seat) || useless {
-		return r.propose(ctx, record, from, best, st)
+	if best != nil && (st.done != best.id || len(st.lacking) == 0) {
+		st.waited = 0
+		return best, nil
 	}
-	return best, nil
+	// Everybody may see that a plan is needed: they propose one after the other.
+	if st.waited++; st.waited <= seat {
+		return best, nil
+	}
+	return r.propose(ctx, record, from, st)
 }
 
-// learnPlan asks the others for the newest plan, all at once.
-func (r *Rotation) learnPlan(ctx context.Context, record, from *trust.Committee, best *signedPlan) (*signedPlan, error) {
-	request := encode(PlanRequest{From: from.ID()})
-	for _, a := range r.askAll(ctx, record, RotatePlan, request) {
+// learnPlan asks the others for the newest plan, all at once, and keeps them.
+func (r *Rotation) learnPlan(ctx context.Context, record, from *trust.Committee) error {
+	for _, a := range r.askAll(ctx, record, RotatePlan, encode(PlanRequest{From: from.ID()})) {
 		var reply PlanReply
 		if a.err != nil || decode(a.raw, &reply) != nil || len(reply.Plan) == 0 {
 			continue
 		}
 		p, err := r.Judge.verifyPlan(reply.Plan)
-		if err != nil || p.Record != record.ID() || p.From != from.ID() || best != nil && p.Attempt <= best.Attempt {
+		if err != nil || p.Record != record.ID() || p.From != from.ID() {
 			continue
 		}
 		if err := r.Judge.keepPlan(p); err != nil {
-			return nil, err
+			return err
 		}
-		best = p
 	}
-	return best, nil
+	return nil
 }
 
 // propose makes a plan under the next number of this validator, and has K sign it.
-func (r *Rotation) propose(ctx context.Context, record, from *trust.Committee, best *signedPlan, st *progress) (*signedPlan, error) {
+func (r *Rotation) propose(ctx context.Context, record, from *trust.Committee, st *progress) (*signedPlan, error) {
 	j := r.Judge
-	n, seat := uint64(len(record.Validators)), uint64(j.seat(record))
-	attempt := seat
-	if best != nil {
-		for attempt <= best.Attempt {
-			attempt += n
-		}
+	n, seat := uint64(len(record.Validators)), j.seat(record)
+	attempt := uint64(seat) + n*st.proposed
+	if st.proposed >= plansEach {
+		return nil, errors.New("no plan of the rotation got on; replace the validators that are down, with another record")
+	}
+	if d := st.draft; d != nil && d.Attempt == attempt && !slices.ContainsFunc(d.Dealers, func(d uint16) bool { return st.bad[d] }) {
+		return r.sign(ctx, record, *d, st)
 	}
 	body := Plan{Network: j.Trust.Network(), Record: record.ID(), From: from.ID(), Attempt: attempt, Dealers: r.dealers(ctx, from, st)}
 	if len(body.Dealers) < int(from.Numbers.T) {
 		return nil, fmt.Errorf("%d of the %d dealers of the rotation can be reached; their objects stay with the committee before", len(body.Dealers), from.Numbers.T)
 	}
+	st.draft = &body
+	return r.sign(ctx, record, body, st)
+}
+
+// sign has K validators sign a plan of this one, and shows it to all.
+func (r *Rotation) sign(ctx context.Context, record *trust.Committee, body Plan, st *progress) (*signedPlan, error) {
+	j := r.Judge
+	seat := j.seat(record)
 	s, err := statement.New(KindPlan, body)
 	if err != nil {
 		return nil, err
@@ -335,7 +358,10 @@ func (r *Rotation) propose(ctx context.Context, record, from *trust.Committee, b
 	if err != nil {
 		return nil, err
 	}
-	raw, err := j.signPlan(own, int(seat))
+	raw, err := j.signPlan(own, seat)
+	if errors.Is(err, trust.ErrSecond) { // this number was used, before a restart
+		st.proposed++
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -343,8 +369,8 @@ func (r *Rotation) propose(ctx context.Context, record, from *trust.Committee, b
 	if err := decode(raw, &mine); err != nil {
 		return nil, err
 	}
-	r.takePlan(record, s, int(seat), mine.Plan)
-	for _, a := range r.askAll(ctx, record, RotatePlan, encode(PlanRequest{From: from.ID(), Plan: s.Bytes()})) {
+	r.takePlan(record, s, seat, mine.Plan)
+	for _, a := range r.askAll(ctx, record, RotatePlan, encode(PlanRequest{From: body.From, Plan: s.Bytes()})) {
 		var reply PlanReply
 		if a.err == nil && decode(a.raw, &reply) == nil {
 			r.takePlan(record, s, a.index, reply.Plan)
@@ -354,9 +380,13 @@ func (r *Rotation) propose(ctx context.Context, record, from *trust.Committee, b
 	if err != nil {
 		return nil, fmt.Errorf("the plan of the rotation has %d of %d signatures", len(s.Signers()), record.Numbers.K)
 	}
-	st.bad, st.lacking, st.stuck = map[uint16]bool{}, map[uint16]int{}, 0
-	r.Log.Info("rotation planned", "attempt", attempt, "dealers", body.Dealers)
-	return p, j.keepPlan(p)
+	st.proposed++
+	r.Log.Info("rotation planned", "attempt", body.Attempt, "dealers", body.Dealers)
+	if err := j.keepPlan(p); err != nil {
+		return nil, err
+	}
+	r.askAll(ctx, record, RotatePlan, encode(PlanRequest{From: body.From, Plan: p.raw}))
+	return p, nil
 }
 
 // takePlan takes over one validator's signature.
@@ -372,7 +402,7 @@ func (r *Rotation) takePlan(record *trust.Committee, into *statement.Statement, 
 func (r *Rotation) dealers(ctx context.Context, from *trust.Committee, st *progress) []uint16 {
 	j := r.Judge
 	var up []uint16
-	if own := j.seat(from); own >= 0 {
+	if own := j.seat(from); own >= 0 && !st.bad[uint16(own)] {
 		up = append(up, uint16(own))
 	}
 	for _, a := range r.askAll(ctx, from, RotateHave, encode(HaveRequest{Record: from.ID()})) {
