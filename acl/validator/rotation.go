@@ -152,6 +152,10 @@ func (r *Rotation) Pass(ctx context.Context) (left int, err error) {
 	}
 	var errs []error
 	unfinished := 0
+	if err := r.copyOnce(ctx, record); err != nil {
+		errs = append(errs, err)
+		unfinished = 1
+	}
 	if j.seat(record) >= 0 {
 		for _, from := range froms {
 			done, err := r.receive(ctx, record, from)

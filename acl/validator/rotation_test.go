@@ -39,7 +39,13 @@ func newRotating(t testing.TB, o vt.Options, objects int) *rotating {
 	for range objects {
 		o := net.Object(t, r.alice)
 		r.objects = append(r.objects, o)
-		r.chains = append(r.chains, net.Grant(t, r.alice, r.bob, vt.VersionOf(o)))
+		c := net.Grant(t, r.alice, r.bob, vt.VersionOf(o))
+		r.chains = append(r.chains, c)
+		for _, v := range net.Validators {
+			if err := v.Deliver(t.Context(), encode(t, validator.Delivery{Chain: c.Bytes()})); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	net.DepositAll(t, r.alice, r.objects...)
 	return r
@@ -136,6 +142,15 @@ func TestAValidatorIsReplaced(t *testing.T) {
 	}
 	if used, _ := joined.Erase.Len(); used != len(r.objects) {
 		t.Errorf("the newcomer holds %d shares", used)
+	}
+	// It has the mailboxes of the others too.
+	q := validator.MailboxRequest{}
+	session := r.ConnectTo(r.bob, joined.Judge.Peer)
+	q.Authority = r.ByIdentity(t, r.bob, session, q.Digest())
+	raw, err := joined.Mailbox(t.Context(), session.Conn(), encode(t, q))
+	var box validator.MailboxReply
+	if err != nil || statement.Unmarshal(raw, &box) != nil || len(box.Deliveries) != len(r.chains) {
+		t.Errorf("the newcomer's mailbox has %d of %d grants: %v", len(box.Deliveries), len(r.chains), err)
 	}
 	// The newcomer counts: with one of the others gone it still reads.
 	r.Down(r.All[0], true)

@@ -332,10 +332,28 @@ func (j *Judge) AnswerChains(c Conn, raw []byte) ([]byte, error) {
 	return encode(reply), nil
 }
 
-// Copy takes over the mailboxes of the others: a validator that is new to the
+var copiedPrefix = []byte("copied/") // + record: mailboxes were taken over
+
+// copyOnce takes over the mailboxes where this validator is new to the committee.
+func (r *Rotation) copyOnce(ctx context.Context, record *trust.Committee) error {
+	before, ok := record.Before()
+	if !ok || r.Judge.seat(record) < 0 || r.Judge.seat(before) >= 0 {
+		return nil
+	}
+	id := record.ID()
+	key := slices.Concat(copiedPrefix, id[:])
+	if _, err := r.Judge.Store.Get(key); err == nil {
+		return nil
+	}
+	if err := r.copyAll(ctx, record); err != nil {
+		return fmt.Errorf("taking over the mailboxes: %w", err)
+	}
+	return r.Judge.Store.Apply([]kv.Op{{Key: key, Value: []byte{1}}})
+}
+
+// copyAll takes over the mailboxes of the others: a validator that is new to the
 // committee has none. Every chain is verified; those not in force are left.
-func (r *Rotation) Copy(ctx context.Context) error {
-	record := r.Judge.Trust.Current()
+func (r *Rotation) copyAll(ctx context.Context, record *trust.Committee) error {
 	var errs []error
 	copied := 0
 	for _, v := range record.Validators {
