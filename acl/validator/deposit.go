@@ -35,7 +35,9 @@ var (
 )
 
 // VerifyManifest decodes the manifest block at an address and verifies it by its
-// owner's record. It is the one verifier of manifests for everybody above it.
+// owner's document. It is the one verifier of manifests for everybody above it.
+// The address says which manifest is meant, so a device may have signed it that
+// was removed since; the dealing beside a new one needs a present device.
 func VerifyManifest(address []byte, block []byte, owner *identity.Identity) (*envelope.Manifest, error) {
 	c, err := cid.Cast(address)
 	if err != nil {
@@ -48,7 +50,7 @@ func VerifyManifest(address []byte, block []byte, owner *identity.Identity) (*en
 	if u.Claims().Owner != owner.ID() {
 		return nil, errors.New("the manifest belongs to another owner")
 	}
-	return u.Verify(owner.Devices())
+	return u.Verify(owner.Ever())
 }
 
 // ObjectOf is what a manifest says an object is, for comparison with a grant.

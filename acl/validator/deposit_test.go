@@ -184,8 +184,8 @@ func TestAnIdenticalRetryTakesNoNewSlot(t *testing.T) {
 	}
 }
 
-// A dealing is known by the id of its statement: a second signature, or the
-// signature of another device, makes no other dealing of it.
+// A dealing is known by the id of its statement: the signature of another
+// device makes no other dealing of it.
 func TestARetrySignedOnceMoreIsTheSameDealing(t *testing.T) {
 	w := newWorld(t, vt.Options{})
 	second := statement.GenerateKey()
@@ -197,7 +197,7 @@ func TestARetrySignedOnceMoreIsTheSameDealing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := identity.Parse(s.Bytes())
+	id, err := identity.New(s.Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +209,13 @@ func TestARetrySignedOnceMoreIsTheSameDealing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dealing.AddSignature(1, second)
+	var said validator.Dealing
+	if err := dealing.Peek(validator.KindDealing, &said); err != nil {
+		t.Fatal(err)
+	}
+	if dealing, err = identity.Sign(validator.KindDealing, said, second); err != nil {
+		t.Fatal(err)
+	}
 	d.Items[0].Dealing = dealing.Bytes()
 	got, err = w.Deposit(t, 0, w.Request(t, d, 0))
 	wantOutcomes(t, got, err, validator.ItemOK)

@@ -11,6 +11,7 @@
 package home
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/pem"
@@ -63,6 +64,7 @@ type Principal struct {
 	Name     string
 	Identity *identity.Identity
 	Device   statement.PrivateKey
+	Current  bool // false once the device was removed or recovered from: what it signs is refused
 	Opener   *keystore.Opener
 	Secret   func() string // the age identity, for export alone
 }
@@ -176,7 +178,7 @@ func newIdentity(name string, kind identity.Kind) (*keystore.Identity, string, e
 		return nil, "", err
 	}
 	text := recoveryPrefix + base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(recovery.Seed())
-	return &keystore.Identity{Name: name, Inception: id.Record(), Device: device.Seed(), Recipient: []byte(secret)}, text, nil
+	return &keystore.Identity{Name: name, Document: id.Record(), Device: device.Seed(), Recipient: []byte(secret)}, text, nil
 }
 
 // Open reads a home. The passphrase is asked for only where keys need one.
@@ -219,7 +221,7 @@ func (h *Home) load() error {
 	h.contents = h.keys.Contents()
 	h.principals = nil
 	for _, k := range h.contents.Identities {
-		id, err := identity.Parse(k.Inception)
+		id, err := identity.Parse(k.Document)
 		if err != nil {
 			return fmt.Errorf("stored identity %s: %w", k.Name, err)
 		}
@@ -232,8 +234,9 @@ func (h *Home) load() error {
 			return err
 		}
 		secret := string(k.Recipient)
+		_, current := id.DeviceIndex(device.Public())
 		h.principals = append(h.principals, &Principal{
-			Name: k.Name, Identity: id, Device: device, Opener: opener, Secret: func() string { return secret },
+			Name: k.Name, Identity: id, Device: device, Current: current, Opener: opener, Secret: func() string { return secret },
 		})
 	}
 	return nil
@@ -274,6 +277,38 @@ func (h *Home) NewIdentity(name string, kind identity.Kind) (*Principal, string,
 	}
 	p, err := h.Principal(name)
 	return p, recovery, err
+}
+
+// UpdateIdentity merges what another copy of an identity's document knows into
+// the home's own; nothing that the home knows is lost. It is durable on return.
+// A document of another identity is refused. One that ends this home's device is
+// taken, for that is how the home learns it: [Principal.Current] says so then,
+// in principals got from now on.
+func (h *Home) UpdateIdentity(name string, newer *identity.Identity) error {
+	p, err := h.Principal(name)
+	if err != nil {
+		return err
+	}
+	if newer.ID() != p.Identity.ID() {
+		return fault.New(fault.Failed, "", "the document belongs to another identity than %q", p.Name)
+	}
+	merged, err := p.Identity.With(newer.Records()...)
+	if err != nil {
+		return fault.Wrap(fault.Failed, err, "recover the identity: that makes room", "the identity %q", p.Name)
+	}
+	if bytes.Equal(merged.Record(), p.Identity.Record()) {
+		return nil
+	}
+	c := h.keys.Contents()
+	for i := range c.Identities {
+		if c.Identities[i].Name == p.Name {
+			c.Identities[i].Document = merged.Record()
+		}
+	}
+	if err := h.keys.Save(c); err != nil {
+		return err
+	}
+	return h.load()
 }
 
 // PeerSeed is the seed of the libp2p key.
