@@ -12,7 +12,7 @@ import (
 func FuzzChain(f *testing.F) {
 	w := newWorld(f)
 	signed := map[statement.ID]bool{}
-	for _, c := range []*Chain{w.root(f, w.grant()), w.honest(f)} {
+	for _, c := range []*Chain{w.root(f, w.grant()), w.honest(f), w.long(f, MaxLinks), w.under(f, w.standing(), w.grant())} {
 		f.Add(c.Bytes())
 		leaf, err := c.Leaf()
 		if err != nil {
@@ -115,7 +115,7 @@ func FuzzAuthority(f *testing.F) {
 		if v, _, err := w.vf.Open(a, want); err == nil && v.Leaf() != leaf {
 			t.Error("another chain opens")
 		}
-		if id, _, err := OpenIdentity(a, want); err == nil && id.ID() != w.friend.ID() {
+		if id, _, err := w.vf.OpenIdentity(a, want); err == nil && id.ID() != w.friend.ID() {
 			t.Error("another identity opens")
 		}
 	})
