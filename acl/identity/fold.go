@@ -70,17 +70,18 @@ func (e epoch) reach(records []*Record) span {
 	} else {
 		s.loose = slices.Clone(e.recipients)
 	}
+	by := make(map[statement.PublicKey][]*Record)
+	for _, r := range records {
+		by[r.device.By] = append(by[r.device.By], r)
+	}
 	void := func(r *Record) bool {
-		return slices.ContainsFunc(records, func(x *Record) bool {
-			return x.device.Action == removeSelf && x.device.By == r.device.By && !slices.Contains(x.device.Keeps, r.id)
+		return slices.ContainsFunc(by[r.device.By], func(x *Record) bool {
+			return x.device.Action == removeSelf && !slices.Contains(x.device.Keeps, r.id)
 		})
 	}
 	for i := 0; i < len(s.listed); i++ {
-		for _, r := range records {
+		for _, r := range by[s.listed[i]] {
 			b := r.device
-			if b.By != s.listed[i] {
-				continue
-			}
 			if b.Action == removeSelf {
 				s.removed[b.By] = true
 			} else if void(r) || !s.add(e, r) {

@@ -97,13 +97,6 @@ func (r *Record) Removed() []statement.PublicKey {
 	return nil
 }
 
-func (r *Record) count() uint32 {
-	if r.recovery != nil {
-		return r.recovery.Count
-	}
-	return r.device.Count
-}
-
 // ParseRecord verifies what a record proves alone: its form, the signature of
 // its author, of a device that it adds, of a revealed recovery key. The errors
 // are [ErrInvalid].

@@ -240,10 +240,10 @@ func (j *Judge) keep(ctx context.Context, owner *identity.Identity, todo []*pend
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	var ops []kv.Op
+	id := owner.ID()
+	ops := []kv.Op{{Key: slices.Concat(ownerPrefix, id[:]), Value: owner.Record()}}
 	var old []uint64
 	events := make([]audit.Event, len(write))
-	id := owner.ID()
 	for i, p := range write {
 		p.deposit.Shares = []held{{Epoch: p.id, Record: p.dealing.Record, Share: sealed[i]}}
 		ops = append(ops,
@@ -343,6 +343,17 @@ func (j *Judge) Slots() (map[uint64]bool, error) {
 		for _, h := range d.Shares {
 			used[h.Share.Slot] = true
 		}
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = j.Store.Scan(seedPrefix, nil, func(_, value []byte) (bool, error) {
+		var s keystore.Sealed
+		if err := statement.Unmarshal(value, &s); err != nil {
+			return false, err
+		}
+		used[s.Slot] = true
 		return true, nil
 	})
 	return used, err

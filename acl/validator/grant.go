@@ -125,20 +125,26 @@ func (j *Judge) Deliver(ctx context.Context, raw []byte) error {
 			return fmt.Errorf("%w: its hint is no address", ErrMalformed)
 		}
 	}
-	leaf, audience, issuer, target := v.Leaf(), v.Audience().ID(), issuerOf(v), v.Grant().Target.Ref
+	leaf, audience, issuer := v.Leaf(), v.Audience().ID(), issuerOf(v)
 	if err := j.Audit.Append(ctx, j.event("deliver", "ok", issuer[:], audience[:], nil, leaf[:], "")); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	err = j.Store.Apply([]kv.Op{
+	if err := j.Store.Apply(mailboxOps(v, raw)); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+// mailboxOps keep a verified chain where its audience, its issuer and a reader
+// of its target find it.
+func mailboxOps(v *capability.Verified, raw []byte) []kv.Op {
+	leaf, audience, issuer, target := v.Leaf(), v.Audience().ID(), issuerOf(v), v.Grant().Target.Ref
+	return []kv.Op{
 		{Key: slices.Concat(chainPrefix, leaf[:]), Value: raw},
 		{Key: slices.Concat(boxPrefix, audience[:], leaf[:]), Value: []byte{1}},
 		{Key: slices.Concat(issuedPrefix, issuer[:], leaf[:]), Value: []byte{1}},
 		{Key: slices.Concat(targetPrefix, audience[:], target[:], leaf[:]), Value: []byte{1}},
-	})
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return nil
 }
 
 func issuerOf(v *capability.Verified) statement.ID {

@@ -3,6 +3,7 @@ package validator
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/audit"
@@ -47,11 +48,14 @@ type Judge struct {
 	Policy   *policy.Engine
 	Bundle   statement.ID
 	Audit    Auditor
+	Guard    *trust.Guard // over Store
 	Fresh    Freshness
 	Now      func() time.Time
 	Logger   *slog.Logger
 
 	deposits lockTable
+	dealt    pages
+	seeds    sync.Mutex
 }
 
 // Conn is the connection that a request came on, as admission knows it.
