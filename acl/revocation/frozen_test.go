@@ -15,27 +15,28 @@ func TestFrozenIds(t *testing.T) {
 	net := trusttest.New(t, "net", 1)
 	a := trusttest.NewPerson(t, "a", identity.User)
 	e := entry(t, net, a, "x")
-	l := openLog(t, new(kv.Memory), openSet(t, new(kv.Memory), net))
+	store := new(kv.Memory)
+	l := openLog(t, store, openSet(t, store, net))
 	if err := l.Take([]Entry{e, entry(t, net, a, "y")}); err != nil {
 		t.Fatal(err)
 	}
-	revoked, err := statement.Parse(e.Revocation)
+	revoked, err := statement.Parse(e.Statement)
 	if err != nil {
 		t.Fatal(err)
 	}
-	seq, head := l.Head()
-	fresh, err := statement.New(KindFresh, Fresh{Nonce: [32]byte{1}, Record: net.ID(), Seq: seq, Head: head, Policy: net.PolicyHead})
+	at := l.Head()
+	fresh, err := statement.New(KindFresh, l.Fresh([32]byte{1}, net.ID(), net.PolicyHead))
 	if err != nil {
 		t.Fatal(err)
 	}
-	ack, err := statement.New(KindAck, Ack{Network: net.Network(), Target: target("x"), Validator: 3, Seq: seq})
+	ack, err := statement.New(KindAck, Ack{Network: net.Network(), Target: target("x"), Validator: 3, Seq: at.Seq})
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := strings.Join([]string{
 		"revocation " + revoked.ID().String(),
 		"entry " + statement.Hash("test", e.bytes()).String(),
-		"head " + head.String(),
+		"head " + at.Head.String(),
 		"fresh " + fresh.ID().String(),
 		"ack " + ack.ID().String(),
 	}, "\n")
