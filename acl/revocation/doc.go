@@ -1,6 +1,6 @@
 // Package revocation carries the statements that everybody must know: what has
-// been revoked, erased or put under a legal hold, and whatever else a network
-// replicates the same way (records of identities, roles).
+// been revoked, erased or put under a legal hold, and the records
+// of identities, and whatever else a network replicates the same way (roles).
 //
 // # Vocabulary
 //

@@ -38,7 +38,7 @@ type Fact struct {
 	Subjects []statement.ID // what it is about, and what finds it again
 	Signer   statement.ID   // identity that signed; zero where validators did
 	Record   statement.ID   // committee record whose validators signed; zero where an identity did
-	Body     any            // *Revocation, *Erasure, *Hold, or what a plugged verifier has made
+	Body     any            // *Revocation, *Erasure, *Hold, []*identity.Record, or what a plugged verifier has made
 
 	asleep bool // nothing but a place: the record does not count, Body is the Entry
 }
@@ -57,6 +57,7 @@ func (k Kinds) withOwn() Kinds {
 		all = Kinds{}
 	}
 	all[KindRevocation], all[KindErasure], all[KindHold] = revocationFact, erasureFact, holdFact
+	all[identity.KindDevice], all[identity.KindRecovery] = identityFact, identityFact
 	return all
 }
 

@@ -103,7 +103,7 @@ func TestTheLargestIdentityRevokes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		id, err := identity.Parse(s.Bytes())
+		id, err := identity.New(s.Bytes())
 		if err != nil {
 			break // one more than fits
 		}

@@ -224,7 +224,7 @@ func (s *Set) Revokers(target statement.ID) []statement.ID {
 
 // Facts are what the set knows of a kind about a subject, sorted by the id of
 // their statements: revocations by target, erasures by key id, holds by the id
-// of what they hold, plugged kinds by what their verifiers say. Statements whose
+// of what they hold, records by identity, plugged kinds by what their verifiers say. Statements whose
 // committee record does not count any more are left out.
 func (s *Set) Facts(kind statement.Kind, about statement.ID) []*Fact {
 	s.mu.RLock()

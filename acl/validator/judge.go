@@ -3,6 +3,7 @@ package validator
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/audit"
@@ -45,7 +46,7 @@ type ShareStore interface {
 // and closes them after the last request.
 type Judge struct {
 	Trust    *trust.Chain
-	Index    int
+	Peer     statement.PublicKey // of this node
 	Signing  statement.PrivateKey
 	Opener   *keystore.Opener // of the validator's recipient
 	Store    kv.Store
@@ -56,11 +57,14 @@ type Judge struct {
 	Policy   *policy.Engine
 	Bundle   statement.ID
 	Audit    Auditor
+	Guard    *trust.Guard // over Store
 	Fresh    Freshness
 	Now      func() time.Time
 	Logger   *slog.Logger
 
 	deposits lockTable
+	dealt    pages
+	seeds    sync.Mutex
 }
 
 // Conn is the connection that a request came on, as admission knows it.
@@ -72,7 +76,7 @@ type Conn struct {
 
 func (j *Judge) expect(c Conn, request statement.ID) capability.Expectation {
 	return capability.Expectation{
-		Request: request, Server: j.Trust.Current().Validators[j.Index].Peer, Client: c.Client,
+		Request: request, Server: j.Peer, Client: c.Client,
 		Network: j.Trust.Network(), Challenge: c.Challenge, UseCounter: c.UseCounter, Now: j.Now(),
 	}
 }
@@ -83,11 +87,15 @@ func (j *Judge) AnswerFresh(raw []byte) ([]byte, error) {
 	if err := decode(raw, &r); err != nil {
 		return nil, err
 	}
-	s, err := statement.New(revocation.KindFresh, j.Log.Fresh(r.Nonce, j.Trust.Current().ID(), j.Bundle))
+	c, seat, err := j.sitting()
 	if err != nil {
 		return nil, err
 	}
-	s.AddSignature(uint16(j.Index), j.Signing)
+	s, err := statement.New(revocation.KindFresh, j.Log.Fresh(r.Nonce, c.ID(), j.Bundle))
+	if err != nil {
+		return nil, err
+	}
+	s.AddSignature(uint16(seat), j.Signing)
 	return s.Bytes(), nil
 }
 

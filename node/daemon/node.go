@@ -160,9 +160,10 @@ func (n *Node) openJudge(revocations kv.Store) error {
 		return fault.New(fault.Failed, "use the cerebrum of the version that created the network", "the committee record names another policy than this program has")
 	}
 	n.tracker.Own = log
+	keep := n.store.KV("validator")
 	n.judge = &validator.Judge{
-		Trust: n.trust, Index: n.self, Signing: keys.Signing, Opener: keys.Opener,
-		Store: n.store.KV("validator"), Shares: n.secrets, Log: log, Set: n.set, Verifier: n.verifier,
+		Trust: n.trust, Peer: n.home.PeerKey(), Signing: keys.Signing, Opener: keys.Opener,
+		Store: keep, Guard: trust.NewGuard(keep), Shares: n.secrets, Log: log, Set: n.set, Verifier: n.verifier,
 		Policy: engine, Bundle: bundle.Head(), Audit: n.audit, Fresh: n.tracker, Now: n.now, Logger: n.log,
 	}
 	return nil
