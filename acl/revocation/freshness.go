@@ -282,7 +282,7 @@ func (t *Tracker) others() (out []int) {
 // wall clock says, which alone runs on while a laptop sleeps.
 func (t *Tracker) Fresh() bool {
 	age, ok := t.Age()
-	return ok && age < MaxAge && (t.self(t.Trust.Current()) < 0 || t.Ready())
+	return ok && age < MaxAge && t.Ready()
 }
 
 // Age is the age of the newest answer but those that are not needed; false where

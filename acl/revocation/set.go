@@ -151,7 +151,7 @@ func (s *Set) knows(f *Fact) bool {
 	if !f.asleep {
 		return false
 	}
-	id := string(slotKey(f.Kind, f.ID[:])) // where it is if it once counted
+	id := slotKey(f.Kind, f.ID[:]) // where it is if it once counted
 	return s.facts[id] != nil || s.dormant[id] != nil
 }
 
