@@ -215,7 +215,10 @@ func (t *Tracker) Take(entries []Entry) error {
 func (t *Tracker) Run(ctx context.Context) error {
 	for {
 		changed := t.Trust.Changed() // before the round, so that nothing falls between
-		t.Round(ctx)
+		ready := t.Ready()
+		if t.Round(ctx); !ready && t.Ready() {
+			continue // it counts from now on: others may have become ready with it
+		}
 		wait := AskEvery
 		if !t.Fresh() {
 			wait = askAgain
