@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"cerebrum.dev/cerebrum/acl/revocation"
+	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/acl/trust/trusttest"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
@@ -100,7 +101,7 @@ func ofNine(b *testing.B) (*world, []byte) {
 	w := newWorld(b)
 	w.net = trusttest.New(b, "nine", 9)
 	var err error
-	if w.set, err = revocation.OpenSet(newMemory(), w.net.Network()); err != nil {
+	if w.set, err = revocation.OpenSet(newMemory(), trust.Fixed(w.net.Committee), nil); err != nil {
 		b.Fatal(err)
 	}
 	w.vf = w.verifier()

@@ -305,6 +305,9 @@ func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
 	if err := decode(raw, &r); err != nil {
 		return nil, err
 	}
+	if err := j.started(); err != nil {
+		return nil, err
+	}
 	_, seat, err := j.sitting()
 	if err != nil {
 		return nil, err
@@ -319,12 +322,12 @@ func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
 	if err := j.Audit.Append(ctx, j.event("revoke", "ok", rev.Signer[:], nil, nil, rev.Target[:], rev.Reason)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	seq, _, err := j.Log.Append(r.Entry)
+	at, err := j.Log.Append(r.Entry)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	s, err := statement.New(revocation.KindAck, revocation.Ack{
-		Network: j.Trust.Network(), Target: rev.Target, Validator: uint16(seat), Seq: seq,
+		Network: j.Trust.Network(), Target: rev.Target, Validator: uint16(seat), Seq: at.Seq,
 	})
 	if err != nil {
 		return nil, err

@@ -35,6 +35,9 @@ const (
 
 // AnswerRotate answers one of the requests of a rotation.
 func (j *Judge) AnswerRotate(ctx context.Context, c Conn, m RotateMethod, raw []byte) ([]byte, error) {
+	if err := j.started(); err != nil {
+		return nil, err
+	}
 	switch m {
 	case RotatePlan:
 		return j.AnswerPlan(ctx, c, raw)
