@@ -60,26 +60,32 @@ func (l *Log) Take(entries []Entry) error { _, _, err := l.Append(entries...); r
 
 // Tracker keeps a party's view of revocations fresh. Need is how many answers
 // must be under [MaxAge]: T for a node; N-F-1, of the others, for a validator.
+// Both numbers are of the newest committee record; once the tracker is in use
+// only [Tracker.Follow] changes them.
 type Tracker struct {
-	Trust      *trust.Chain
-	Self       int // own index, -1 for a node; never asked
-	Need       int
+	Trust *trust.Chain
+	Self  int // own index, -1 for a node; never asked
+	Need  int
+	// Behind is told of committee records that a validator serves and that are not
+	// known here. It must not block; nil: nobody wants to know.
+	Behind     func(record statement.ID)
 	Validators Validators
 	Sink       Sink
 	Store      kv.Store // heads, so that they never regress
 	Now        func() time.Time
 	Log        *slog.Logger
 
-	mu    sync.Mutex
-	views []view // owned by mu; one a validator
+	mu    sync.Mutex // also owns Self and Need
+	views []*view    // owned by mu; one a validator, of the record that was followed last
 	wake  chan struct{}
 }
 
 type view struct {
-	pulling  chan struct{} // holds one token for who pulls; who waits for it may give up
-	partial  position      // owned by who pulls; how far an unfinished pull has come
-	at       position      // the newest signed head whose log was pulled
-	answered time.Time     // when that head was ASKED for; zero: never
+	key      statement.PublicKey // the validator's; never changed
+	pulling  chan struct{}       // holds one token for who pulls; who waits for it may give up
+	partial  position            // owned by who pulls; how far an unfinished pull has come
+	at       position            // the newest signed head whose log was pulled
+	answered time.Time           // when that head was ASKED for; zero: never
 }
 
 // position is a place in a log, as it is stored too.
@@ -91,27 +97,54 @@ type position struct {
 
 // Open reads the stored heads. It must be called once before anything else.
 func (t *Tracker) Open() error {
-	t.views = make([]view, len(t.Trust.Current().Validators))
 	t.wake = make(chan struct{}, 1)
-	for i := range t.views {
-		t.views[i].pulling = make(chan struct{}, 1)
-		raw, err := t.Store.Get(t.headKey(i))
+	return t.Follow(t.Self, t.Need)
+}
+
+// Follow takes up the newest committee record, in which this party has the place
+// self and needs so many answers. What is known of validators that stay is kept;
+// the heads of new ones are read from the store.
+func (t *Tracker) Follow(self, need int) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	had := make(map[statement.PublicKey]*view, len(t.views))
+	for _, v := range t.views {
+		had[v.key] = v
+	}
+	keys := t.Trust.Current().ValidatorKeys()
+	views := make([]*view, len(keys))
+	for i, k := range keys {
+		if views[i] = had[k]; views[i] != nil {
+			continue
+		}
+		views[i] = &view{key: k, pulling: make(chan struct{}, 1)}
+		raw, err := t.Store.Get(headKey(k))
 		if errors.Is(err, kv.ErrNotFound) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		if err := statement.Unmarshal(raw, &t.views[i].at); err != nil {
+		if err := statement.Unmarshal(raw, &views[i].at); err != nil {
 			return fmt.Errorf("stored head of validator %d: %w", i+1, err)
 		}
 	}
+	t.views, t.Self, t.Need = views, self, need
 	return nil
 }
 
-func (t *Tracker) headKey(i int) []byte {
-	k := t.Trust.Current().Validators[i].Signing
-	return append([]byte("head/"), k[:]...)
+func headKey(k statement.PublicKey) []byte { return append([]byte("head/"), k[:]...) }
+
+// others are the indexes of the validators to ask, and how many must answer.
+func (t *Tracker) others() (which []int, need int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range t.views {
+		if i != t.Self {
+			which = append(which, i)
+		}
+	}
+	return which, t.Need
 }
 
 // Run asks until ctx ends: every minute, or every second while the view is not
@@ -149,10 +182,8 @@ func (t *Tracker) Round(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	var wg sync.WaitGroup
-	for i := range t.views {
-		if i == t.Self {
-			continue
-		}
+	which, _ := t.others()
+	for _, i := range which {
 		wg.Go(func() {
 			if err := t.Ask(ctx, i); err != nil && ctx.Err() == nil {
 				t.Log.Debug("freshness", "validator", i+1, "err", err)
@@ -165,7 +196,13 @@ func (t *Tracker) Round(ctx context.Context) {
 // Ask asks one validator and pulls what is missing. A head that is behind the
 // one seen before, or that its log does not lead to, does not count.
 func (t *Tracker) Ask(ctx context.Context, i int) error {
-	v := &t.views[i]
+	t.mu.Lock()
+	if i >= len(t.views) { // the committee has become smaller since
+		t.mu.Unlock()
+		return fmt.Errorf("there is no validator %d any more", i+1)
+	}
+	v := t.views[i]
+	t.mu.Unlock()
 	select {
 	case v.pulling <- struct{}{}:
 	case <-ctx.Done():
@@ -179,7 +216,7 @@ func (t *Tracker) Ask(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	f, err := t.check(raw, i, nonce)
+	f, err := t.check(raw, i, v.key, nonce)
 	if err != nil {
 		return err
 	}
@@ -200,7 +237,10 @@ func (t *Tracker) Ask(ctx context.Context, i int) error {
 	return nil
 }
 
-func (t *Tracker) check(raw []byte, i int, nonce [32]byte) (*Fresh, error) {
+// check verifies an answer by the record that it names, in which the validator
+// may have had another place. While a new record spreads some serve one already
+// that others do not know, and both are right.
+func (t *Tracker) check(raw []byte, i int, key statement.PublicKey, nonce [32]byte) (*Fresh, error) {
 	s, err := statement.Parse(raw)
 	if err != nil {
 		return nil, err
@@ -209,10 +249,18 @@ func (t *Tracker) check(raw []byte, i int, nonce [32]byte) (*Fresh, error) {
 	if err := s.Peek(KindFresh, &f); err != nil {
 		return nil, err
 	}
-	if f.Nonce != nonce || f.Record != t.Trust.Current().ID() {
-		return nil, fmt.Errorf("validator %d answers another question or serves another committee", i+1)
+	if f.Nonce != nonce {
+		return nil, fmt.Errorf("validator %d answers another question", i+1)
 	}
-	if err := t.Trust.Current().VerifyOne(KindFresh, s, i); err != nil {
+	record, err := t.Trust.ByID(f.Record)
+	if err != nil {
+		if _, known := t.Trust.Known(f.Record); !known && t.Behind != nil {
+			t.Behind(f.Record)
+		}
+		return nil, fmt.Errorf("validator %d serves another committee: %w", i+1, err)
+	}
+	at := slices.Index(record.ValidatorKeys(), key)
+	if err := record.VerifyOne(KindFresh, s, at); err != nil {
 		return nil, err
 	}
 	return &f, nil
@@ -250,7 +298,7 @@ func (t *Tracker) pull(ctx context.Context, i int, v *view, from position, f *Fr
 	if err != nil {
 		return err
 	}
-	return t.Store.Apply([]kv.Op{{Key: t.headKey(i), Value: raw}})
+	return t.Store.Apply([]kv.Op{{Key: headKey(v.key), Value: raw}})
 }
 
 // Fresh reports whether enough answers are young enough. The time since an
@@ -264,12 +312,12 @@ func (t *Tracker) Fresh() bool {
 
 // Age is the age of the Need-th newest answer; false where so many never came.
 func (t *Tracker) Age() (time.Duration, bool) {
-	if t.Need == 0 {
-		return 0, true
-	}
 	now := t.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.Need == 0 {
+		return 0, true
+	}
 	var ages []time.Duration
 	for i := range t.views {
 		if at := t.views[i].answered; !at.IsZero() {

@@ -75,7 +75,7 @@ func FuzzFresh(f *testing.F) {
 	}
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		fresh, err := w.tracker.check(raw, 0, nonce)
+		fresh, err := w.tracker.check(raw, 0, w.tracker.views[0].key, nonce)
 		if err == nil && (fresh.Nonce != nonce || fresh.Seq != 0 || fresh.Head != (statement.ID{})) {
 			t.Errorf("nobody signed %+v", fresh)
 		}

@@ -15,13 +15,9 @@ const roundTime = 10 * time.Second
 // error says that too few answered.
 func (t *Tracker) Refresh(ctx context.Context) error {
 	background, cancel := context.WithTimeout(context.WithoutCancel(ctx), roundTime)
-	asked := 0
-	answers := make(chan error, len(t.views))
-	for i := range t.views {
-		if i == t.Self {
-			continue
-		}
-		asked++
+	which, need := t.others()
+	answers := make(chan error, len(which))
+	for _, i := range which {
 		go func() { // ends within roundTime
 			err := t.Ask(background, i)
 			if err != nil {
@@ -30,7 +26,7 @@ func (t *Tracker) Refresh(ctx context.Context) error {
 			answers <- err
 		}()
 	}
-	if t.Need == 0 {
+	if need == 0 {
 		cancel()
 		return nil
 	}
@@ -38,14 +34,14 @@ func (t *Tracker) Refresh(ctx context.Context) error {
 	go func() { // ends with the last answer, so within roundTime
 		defer cancel()
 		ok := 0
-		for range asked {
+		for range which {
 			if err := <-answers; err == nil {
-				if ok++; ok == t.Need {
+				if ok++; ok == need {
 					enough <- true
 				}
 			}
 		}
-		if ok < t.Need {
+		if ok < need {
 			enough <- false
 		}
 	}()
@@ -54,7 +50,7 @@ func (t *Tracker) Refresh(ctx context.Context) error {
 		return ctx.Err()
 	case yes := <-enough:
 		if !yes {
-			return fmt.Errorf("fewer than %d validators answered", t.Need)
+			return fmt.Errorf("fewer than %d validators answered", need)
 		}
 		return nil
 	}

@@ -245,7 +245,7 @@ func TestHeadsOutliveTheProcess(t *testing.T) {
 	if _, after := honest.counts(); !tr.Fresh() || after != before+1 {
 		t.Errorf("one new entry costs %d", after-before)
 	}
-	if err := w.store.Apply([]kv.Op{{Key: tr.headKey(0), Value: []byte("junk")}}); err != nil {
+	if err := w.store.Apply([]kv.Op{{Key: headKey(tr.Trust.Current().Validators[0].Signing), Value: []byte("junk")}}); err != nil {
 		t.Fatal(err)
 	}
 	tr = &Tracker{Trust: trust.Fixed(w.net.Committee), Store: w.store}

@@ -118,7 +118,7 @@ func (f *File) Membership(c *Committee, peer statement.PublicKey, now time.Time)
 func (f *File) Sign(key statement.PrivateKey) (added int, err error) { return f.SignGuarded(key, nil) }
 
 // SignGuarded is [File.Sign] that asks the guard before a later record is signed.
-func (f *File) SignGuarded(key statement.PrivateKey, guard *Guard) (added int, err error) {
+func (f *File) SignGuarded(key statement.PrivateKey, guard Permitter) (added int, err error) {
 	d, err := f.draft()
 	if err != nil {
 		return 0, err

@@ -10,7 +10,9 @@
 // that nothing is answered that cannot be recorded and nothing is recorded after
 // the log has closed.
 //
-// A node whose peer key stands in the committee record is a validator too.
+// A node whose peer key stands in the committee record is a validator too. Records
+// change while it runs: what follows from them is looked up when it is used, or
+// set again by [Node.recordChanged].
 package daemon
 
 import (
@@ -62,11 +64,13 @@ type Node struct {
 
 	// Everything below needs a network and is nil without one.
 	trust    *trust.Chain
-	self     int // index in the committee, -1 for a node
+	guards   *trust.Guard // also without a network
+	members  members
 	set      *revocation.Set
 	verifier *capability.Verifier
 	tracker  *revocation.Tracker
-	judge    *validator.Judge // of a validator
+	judge    *validator.Judge // of a home that has validator keys, in the committee or not
+	behind   chan struct{}    // holds a token while somebody serves a record that is not known here
 	quorum   *quorum.Committee
 
 	// Set by Run before it says that it is ready, and never changed.
@@ -80,7 +84,7 @@ type Node struct {
 
 // Open takes a home's lock and opens its stores. Nothing is started.
 func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err error) {
-	n = &Node{home: h, log: log, now: now, self: -1}
+	n = &Node{home: h, log: log, now: now, behind: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			n.Close()
@@ -104,8 +108,11 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 		return n, fault.Wrap(fault.Integrity, err, "keep a copy of the folder as evidence before anything else", "the audit log of this home")
 	}
 	n.grants = n.store.KV("grants")
-	if h.Committee != nil {
-		n.trust = trust.Fixed(h.Committee)
+	n.guards = trust.NewGuard(n.store.KV("guard"))
+	if h.Network != nil {
+		if err = n.openTrust(); err != nil {
+			return n, err
+		}
 	}
 	n.library = &object.Library{Store: n.store, Secrets: n.secrets, Trust: n.trust, Now: now}
 	n.outbox = newOutbox(n)
@@ -116,9 +123,6 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 }
 
 func (n *Node) openNetwork() (err error) {
-	if i, ok := n.trust.Current().ByPeer(n.home.PeerKey()); ok {
-		n.self = i
-	}
 	store := n.store.KV("revocations")
 	if n.set, err = revocation.OpenSet(store, n.trust.Network()); err != nil {
 		return err
@@ -126,27 +130,33 @@ func (n *Node) openNetwork() (err error) {
 	n.verifier = &capability.Verifier{Trust: n.trust, Revocations: n.set, Now: n.now}
 	n.quorum = &quorum.Committee{Trust: n.trust, Transport: &transport{n}, Now: n.now}
 	n.tracker = &revocation.Tracker{
-		Trust: n.trust, Self: n.self, Need: int(n.trust.Current().Numbers.T),
+		Trust: n.trust, Behind: func(statement.ID) { n.askSoon() },
 		Validators: n.quorum, Sink: n.set, Store: store, Now: n.now, Log: n.log,
 	}
-	if n.self >= 0 {
-		if err := n.openJudge(store); err != nil {
-			return err
-		}
+	if err := n.openJudge(store); err != nil {
+		return err
 	}
+	n.tracker.Self, n.tracker.Need = n.seat(), n.answersNeeded()
 	if err := n.tracker.Open(); err != nil {
 		return err
 	}
 	return n.reclaim()
 }
 
+// openJudge opens the judge of every home that has validator keys: one that comes
+// into the committee while it runs judges at once, one that left it keeps its
+// shares, which it releases until they are handed over.
 func (n *Node) openJudge(revocations kv.Store) error {
 	keys, err := n.home.ValidatorKeys(false)
 	if err != nil {
 		return err
 	}
-	if keys == nil || keys.Signing.Public() != n.trust.Current().Validators[n.self].Signing {
+	at, listed := n.trust.Current().ByPeer(n.home.PeerKey())
+	if listed && (keys == nil || keys.Signing.Public() != n.trust.Current().Validators[at].Signing) {
 		return fault.New(fault.Failed, "restore the home whose card is in the record", "the committee record names this peer as a validator with other keys than this home has")
+	}
+	if keys == nil {
+		return nil
 	}
 	log, err := revocation.OpenLog(revocations, n.set)
 	if err != nil {
@@ -157,11 +167,10 @@ func (n *Node) openJudge(revocations kv.Store) error {
 	if err != nil {
 		return err
 	}
-	if bundle.Head() != n.trust.Current().PolicyHead {
+	if listed && bundle.Head() != n.trust.Current().PolicyHead {
 		return fault.New(fault.Failed, "use the cerebrum of the version that created the network", "the committee record names another policy than this program has")
 	}
-	m := n.trust.Current().Numbers
-	n.tracker.Sink, n.tracker.Need = log, int(m.N)-int(m.F)-1
+	n.tracker.Sink = log
 	n.judge = &validator.Judge{
 		Trust: n.trust, Peer: n.home.PeerKey(), Signing: keys.Signing, Opener: keys.Opener,
 		Store: n.store.KV("validator"), Shares: n.secrets, Log: log, Set: n.set, Verifier: n.verifier,
@@ -276,6 +285,8 @@ func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Read
 	g.Go(func() error { return n.discovery.Run(below) })
 	g.Go(func() error { return n.outbox.Run(below) })
 	g.Go(func() error { return n.provideLoop(below) })
+	g.Go(func() error { return n.followRecords(below) })
+	g.Go(func() error { return n.askForRecords(below) })
 	up, upStop := context.WithCancel(ctx)
 	defer upStop()
 	context.AfterFunc(below, upStop) // a failure below ends the API too
@@ -286,7 +297,8 @@ func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Read
 }
 
 func (n *Node) buildHost() error {
-	if _, ok := n.home.Network.Membership(n.trust.Current(), n.home.PeerKey(), n.now()); !ok && n.self < 0 {
+	n.gate = &gate{n: n}
+	if _, err := n.admits(n.home.PeerKey(), n.gate.Credential()); err != nil {
 		return fault.New(fault.Denied, "send your `cerebrum network card` to whoever founds the network", "this node is no member of the network %s, or its membership has expired", n.trust.Current().Name)
 	}
 	key, err := peerPrivate(n.home.PeerSeed())
@@ -297,7 +309,6 @@ func (n *Node) buildHost() error {
 	if err != nil {
 		return err
 	}
-	n.gate = &gate{n: n}
 	if n.host, err = host.New(host.Config{
 		Key: key, Listen: listen, Gate: n.gate, Log: n.log, LocalNetwork: n.home.Config.Local,
 	}); err != nil {
@@ -307,6 +318,7 @@ func (n *Node) buildHost() error {
 	n.host.Libp2p().SetStreamHandler(exchange.ProtocolID, server.Handle)
 	n.serveValidator()
 	n.serveHint()
+	n.serveRecords()
 	n.learnValidators()
 	network := n.trust.Network()
 	n.discovery, err = discovery.New(discovery.Config{
@@ -318,11 +330,11 @@ func (n *Node) buildHost() error {
 	return nil
 }
 
-// bootstrap are the validators that are not this node.
+// bootstrap are the validators of the newest record that are not this node.
 func (n *Node) bootstrap() []peer.AddrInfo {
 	var out []peer.AddrInfo
 	for i, v := range n.trust.Current().Validators {
-		if i == n.self {
+		if v.Peer == n.home.PeerKey() {
 			continue
 		}
 		info, err := addrInfo(v.Peer, v.Addresses)

@@ -1,0 +1,246 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"cerebrum.dev/cerebrum/acl/kv"
+	"cerebrum.dev/cerebrum/acl/trust"
+	"cerebrum.dev/cerebrum/crypto/statement"
+	"cerebrum.dev/cerebrum/node/api"
+	"cerebrum.dev/cerebrum/node/fault"
+	"cerebrum.dev/cerebrum/node/home"
+)
+
+// This file has what a home knows of its network: the chain of committee records,
+// the network file with the memberships, and this node's place among them.
+
+// members are the memberships that a home knows.
+type members struct {
+	file  atomic.Pointer[trust.File]
+	store kv.Store // the own one that came from the network
+}
+
+var ownMembership = []byte("own")
+
+// openTrust opens the chain in the store with what the network file knows. The
+// store may know more: records that came from the network.
+func (n *Node) openTrust() error {
+	n.members.file.Store(n.home.Network)
+	n.members.store = n.store.KV("membership")
+	genesis, err := trust.Genesis(n.home.Network.Records[0])
+	if err != nil {
+		return err
+	}
+	if n.trust, err = trust.OpenChain(n.store.KV("records"), genesis); err != nil {
+		return fault.Wrap(fault.Integrity, err, "keep a copy of the home as evidence before anything else", "the committee records of this home")
+	}
+	if _, err := n.trust.Add(n.home.Network.Records[1:]...); err != nil && !errors.Is(err, trust.ErrFork) {
+		return fault.Wrap(fault.Integrity, err, "adopt the network again with `cerebrum network use FILE`", "%s", home.NetworkFile)
+	}
+	return nil
+}
+
+// seat is this validator's place in the newest record; -1 where it has none, or
+// where the home has other keys than the record names.
+func (n *Node) seat() int {
+	i, ok := n.trust.Current().ByPeer(n.home.PeerKey())
+	if !ok || n.judge == nil || n.trust.Current().Validators[i].Signing != n.judge.Signing.Public() {
+		return -1
+	}
+	return i
+}
+
+// answersNeeded is how many validators must answer for this node to know what was
+// revoked: T for a node, N-F-1 others for a validator.
+func (n *Node) answersNeeded() int {
+	m := n.trust.Current().Numbers
+	if n.seat() >= 0 {
+		return int(m.N) - int(m.F) - 1
+	}
+	return int(m.T)
+}
+
+// membership finds the credential of a peer that lasts longest.
+func (n *Node) membership(of statement.PublicKey) (best []byte, ok bool) {
+	all := n.members.file.Load().Memberships
+	if of == n.home.PeerKey() {
+		if raw, err := n.members.store.Get(ownMembership); err == nil {
+			all = append(slices.Clip(all), raw)
+		}
+	}
+	var until int64
+	for _, raw := range all {
+		if m, err := n.trust.VerifyMembership(raw, of, n.now()); err == nil && m.Expires > until {
+			best, until = raw, m.Expires
+		}
+	}
+	return slices.Clone(best), best != nil
+}
+
+// keepMembership keeps a credential of this node's own that came from the network,
+// where it lasts longer than what the home has. Anything else is passed over.
+func (n *Node) keepMembership(raw []byte) error {
+	if len(raw) == 0 {
+		return nil
+	}
+	m, err := n.trust.VerifyMembership(raw, n.home.PeerKey(), n.now())
+	if err != nil {
+		return nil
+	}
+	if had, ok := n.membership(n.home.PeerKey()); ok {
+		if h, err := n.trust.VerifyMembership(had, n.home.PeerKey(), n.now()); err == nil && h.Expires >= m.Expires {
+			return nil
+		}
+	}
+	return n.members.store.Apply([]kv.Op{{Key: ownMembership, Value: raw}})
+}
+
+// networkFile is the file that a newcomer could be handed now: the records that
+// lead to the newest one, and the memberships that this home knows.
+func (n *Node) networkFile() *trust.File {
+	f := *n.members.file.Load()
+	f.Records = nil
+	for r, ok := n.trust.Current(), true; ok; r, ok = r.Before() {
+		f.Records = append(f.Records, r.Raw())
+	}
+	slices.Reverse(f.Records)
+	return &f
+}
+
+var errNoNetwork = fault.New(fault.Usage, "adopt one with `cerebrum network use FILE`", "this home belongs to no network yet")
+
+// Network implements api.Service.
+func (n *Node) Network(context.Context) (*api.NetworkFile, error) {
+	if n.trust == nil {
+		return nil, errNoNetwork
+	}
+	text, err := home.EncodeNetwork(n.networkFile())
+	if err != nil {
+		return nil, err
+	}
+	return &api.NetworkFile{File: string(text)}, nil
+}
+
+// Permit implements api.Service.
+func (n *Node) Permit(_ context.Context, r api.PermitRequest) (*api.Permitted, error) {
+	id, err := statement.ParseID(r.ID)
+	if err != nil {
+		return nil, fault.Wrap(fault.Usage, err, "", "the statement to sign")
+	}
+	err = n.guards.Permit(r.Kind, r.Epoch, r.Version, id)
+	if errors.Is(err, trust.ErrSecond) {
+		return nil, fault.Wrap(fault.Denied, err, "sign that one, or have the root keys void the version with `cerebrum network rotate --skip`", "this validator does not sign twice")
+	}
+	return &api.Permitted{}, err
+}
+
+// Adopt implements api.Service: it takes the further records of this home's
+// network from a file, and its memberships where the file is the newest.
+func (n *Node) Adopt(_ context.Context, r api.AdoptRequest) (*api.Adopted, error) {
+	if n.trust == nil {
+		return nil, errNoNetwork
+	}
+	text, err := os.ReadFile(r.Path)
+	if err != nil {
+		return nil, fault.Wrap(fault.Failed, err, "", "the network file")
+	}
+	f, err := home.DecodeNetwork(text)
+	if err != nil {
+		return nil, fault.Wrap(fault.Integrity, err, "ask its sender for it again", "%s", r.Path)
+	}
+	newest, err := n.takeFile(f)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.keepFile(f, newest); err != nil {
+		return nil, err
+	}
+	if n.running.Load() {
+		n.hintOfRecords()
+	}
+	now := n.trust.Current()
+	return &api.Adopted{
+		Network: n.trust.Network().String(), Name: now.Name, RootEpoch: now.RootEpoch, Version: now.Version, Record: now.ID().String(), Newest: newest == now,
+	}, nil
+}
+
+// takeFile verifies a file and adds its records.
+func (n *Node) takeFile(f *trust.File) (*trust.Committee, error) {
+	genesis, err := trust.Genesis(f.Records[0])
+	if err == nil && genesis.ID() != n.trust.Network() {
+		return nil, fault.New(fault.Failed, "use another --home for another network", "this home belongs to the network %s already", n.trust.Current().Name)
+	}
+	chain, err := f.Chain()
+	if err != nil {
+		return nil, fault.Wrap(fault.Integrity, err, "see `cerebrum network show FILE` for what is missing; validators and root keys sign with `cerebrum network sign`", "the network file is not complete")
+	}
+	was := n.trust.Current()
+	_, err = n.trust.Add(f.Records[1:]...)
+	switch {
+	case errors.Is(err, trust.ErrFork):
+		if n.trust.Current() == was { // a skip takes its position
+			return nil, fault.Wrap(fault.Integrity, err, "show the file to the other validators; `cerebrum status` says whose signatures stand under both", "the file forks the network")
+		}
+	case err != nil:
+		return nil, fault.Wrap(fault.Integrity, err, "ask its sender for it again", "the network file")
+	}
+	if len(f.Root) > 0 {
+		if _, err := n.trust.VerifyPin(f.Root); err != nil {
+			return nil, fault.Wrap(fault.Integrity, err, "ask the root keys' holders which record counts", "the network file")
+		}
+	}
+	newest, _ := n.trust.Known(chain.Current().ID())
+	return newest, nil
+}
+
+// keepFile makes a file the home's own where it leads to the newest record. A skip
+// has no memberships of its own: those of the record before go on.
+func (n *Node) keepFile(f *trust.File, newest *trust.Committee) error {
+	if newest != n.trust.Current() {
+		return nil
+	}
+	kept := *f
+	if newest.Skip && len(kept.Memberships) == 0 {
+		kept.Memberships = n.members.file.Load().Memberships
+	}
+	if err := n.home.KeepNetwork(&kept); err != nil {
+		return err
+	}
+	n.members.file.Store(&kept)
+	return nil
+}
+
+// describeRecord says in a status what record this home knows and what is wrong
+// with it.
+func (n *Node) describeRecord(out *api.Status) {
+	r := n.trust.Current()
+	out.Network, out.NetworkName = n.trust.Network().String(), r.Name
+	out.Record, out.RootEpoch, out.Version = r.ID().String(), r.RootEpoch, r.Version
+	out.Expires = time.Unix(r.Expires, 0).UTC().Format(time.RFC3339)
+	if err := r.Live(n.now()); err != nil {
+		out.Problems = append(out.Problems, err.Error()+": renew it with `cerebrum network rotate`")
+	}
+	if _, listed := r.ByPeer(n.home.PeerKey()); listed {
+		out.Role = "validator"
+		if n.seat() < 0 {
+			out.Problems = append(out.Problems, "the newest committee record makes this home a validator: start the node again, with the keys of its card")
+		}
+	}
+	for _, p := range n.trust.Proofs() {
+		in, _ := n.trust.Known(p.Record)
+		key := in.Validators[p.Validator].Signing
+		who := fmt.Sprintf("former validator %s", in.Validators[p.Validator].Identity)
+		if i := slices.Index(r.ValidatorKeys(), key); i >= 0 {
+			who = fmt.Sprintf("validator %d", i+1)
+		}
+		if s := who + " signed two committee records for one version; proof kept"; !slices.Contains(out.Problems, s) {
+			out.Problems = append(out.Problems, s)
+		}
+	}
+}
