@@ -269,6 +269,45 @@ func (f *File) DraftNext(r Record, policy []byte, without []statement.PublicKey)
 	return next, nil
 }
 
+// Members are the memberships in the file as they claim to be, unverified.
+func (f *File) Members() []Membership {
+	var out []Membership
+	for _, raw := range f.Memberships {
+		var m Membership
+		if s, err := statement.Parse(raw); err == nil && s.Peek(KindMembership, &m) == nil {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// Enrol adds unsigned memberships of a draft's record for its whole time. A peer
+// that the file has already is passed over.
+func (f *File) Enrol(members ...Member) error {
+	d, err := f.draft()
+	if err != nil {
+		return err
+	}
+	had := map[statement.PublicKey]bool{}
+	for _, m := range f.Members() {
+		had[m.Peer] = true
+	}
+	for _, n := range members {
+		if had[n.Peer] {
+			continue
+		}
+		had[n.Peer] = true
+		raw, err := n.draft(d.network(), d.s.ID(), d.r)
+		if err != nil {
+			return err
+		}
+		if f.Memberships = append(f.Memberships, raw); len(f.Memberships) > maxFileMembers {
+			return fmt.Errorf("%w: a network file has at most %d members", ErrRecord, maxFileMembers)
+		}
+	}
+	return nil
+}
+
 // Merge takes over signatures from another copy of the same file, so that
 // validators may sign copies side by side. Signatures that do not verify are
 // dropped from both: a wrong one would keep the right one out.

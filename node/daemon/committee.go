@@ -20,8 +20,8 @@ import (
 // This file has what a home knows of its network: the chain of committee records,
 // the network file with the memberships, and this node's place among them.
 
-// members are the memberships that a home knows.
-type members struct {
+// roll is the memberships that a home knows.
+type roll struct {
 	file  atomic.Pointer[trust.File]
 	store kv.Store // the own one that came from the network
 }
@@ -31,8 +31,8 @@ var ownMembership = []byte("own")
 // openTrust opens the chain in the store with what the network file knows. The
 // store may know more: records that came from the network.
 func (n *Node) openTrust() error {
-	n.members.file.Store(n.home.Network)
-	n.members.store = n.store.KV("membership")
+	n.roll.file.Store(n.home.Network)
+	n.roll.store = n.store.KV("membership")
 	genesis, err := trust.Genesis(n.home.Network.Records[0])
 	if err != nil {
 		return err
@@ -68,9 +68,9 @@ func (n *Node) answersNeeded() int {
 
 // membership finds the credential of a peer that lasts longest.
 func (n *Node) membership(of statement.PublicKey) (best []byte, ok bool) {
-	all := n.members.file.Load().Memberships
+	all := n.roll.file.Load().Memberships
 	if of == n.home.PeerKey() {
-		if raw, err := n.members.store.Get(ownMembership); err == nil {
+		if raw, err := n.roll.store.Get(ownMembership); err == nil {
 			all = append(slices.Clip(all), raw)
 		}
 	}
@@ -98,13 +98,13 @@ func (n *Node) keepMembership(raw []byte) error {
 			return nil
 		}
 	}
-	return n.members.store.Apply([]kv.Op{{Key: ownMembership, Value: raw}})
+	return n.roll.store.Apply([]kv.Op{{Key: ownMembership, Value: raw}})
 }
 
 // networkFile is the file that a newcomer could be handed now: the records that
 // lead to the newest one, and the memberships that this home knows.
 func (n *Node) networkFile() *trust.File {
-	f := *n.members.file.Load()
+	f := *n.roll.file.Load()
 	f.Records = nil
 	for r, ok := n.trust.Current(), true; ok; r, ok = r.Before() {
 		f.Records = append(f.Records, r.Raw())
@@ -207,12 +207,12 @@ func (n *Node) keepFile(f *trust.File, newest *trust.Committee) error {
 	}
 	kept := *f
 	if newest.Skip && len(kept.Memberships) == 0 {
-		kept.Memberships = n.members.file.Load().Memberships
+		kept.Memberships = n.roll.file.Load().Memberships
 	}
 	if err := n.home.KeepNetwork(&kept); err != nil {
 		return err
 	}
-	n.members.file.Store(&kept)
+	n.roll.file.Store(&kept)
 	return nil
 }
 

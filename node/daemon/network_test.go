@@ -52,7 +52,11 @@ type wire struct {
 	from *Node
 }
 
-func (w wire) Call(ctx context.Context, index int, method quorum.Method, build func(quorum.Session) ([]byte, error)) ([]byte, error) {
+func (w wire) Call(ctx context.Context, server statement.PublicKey, method quorum.Method, build func(quorum.Session) ([]byte, error)) ([]byte, error) {
+	index := slices.IndexFunc(w.m.validators, func(n *Node) bool { return n.home.PeerKey() == server })
+	if index < 0 {
+		return nil, quorum.ErrUnreachable
+	}
 	w.m.mu.Lock()
 	down := w.m.down[index]
 	if method == quorum.Deposit {

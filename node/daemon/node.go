@@ -65,7 +65,7 @@ type Node struct {
 	// Everything below needs a network and is nil without one.
 	trust    *trust.Chain
 	guards   *trust.Guard // also without a network
-	members  members
+	roll     roll
 	set      *revocation.Set
 	verifier *capability.Verifier
 	tracker  *revocation.Tracker
