@@ -200,7 +200,7 @@ func (o *outbox) next(down map[int]bool) (items []waiting, skipped int, err erro
 		if !bytes.HasSuffix(k[:len(k)-2], record[:]) {
 			return true, o.store.Apply([]kv.Op{{Key: slices.Clone(k), Delete: true}})
 		}
-		if down[index] {
+		if down[index] || index >= len(o.n.trust.Current().Validators) {
 			skipped++
 			return true, nil
 		}
