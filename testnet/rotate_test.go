@@ -85,7 +85,7 @@ func TestRotation(t *testing.T) {
 	three := []string{"validator1", "validator2", "validator3"}
 	everybody := append([]string{"node1", "node2"}, three...)
 	rival := w.path("rival.network")
-	w.ok("node1", "network", "rotate", "-o", rival)
+	w.ok("node1", "network", "rotate", "--faults", "0", "-o", rival)
 
 	// One validator misses the renewal.
 	w.kill("validator4")
