@@ -100,6 +100,7 @@ type Status struct {
 	RootEpoch        uint64   `json:"root_epoch"`
 	Version          uint64   `json:"version,omitempty"`
 	Expires          string   `json:"expires,omitempty"`
+	Proofs           int      `json:"proofs,omitempty"` // that a validator, here still or not, signed two committee records
 	Home             string   `json:"home"`
 	Running          bool     `json:"running"`
 	Addresses        []string `json:"addrs"`

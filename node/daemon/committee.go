@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"sync/atomic"
 	"time"
 
-	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/api"
@@ -20,19 +18,11 @@ import (
 // This file has what a home knows of its network: the chain of committee records,
 // the network file with the memberships, and this node's place among them.
 
-// roll is the memberships that a home knows.
-type roll struct {
-	file  atomic.Pointer[trust.File]
-	store kv.Store // the own one that came from the network
-}
-
-var ownMembership = []byte("own")
-
 // openTrust opens the chain in the store with what the network file knows. The
 // store may know more: records that came from the network.
 func (n *Node) openTrust() error {
 	n.roll.file.Store(n.home.Network)
-	n.roll.store = n.store.KV("membership")
+	n.roll.store = n.store.KV("memberships")
 	genesis, err := trust.Genesis(n.home.Network.Records[0])
 	if err != nil {
 		return err
@@ -43,7 +33,7 @@ func (n *Node) openTrust() error {
 	if _, err := n.trust.Add(n.home.Network.Records[1:]...); err != nil && !errors.Is(err, trust.ErrFork) {
 		return fault.Wrap(fault.Integrity, err, "adopt the network again with `cerebrum network use FILE`", "%s", home.NetworkFile)
 	}
-	return nil
+	return n.enrol(n.home.Network.Memberships)
 }
 
 // seat is this validator's place in the newest record; -1 where it has none, or
@@ -66,53 +56,6 @@ func (n *Node) answersNeeded() int {
 	return int(m.T)
 }
 
-// membership finds the credential of a peer that lasts longest.
-func (n *Node) membership(of statement.PublicKey) (best []byte, ok bool) {
-	all := n.roll.file.Load().Memberships
-	if of == n.home.PeerKey() {
-		if raw, err := n.roll.store.Get(ownMembership); err == nil {
-			all = append(slices.Clip(all), raw)
-		}
-	}
-	var until int64
-	for _, raw := range all {
-		if m, err := n.trust.VerifyMembership(raw, of, n.now()); err == nil && m.Expires > until {
-			best, until = raw, m.Expires
-		}
-	}
-	return slices.Clone(best), best != nil
-}
-
-// keepMembership keeps a credential of this node's own that came from the network,
-// where it lasts longer than what the home has. Anything else is passed over.
-func (n *Node) keepMembership(raw []byte) error {
-	if len(raw) == 0 {
-		return nil
-	}
-	m, err := n.trust.VerifyMembership(raw, n.home.PeerKey(), n.now())
-	if err != nil {
-		return nil
-	}
-	if had, ok := n.membership(n.home.PeerKey()); ok {
-		if h, err := n.trust.VerifyMembership(had, n.home.PeerKey(), n.now()); err == nil && h.Expires >= m.Expires {
-			return nil
-		}
-	}
-	return n.roll.store.Apply([]kv.Op{{Key: ownMembership, Value: raw}})
-}
-
-// networkFile is the file that a newcomer could be handed now: the records that
-// lead to the newest one, and the memberships that this home knows.
-func (n *Node) networkFile() *trust.File {
-	f := *n.roll.file.Load()
-	f.Records = nil
-	for r, ok := n.trust.Current(), true; ok; r, ok = r.Before() {
-		f.Records = append(f.Records, r.Raw())
-	}
-	slices.Reverse(f.Records)
-	return &f
-}
-
 var errNoNetwork = fault.New(fault.Usage, "adopt one with `cerebrum network use FILE`", "this home belongs to no network yet")
 
 // Network implements api.Service.
@@ -120,7 +63,11 @@ func (n *Node) Network(context.Context) (*api.NetworkFile, error) {
 	if n.trust == nil {
 		return nil, errNoNetwork
 	}
-	text, err := home.EncodeNetwork(n.networkFile())
+	f, err := n.networkFile()
+	if err != nil {
+		return nil, err
+	}
+	text, err := home.EncodeNetwork(f)
 	if err != nil {
 		return nil, err
 	}
@@ -199,20 +146,18 @@ func (n *Node) takeFile(f *trust.File) (*trust.Committee, error) {
 	return newest, nil
 }
 
-// keepFile makes a file the home's own where it leads to the newest record. A skip
-// has no memberships of its own: those of the record before go on.
+// keepFile makes a file the home's own where it leads to the newest record.
 func (n *Node) keepFile(f *trust.File, newest *trust.Committee) error {
 	if newest != n.trust.Current() {
 		return nil
 	}
-	kept := *f
-	if newest.Skip && len(kept.Memberships) == 0 {
-		kept.Memberships = n.roll.file.Load().Memberships
-	}
-	if err := n.home.KeepNetwork(&kept); err != nil {
+	if err := n.enrol(f.Memberships); err != nil {
 		return err
 	}
-	n.roll.file.Store(&kept)
+	if err := n.home.KeepNetwork(f); err != nil {
+		return err
+	}
+	n.roll.file.Store(f)
 	return nil
 }
 
@@ -232,14 +177,14 @@ func (n *Node) describeRecord(out *api.Status) {
 			out.Problems = append(out.Problems, "the newest committee record makes this home a validator: start the node again, with the keys of its card")
 		}
 	}
+	out.Proofs = len(n.trust.Proofs())
 	for _, p := range n.trust.Proofs() {
 		in, _ := n.trust.Known(p.Record)
-		key := in.Validators[p.Validator].Signing
-		who := fmt.Sprintf("former validator %s", in.Validators[p.Validator].Identity)
-		if i := slices.Index(r.ValidatorKeys(), key); i >= 0 {
-			who = fmt.Sprintf("validator %d", i+1)
+		i := slices.Index(r.ValidatorKeys(), in.Validators[p.Validator].Signing)
+		if i < 0 {
+			continue // it was replaced; the proof is kept
 		}
-		if s := who + " signed two committee records for one version; proof kept"; !slices.Contains(out.Problems, s) {
+		if s := fmt.Sprintf("validator %d signed two committee records for one version; proof kept", i+1); !slices.Contains(out.Problems, s) {
 			out.Problems = append(out.Problems, s)
 		}
 	}

@@ -33,33 +33,30 @@ const (
 
 // recordsRequest names what the caller has.
 type recordsRequest struct {
-	_     struct{}     `cbor:",toarray"`
-	After statement.ID // its newest record, or the last one of the page before
-	Limit uint16       // of records; at most 256 are sent
-	Proof statement.ID // the last proof of the page before; zero: from the first
+	_     struct{}            `cbor:",toarray"`
+	After statement.ID        // its newest record, or the last one of the page before
+	Limit uint16              // of records; at most 256 are sent
+	Proof statement.ID        // the last proof of the page before; zero: from the first
+	Peer  statement.PublicKey // the last member of the page before; zero: from the first
 }
 
 // recordsPage is an answer. Empty lists end it.
 type recordsPage struct {
-	_          struct{} `cbor:",toarray"`
-	Records    [][]byte // oldest first
-	Proofs     [][]byte // in the order of their ids
-	Membership []byte   // the caller's newest one that is known here, or empty
+	_       struct{} `cbor:",toarray"`
+	Records [][]byte // oldest first
+	Proofs  [][]byte // in the order of their ids
+	Members [][]byte // memberships in the order of their peers, once there are no more records
 }
 
 // serveRecords answers those who were admitted: members, and validators also when
 // the newest record that they or we know has expired.
 func (n *Node) serveRecords() {
-	rpc.Serve(n.host.Libp2p(), records, n.log, func(_ context.Context, c rpc.Caller, raw []byte) ([]byte, error) {
-		key, err := peerKey(c.Peer)
-		if err != nil {
-			return nil, err
-		}
-		return n.answerRecords(key, raw)
+	rpc.Serve(n.host.Libp2p(), records, n.log, func(_ context.Context, _ rpc.Caller, raw []byte) ([]byte, error) {
+		return n.answerRecords(raw)
 	})
 }
 
-func (n *Node) answerRecords(caller statement.PublicKey, raw []byte) ([]byte, error) {
+func (n *Node) answerRecords(raw []byte) ([]byte, error) {
 	var r recordsRequest
 	if err := statement.Unmarshal(raw, &r); err != nil {
 		return nil, &rpc.Error{Code: rpc.Malformed, Message: "the request does not decode"}
@@ -76,7 +73,12 @@ func (n *Node) answerRecords(caller statement.PublicKey, raw []byte) ([]byte, er
 		}
 		page.Proofs = append(page.Proofs, raw)
 	}
-	page.Membership, _ = n.membership(caller)
+	if len(page.Records) == 0 {
+		var err error
+		if page.Members, err = n.membersAfter(r.Peer, maxMemberPage); err != nil {
+			return nil, err
+		}
+	}
 	return statement.Marshal(page)
 }
 
@@ -93,10 +95,13 @@ func (n *Node) catchUp(ctx context.Context, p peer.ID) error {
 // pullRecords takes page after page until nothing new comes. What was verified
 // stays, whatever comes after it.
 func (n *Node) pullRecords(ctx context.Context, from recordSource) error {
-	known := len(n.trust.Proofs())
+	known, enrolled := len(n.trust.Proofs()), 0
 	defer func() {
-		if n.running.Load() && len(n.trust.Proofs()) > known {
+		accused := len(n.trust.Proofs()) > known
+		if accused {
 			n.log.Error("a validator signed two committee records for one version; the proof is kept")
+		}
+		if n.running.Load() && (accused || enrolled > 0) { // a new record is told by recordChanged
 			n.hintOfRecords()
 		}
 	}()
@@ -114,39 +119,53 @@ func (n *Node) pullRecords(ctx context.Context, from recordSource) error {
 		if err := statement.Unmarshal(raw, &page); err != nil {
 			return fmt.Errorf("a page of committee records: %w", err)
 		}
-		if err := n.takePage(&page, &ask); err != nil {
+		count, err := n.takePage(&page, &ask)
+		enrolled += count
+		if err != nil || len(page.Records)+len(page.Proofs)+len(page.Members) == 0 {
 			return err
-		}
-		if len(page.Records) == 0 && len(page.Proofs) == 0 {
-			return nil
 		}
 	}
 	return nil
 }
 
-// takePage verifies and keeps a page, and sets where the next one begins.
-func (n *Node) takePage(page *recordsPage, ask *recordsRequest) error {
+// takePage verifies and keeps a page, and sets where the next one begins. It
+// counts the memberships that are new.
+func (n *Node) takePage(page *recordsPage, ask *recordsRequest) (enrolled int, err error) {
 	if len(page.Records) > maxRecordPage {
-		return errors.New("a page has more committee records than were asked for")
+		return 0, errors.New("a page has more committee records than were asked for")
 	}
 	if len(page.Records) > 0 {
 		if _, err := n.trust.Add(page.Records...); err != nil && !errors.Is(err, trust.ErrFork) {
-			return err
+			return 0, err
 		}
 		last, err := statement.Parse(page.Records[len(page.Records)-1])
 		if err != nil {
-			return err
+			return 0, err
 		}
 		ask.After = last.ID()
 	}
 	for _, raw := range page.Proofs {
 		p, err := n.trust.AddProof(raw)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		ask.Proof = p.ID()
 	}
-	return n.keepMembership(page.Membership)
+	for _, raw := range page.Members {
+		m, _, err := n.readMembership(raw)
+		if err != nil {
+			return enrolled, fmt.Errorf("a membership: %w", err)
+		}
+		isNew, err := n.keepMembership(raw, m)
+		if err != nil {
+			return enrolled, err
+		}
+		if isNew {
+			enrolled++
+		}
+		ask.Peer = m.Peer
+	}
+	return enrolled, nil
 }
 
 // askSoon has every validator asked for records. It never blocks.

@@ -43,8 +43,11 @@ func (m *members) next(t *testing.T, n *Node, change func(*trust.Record), keys .
 	if change != nil {
 		change(&r)
 	}
-	f := n.networkFile()
-	f, err := f.DraftNext(r, f.Policy, nil)
+	f, err := n.networkFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err = f.DraftNext(r, f.Policy, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,10 +75,8 @@ func adopt(t *testing.T, n *Node, f *trust.File) error {
 }
 
 // from is a connection from one member to another.
-func from(caller, server *Node) recordSource {
-	return func(_ context.Context, request []byte) ([]byte, error) {
-		return server.answerRecords(caller.home.PeerKey(), request)
-	}
+func from(server *Node) recordSource {
+	return func(_ context.Context, request []byte) ([]byte, error) { return server.answerRecords(request) }
 }
 
 // TestRecordsTravel renews the record at one member; another one takes it over
@@ -85,7 +86,7 @@ func TestRecordsTravel(t *testing.T) {
 	m := found(t, 2)
 	keys := m.keys(t)
 	a, b, v := m.nodes[0], m.nodes[1], m.validators[3]
-	if err := b.pullRecords(t.Context(), from(b, a)); err != nil || b.trust.Current().Version != 1 {
+	if err := b.pullRecords(t.Context(), from(a)); err != nil || b.trust.Current().Version != 1 {
 		t.Fatalf("nothing is new: %v", err)
 	}
 	m.skew.Add(int64(80 * 24 * time.Hour / time.Second))
@@ -93,7 +94,7 @@ func TestRecordsTravel(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, n := range []*Node{b, v} {
-		if err := n.pullRecords(t.Context(), from(n, a)); err != nil || n.trust.Current().ID() != a.trust.Current().ID() {
+		if err := n.pullRecords(t.Context(), from(a)); err != nil || n.trust.Current().ID() != a.trust.Current().ID() {
 			t.Fatalf("the renewal does not travel: %v", err)
 		}
 	}
@@ -111,6 +112,10 @@ func TestRecordsTravel(t *testing.T) {
 	}
 	if _, err := v.admits(a.home.PeerKey(), credential); err == nil {
 		t.Error("somebody else's membership admits")
+	}
+	// Whoever took it over knows all members, and drafts the next record for them.
+	if f, err := b.networkFile(); err != nil || len(f.Memberships) != 2 {
+		t.Errorf("%d members are known, %v", len(f.Memberships), err)
 	}
 	// A start finds in the store what came from the network.
 	again, err := trust.OpenChain(b.store.KV("records"), m.genesis(t))
@@ -154,7 +159,7 @@ func TestASleepingNetworkWakes(t *testing.T) {
 	if err := adopt(t, v, f); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.pullRecords(t.Context(), from(w, v)); err != nil || w.trust.Current().Live(m.now()) != nil {
+	if err := w.pullRecords(t.Context(), from(v)); err != nil || w.trust.Current().Live(m.now()) != nil {
 		t.Fatalf("the network does not wake: %v", err)
 	}
 	if err := adopt(t, m.nodes[0], f); err != nil {
@@ -196,7 +201,7 @@ func TestSeatsFollowTheRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, n := range []*Node{goes, comes} {
-		if err := n.pullRecords(t.Context(), from(n, v)); err != nil {
+		if err := n.pullRecords(t.Context(), from(v)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -270,7 +275,7 @@ func TestAProofTravels(t *testing.T) {
 	if f := fault.Of(err); f.Exit != fault.Integrity || !strings.Contains(f.Message, "forks the network") {
 		t.Fatalf("a fork: %v", err)
 	}
-	if n := m.nodes[0]; n.pullRecords(t.Context(), from(n, a)) != nil || len(n.trust.Proofs()) != 2 {
+	if n := m.nodes[0]; n.pullRecords(t.Context(), from(a)) != nil || len(n.trust.Proofs()) != 2 {
 		t.Fatalf("%d proofs came", len(n.trust.Proofs()))
 	}
 	s, err := m.nodes[0].Status(t.Context())
@@ -307,20 +312,19 @@ func TestPagesThatLie(t *testing.T) {
 		}
 	}
 	for name, lie := range map[string]recordsPage{
-		"a draft":                {Records: [][]byte{unsigned}},
-		"another network's":      {Records: [][]byte{foreign.Raw()}},
-		"one that follows it":    {Records: [][]byte{foreign.Succeed(t, nil).Bytes()}},
-		"junk":                   {Records: [][]byte{{1, 2, 3}}},
-		"too many":               {Records: slices.Repeat([][]byte{good}, maxRecordPage+1)},
-		"a proof that is none":   {Proofs: [][]byte{good}},
-		"a proof about a record": {Proofs: [][]byte{(&trust.Proof{First: good, Second: unsigned}).Bytes()}},
+		"a draft":                   {Records: [][]byte{unsigned}},
+		"another network's":         {Records: [][]byte{foreign.Raw()}},
+		"one that follows it":       {Records: [][]byte{foreign.Succeed(t, nil).Bytes()}},
+		"junk":                      {Records: [][]byte{{1, 2, 3}}},
+		"too many":                  {Records: slices.Repeat([][]byte{good}, maxRecordPage+1)},
+		"a membership that is none": {Members: [][]byte{good}},
+		"an unsigned membership":    {Members: m.next(t, v, nil).Memberships},
+		"a proof that is none":      {Proofs: [][]byte{good}},
+		"a proof about a record":    {Proofs: [][]byte{(&trust.Proof{First: good, Second: unsigned}).Bytes()}},
 	} {
 		if err := n.pullRecords(t.Context(), page(lie)); err == nil || n.trust.Current().Version != 1 || len(n.trust.Proofs()) > 0 {
 			t.Errorf("%s is taken: %v", name, err)
 		}
-	}
-	if err := n.keepMembership([]byte("junk")); err != nil {
-		t.Errorf("a membership that is none stops catching up: %v", err)
 	}
 	if err := n.pullRecords(t.Context(), func(context.Context, []byte) ([]byte, error) { return []byte("junk"), nil }); err == nil {
 		t.Error("a page that does not decode is taken")
@@ -355,7 +359,11 @@ func TestAdoptRefuses(t *testing.T) {
 			t.Errorf("%s: the home's file has changed", name)
 		}
 	}
-	check("another network", other.validators[0].networkFile(), fault.Failed, "belongs to the network test")
+	foreign, err := other.validators[0].networkFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	check("another network", foreign, fault.Failed, "belongs to the network test")
 	check("a draft", m.next(t, v, nil), fault.Integrity, "3 more of")
 	check("a draft that lacks one", m.next(t, v, nil, keys[:2]...), fault.Integrity, "1 more of")
 	good := m.next(t, v, nil, keys[:3]...)
@@ -394,7 +402,7 @@ func TestPermit(t *testing.T) {
 
 func FuzzRecordsPage(f *testing.F) {
 	net := trusttest.New(f, "net", 4)
-	for _, p := range []recordsPage{{}, {Records: [][]byte{net.Succeed(f, nil).Bytes()}, Membership: []byte{1}}} {
+	for _, p := range []recordsPage{{}, {Records: [][]byte{net.Succeed(f, nil).Bytes()}, Members: [][]byte{{1}}}} {
 		raw, err := statement.Marshal(p)
 		if err != nil {
 			f.Fatal(err)
@@ -427,4 +435,55 @@ func FuzzRecordsRequest(f *testing.F) {
 			t.Errorf("it does not come back: %v", err)
 		}
 	})
+}
+
+// TestWhoIsLeftOutStaysOut: a member that a record does not renew is admitted to
+// the end of what it has, and no later record brings it back.
+func TestWhoIsLeftOutStaysOut(t *testing.T) {
+	t.Parallel()
+	m := found(t, 2)
+	keys := m.keys(t)
+	v, w, out := m.validators[0], m.validators[1], m.nodes[1]
+	credential := (&gate{n: out}).Credential()
+	m.skew.Add(int64(time.Hour / time.Second))
+	f, err := v.networkFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := v.trust.Current().Record
+	r.NotBefore, r.Expires = m.now().Unix(), m.now().Add(trust.Lifetime).Unix()
+	if f, err = f.DraftNext(r, f.Policy, []statement.PublicKey{out.home.PeerKey()}); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range keys[:3] {
+		if _, err := f.SignGuarded(k, trust.NewGuard(&kv.Memory{})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := adopt(t, v, f); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.pullRecords(t.Context(), from(v)); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []*Node{v, w} {
+		if _, err := n.admits(out.home.PeerKey(), credential); err != nil {
+			t.Errorf("its time is not over: %v", err)
+		}
+		again := m.next(t, n, nil, keys[:3]...)
+		if len(again.Memberships) != 1 || again.Members()[0].Peer != m.nodes[0].home.PeerKey() {
+			t.Errorf("the next record would have %d members", len(again.Memberships))
+		}
+	}
+	m.skew.Add(int64(trust.Lifetime/time.Second) - 1800)
+	if _, err := w.admits(out.home.PeerKey(), credential); err == nil {
+		t.Error("it is admitted after its time")
+	}
+	kept, ok := w.membership(m.nodes[0].home.PeerKey())
+	if !ok {
+		t.Fatal("control: who stays has nothing")
+	}
+	if _, err := w.admits(m.nodes[0].home.PeerKey(), kept); err != nil {
+		t.Errorf("control: who stays: %v", err)
+	}
 }
