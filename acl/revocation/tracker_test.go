@@ -13,6 +13,7 @@ import (
 
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/acl/trust"
+	"cerebrum.dev/cerebrum/acl/trust/trusttest"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
@@ -511,5 +512,55 @@ func TestTheOnlyValidatorRefreshes(t *testing.T) {
 	w.servers[0].lie(func(s *server) { s.down = errDown })
 	if err := w.tracker.Refresh(t.Context()); err == nil {
 		t.Error("control: nobody answered")
+	}
+}
+
+// TestFollow has the committee change under a tracker: what is known of those that
+// stay is kept, and an answer counts under any record that counts.
+func TestFollow(t *testing.T) {
+	w := newTown(t, 4)
+	tr := w.tracker
+	tr.Round(t.Context())
+	if !tr.Fresh() {
+		t.Fatal("control: it is not fresh")
+	}
+	var behind []statement.ID
+	tr.Behind = func(id statement.ID) { behind = append(behind, id) }
+	second := w.net.Succeed(t, func(r *trust.Record) {
+		r.Validators[0], r.Validators[1] = r.Validators[1], r.Validators[0]
+		r.Expires--
+	})
+
+	// A validator has the record before the tracker knows it.
+	w.servers[2].fresh = func(f *Fresh) { f.Record = second.ID() }
+	if err := tr.Ask(t.Context(), 2); err == nil || len(behind) != 1 || behind[0] != second.ID() {
+		t.Errorf("an unknown record: %v, %v", err, behind)
+	}
+	if _, err := tr.Trust.Add(second.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	kept := tr.views[1]
+	if err := tr.Follow(-1, 3); err != nil || tr.views[0] != kept || !tr.Fresh() {
+		t.Errorf("what was known of a validator is lost: %v", err)
+	}
+	// Validator 3 has the new record, validator 4 has not: both count.
+	for _, i := range []int{2, 3} {
+		if err := tr.Ask(t.Context(), i); err != nil || len(behind) != 1 {
+			t.Errorf("validator %d: %v, %v", i+1, err, behind)
+		}
+	}
+	// A recovery ends what was before it, also what its validators say.
+	third := trusttest.Succeed(t, tr.Trust.Current(), func(r *trust.Record) { r.RootEpoch++ }, append(w.net.Signing, w.net.Roots...)...)
+	if _, err := tr.Trust.Add(third.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.Ask(t.Context(), 3); err == nil || len(behind) != 1 {
+		t.Errorf("an answer under a retired record counts: %v, %v", err, behind)
+	}
+	if err := tr.Follow(-1, 5); err != nil || tr.Fresh() {
+		t.Error("more answers are needed than there are, and it is fresh")
+	}
+	if err := tr.Ask(t.Context(), 9); err == nil {
+		t.Error("a validator that is not there answers")
 	}
 }

@@ -55,13 +55,19 @@ func (g *gate) Check(remote peer.ID, credential []byte) error {
 // that Check takes.
 func (g *gate) Barred(peer.ID) bool { return false }
 
-// admits decides by the newest record, by memberships, and for the validators that
-// the newest record replaced: they hold shares that others need, and are admitted
-// by the record before, unless that does not count any more.
+// admits decides by the newest record and by memberships: the one that a peer shows,
+// or a later one that is known here of it, so that who slept through a renewal is let
+// in to learn of it. The validators that the newest record replaced hold shares that
+// others need, and are admitted by the record before, unless that does not count.
 func (n *Node) admits(key statement.PublicKey, credential []byte) (trust.Role, error) {
 	role, err := n.trust.Admits(key, credential, n.now())
 	if err == nil {
 		return role, nil
+	}
+	if known, ok := n.membership(key); ok {
+		if role, err := n.trust.Admits(key, known, n.now()); err == nil {
+			return role, nil
+		}
 	}
 	if before, ok := n.trust.Current().Before(); ok {
 		if _, was := before.ByPeer(key); was {

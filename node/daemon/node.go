@@ -298,8 +298,8 @@ func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Read
 
 func (n *Node) buildHost() error {
 	n.gate = &gate{n: n}
-	if _, err := n.admits(n.home.PeerKey(), n.gate.Credential()); err != nil {
-		return fault.New(fault.Denied, "send your `cerebrum network card` to whoever founds the network", "this node is no member of the network %s, or its membership has expired", n.trust.Current().Name)
+	if !n.wasMember() {
+		return fault.New(fault.Denied, "send your `cerebrum network card` to whoever drafts its next committee record", "this node is no member of the network %s", n.trust.Current().Name)
 	}
 	key, err := peerPrivate(n.home.PeerSeed())
 	if err != nil {

@@ -110,7 +110,7 @@ func TestRecordsTravel(t *testing.T) {
 	if _, err := v.admits(b.home.PeerKey(), credential); err != nil {
 		t.Errorf("a renewed member is refused: %v", err)
 	}
-	if _, err := v.admits(a.home.PeerKey(), credential); err == nil {
+	if _, err := v.admits(trusttest.Key("stranger").Public(), credential); err == nil {
 		t.Error("somebody else's membership admits")
 	}
 	// Whoever took it over knows all members, and drafts the next record for them.
@@ -162,11 +162,26 @@ func TestASleepingNetworkWakes(t *testing.T) {
 	if err := w.pullRecords(t.Context(), from(v)); err != nil || w.trust.Current().Live(m.now()) != nil {
 		t.Fatalf("the network does not wake: %v", err)
 	}
-	if err := adopt(t, m.nodes[0], f); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.admits(peer, (&gate{n: m.nodes[0]}).Credential()); err != nil {
+	// A member knows nothing of it and has only what is over. It is let in by what
+	// is known of it, nobody else is, and it lets in the validators that it knows.
+	n := m.nodes[0]
+	if _, err := w.admits(peer, member); err != nil {
 		t.Errorf("a member is refused by the network that woke: %v", err)
+	}
+	if _, err := w.admits(trusttest.Key("stranger").Public(), member); err == nil {
+		t.Error("a stranger is let in by it")
+	}
+	if !n.wasMember() || n.trust.Current().Version != 1 {
+		t.Error("the member does not start")
+	}
+	if _, err := n.admits(w.home.PeerKey(), nil); err != nil {
+		t.Errorf("the member lets nobody in: %v", err)
+	}
+	if err := n.pullRecords(t.Context(), from(w)); err != nil || n.trust.Current().Live(m.now()) != nil {
+		t.Fatalf("the member does not wake: %v", err)
+	}
+	if _, err := w.trust.VerifyMembership((&gate{n: n}).Credential(), peer, m.now()); err != nil {
+		t.Errorf("it has no membership that lasts: %v", err)
 	}
 	m.refresh()
 	m.refresh()

@@ -89,6 +89,16 @@ func (n *Node) membership(of statement.PublicKey) ([]byte, bool) {
 	return raw, true
 }
 
+// wasMember reports whether this node belongs to the network, or did: it may have
+// been renewed while it was away, and asks.
+func (n *Node) wasMember() bool {
+	if _, err := n.admits(n.home.PeerKey(), nil); err == nil {
+		return true
+	}
+	_, err := n.roll.store.Get(memberKey(n.home.PeerKey()))
+	return err == nil
+}
+
 // enrolledBy is the record that the memberships of now were issued with. A skip
 // issues none, so those of the record before go on.
 func (n *Node) enrolledBy() statement.ID {

@@ -121,7 +121,7 @@ func TestEveryVerbHasItsRoute(t *testing.T) {
 			default:
 				q := reflect.New(in).Elem()
 				q.FieldByNameFunc(func(name string) bool {
-					return name == "As" || name == "Address" && !q.FieldByName("As").IsValid() || (name == "Path" || name == "Op") && q.NumField() == 1
+					return name == "As" || name == "ID" || name == "Address" && !q.FieldByName("As").IsValid() || (name == "Path" || name == "Op") && q.NumField() == 1
 				}).SetString(m.Name)
 				args = append(args, q)
 			}
@@ -209,7 +209,7 @@ func (s *spy) Grants(_ context.Context, r api.GrantsRequest) (*api.Grants, error
 	return &api.Grants{}, nil
 }
 func (s *spy) Network(context.Context) (*api.NetworkFile, error) {
-	s.note("Network", "")
+	s.note("Network", "Network")
 	return &api.NetworkFile{File: "file"}, nil
 }
 
