@@ -108,6 +108,9 @@ func (s *Server) routes() http.Handler {
 	verb(m, "accept", v.Accept)
 	verb(m, "grants", v.Grants)
 	verb(m, "revoke", v.Revoke)
+	verb(m, "network", func(ctx context.Context, _ struct{}) (*NetworkFile, error) { return v.Network(ctx) })
+	verb(m, "adopt", v.Adopt)
+	verb(m, "permit", v.Permit)
 	m.HandleFunc("POST /v1/add-stream", s.addStream)
 	m.HandleFunc("POST /v1/get-stream", s.getStream)
 	return m
