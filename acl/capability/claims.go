@@ -154,17 +154,17 @@ func (cl *claims) readRecords(people *recent[*identity.Identity]) error {
 
 // readRecord finds the id that a record would prove.
 func readRecord(raw []byte, people *recent[*identity.Identity]) (statement.ID, record, error) {
-	if len(raw) > identity.MaxRecord {
-		return statement.ID{}, record{}, fmt.Errorf("an identity record has more than %d bytes", identity.MaxRecord)
+	if len(raw) > identity.MaxDocument {
+		return statement.ID{}, record{}, fmt.Errorf("an identity document has more than %d bytes", identity.MaxDocument)
 	}
 	r := record{raw: raw, key: statement.Hash("verified identity", raw)}
 	if p, ok := people.get(r.key, rememberedPeople); ok {
 		r.known = p
 		return p.ID(), r, nil
 	}
-	s, err := statement.Parse(raw)
+	id, err := identity.IDOf(raw)
 	if err != nil {
 		return statement.ID{}, record{}, fmt.Errorf("identity record: %w", err)
 	}
-	return s.ID(), r, nil
+	return id, r, nil
 }

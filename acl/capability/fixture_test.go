@@ -163,3 +163,27 @@ func (w *world) revoke(t testing.TB, by *trusttest.Person, target statement.ID) 
 		t.Fatal(n, err)
 	}
 }
+
+// bareDocument is a person's document without the signatures of its inception.
+func bareDocument(t testing.TB, p *trusttest.Person) []byte {
+	t.Helper()
+	var d struct {
+		_         struct{} `cbor:",toarray"`
+		Inception []byte
+		Records   [][]byte
+	}
+	if err := statement.Unmarshal(p.Record(), &d); err != nil {
+		t.Fatal(err)
+	}
+	s, err := statement.Parse(d.Inception)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Prune("none", nil)
+	d.Inception = s.Bytes()
+	raw, err := statement.Marshal(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}

@@ -48,9 +48,9 @@ const (
 
 // Limits.
 const (
-	MaxChain      = 64 << 10 // bytes of an encoded chain
-	MaxLinks      = 1        // delegation deeper than this waits for the next version of the network
-	MaxDepth      = 7        // remaining depth that a grant may carry: chains of 8
+	MaxChain      = 112 << 10 // bytes of an encoded chain
+	MaxLinks      = 1         // delegation deeper than this waits for the next version of the network
+	MaxDepth      = 7         // remaining depth that a grant may carry: chains of 8
 	maxPurposes   = 16
 	maxWord       = 64
 	maxMeasure    = 64 // bytes of a measurement
@@ -287,7 +287,7 @@ type Chain struct {
 	Grant      []byte   // signed KindGrant
 	Consent    []byte   // signed KindConsent
 	Links      [][]byte // signed KindLink, in order
-	Identities [][]byte // inception records: owner, then audiences
+	Identities [][]byte // identity documents: owner, then audiences
 }
 
 // Bytes is the chain's encoding.

@@ -295,12 +295,13 @@ func TestOnlyTheParentsAudienceDelegates(t *testing.T) {
 		c.Links[0] = p.Sign(t, KindLink, l).Bytes()
 		w.refuse(t, name, c, ErrChain, "link: "+statement.ErrSignature.Error())
 	}
-	for i, device := range w.reader.Devices { // any device of the audience may
+	for _, device := range w.reader.Devices { // any device of the audience may
 		c := w.honest(t)
 		l := w.link(w.grant())
 		l.Parent = idOf(t, c.Grant)
 		s := unsigned(t, KindLink, l)
-		s.AddSignature(uint16(i), device)
+		index, _ := w.reader.DeviceIndex(device.Public())
+		s.AddSignature(index, device)
 		c.Links[0] = s.Bytes()
 		w.accept(t, "control: a device of the audience", c)
 	}

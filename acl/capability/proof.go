@@ -122,7 +122,7 @@ func (p *claimedProof) check(who *identity.Identity, want Expectation) (time.Tim
 type Authority struct {
 	_        struct{} `cbor:",toarray"`
 	Chain    []byte   // encoded Chain; empty where Identity is set
-	Identity []byte   // inception record
+	Identity []byte   // identity document
 	Proof    []byte
 }
 

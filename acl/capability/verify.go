@@ -182,12 +182,16 @@ func (vf *Verifier) authenticate(cl *claims) (*Verified, error) {
 
 // root checks the K signatures and the owner's consent. Its key covers the
 // signatures, not the ids alone: a chain that passes here must pass elsewhere.
+// It covers the owner's document as well, which says whose signatures count. The
+// validators vouch that the consent was given in time, so a device that was
+// removed since may have given it.
 func (vf *Verifier) root(cl *claims, owner *identity.Identity) error {
-	key := statement.Hash("verified root", cl.chain.Grant, cl.chain.Consent)
+	document := cl.records[owner.ID()].key
+	key := statement.Hash("verified root", cl.chain.Grant, cl.chain.Consent, document[:])
 	if _, ok := vf.roots.get(key, rememberedRoots); ok {
 		return nil
 	}
-	if err := owner.Verify(KindConsent, cl.agreed); err != nil {
+	if err := owner.VerifyEver(KindConsent, cl.agreed); err != nil {
 		return fmt.Errorf("consent: %w", err)
 	}
 	if err := cl.record.VerifyK(KindGrant, cl.signed[0]); err != nil {
@@ -197,9 +201,11 @@ func (vf *Verifier) root(cl *claims, owner *identity.Identity) error {
 	return nil
 }
 
+// link checks that a present device of the issuer signed. Nobody vouches for the
+// time of a link, so that the links of a device end with it.
 func (vf *Verifier) link(cl *claims, i int, issuer *identity.Identity) error {
-	id := issuer.ID()
-	key := statement.Hash("verified link", cl.chain.Links[i], id[:])
+	document := cl.records[issuer.ID()].key
+	key := statement.Hash("verified link", cl.chain.Links[i], document[:])
 	if _, ok := vf.links.get(key, rememberedLinks); ok {
 		return nil
 	}

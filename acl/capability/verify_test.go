@@ -159,12 +159,7 @@ func TestKindsAreNotExchanged(t *testing.T) {
 func TestIdentityRecords(t *testing.T) {
 	w := newWorld(t)
 	unsignedRecord := func(p *trusttest.Person) []byte {
-		s, err := statement.Parse(p.Record())
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Prune("none", nil)
-		return s.Bytes()
+		return bareDocument(t, p)
 	}
 	for _, c := range []struct {
 		name, rule string
@@ -177,7 +172,7 @@ func TestIdentityRecords(t *testing.T) {
 		{"with a stranger's instead", "neither the owner's nor", func(c *Chain) { c.Identities[2] = w.stranger.Record() }},
 		{"with one more", "at most 1 links", func(c *Chain) { c.Identities = append(c.Identities, w.stranger.Record()) }},
 		{"with junk", "identity record", func(c *Chain) { c.Identities[0] = []byte("junk") }},
-		{"with an endless one", "more than 12288 bytes", func(c *Chain) { c.Identities[0] = make([]byte, identity.MaxRecord+1) }},
+		{"with an endless one", "more than 32768 bytes", func(c *Chain) { c.Identities[0] = make([]byte, identity.MaxDocument+1) }},
 		{"with an owner's that nobody signed", "not a valid identity record", func(c *Chain) { c.Identities[0] = unsignedRecord(w.owner) }},
 		{"with an issuer's that nobody signed", "not a valid identity record", func(c *Chain) { c.Identities[1] = unsignedRecord(w.reader) }},
 		{"with an audience's that nobody signed", "not a valid identity record", func(c *Chain) { c.Identities[2] = unsignedRecord(w.friend) }},
@@ -234,9 +229,9 @@ func TestLongChainsAreRefusedByCounting(t *testing.T) {
 	wantError(t, "four identities, encoded", err, ErrChain, "at most 1 links")
 
 	_, err = ParseChain(bytes.Repeat([]byte{0xff}, MaxChain+1)) // does not even decode
-	wantError(t, "64 KiB and a byte", err, ErrChain, "at most 65536 bytes")
+	wantError(t, "112 KiB and a byte", err, ErrChain, "at most 114688 bytes")
 	_, err = ParseChain(bytes.Repeat([]byte{0xff}, MaxChain))
-	wantError(t, "control: 64 KiB of junk", err, ErrChain, "does not decode")
+	wantError(t, "control: 112 KiB of junk", err, ErrChain, "does not decode")
 	if _, err := (&Chain{Grant: []byte("junk")}).Leaf(); !errors.Is(err, statement.ErrMalformed) {
 		t.Errorf("the leaf of junk: %v", err)
 	}
@@ -255,12 +250,7 @@ func TestCheapChecksComeFirst(t *testing.T) {
 			Consent: unsigned(t, KindConsent, Consent{Network: w.net.Network(), Grant: id}).Bytes(),
 		}
 		for _, p := range []*trusttest.Person{w.owner, w.reader, w.friend} {
-			s, err := statement.Parse(p.Record())
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.Prune("none", nil)
-			c.Identities = append(c.Identities, s.Bytes())
+			c.Identities = append(c.Identities, bareDocument(t, p))
 		}
 		return c
 	}
@@ -339,8 +329,8 @@ func TestWhatIsRemembered(t *testing.T) {
 	s.Prune("none", nil)
 	stripped.Links[0] = s.Bytes()
 	poisoned := w.verifier()
-	reader := w.reader.ID()
-	poisoned.roots.add(statement.Hash("verified root", stripped.Grant, stripped.Consent), struct{}{}, rememberedRoots)
+	owner, reader := statement.Hash("verified identity", w.owner.Record()), statement.Hash("verified identity", w.reader.Record())
+	poisoned.roots.add(statement.Hash("verified root", stripped.Grant, stripped.Consent, owner[:]), struct{}{}, rememberedRoots)
 	if _, err := poisoned.Verify(stripped); !errors.Is(err, statement.ErrSignature) || !strings.Contains(err.Error(), "link") {
 		t.Errorf("control: a remembered grant is verified again: %v", err)
 	}

@@ -30,9 +30,7 @@ func TestAnEntryIsItsSigners(t *testing.T) {
 		{"in another's name", "another identity's record", func(r *Revocation, _ *Entry, _ *trusttest.Person) { r.Signer = thief.ID() }},
 		{"with another's record", "another identity's record", func(_ *Revocation, e *Entry, _ *trusttest.Person) { e.Identity = thief.Record() }},
 		{"signed by another", "signatures do not verify", func(_ *Revocation, _ *Entry, by *trusttest.Person) { by.Devices = thief.Devices }},
-		{"signed by a device in another's place", "signatures do not verify", func(_ *Revocation, _ *Entry, by *trusttest.Person) {
-			by.Devices = by.Devices[1:]
-		}},
+		{"signed by the other device", "", func(_ *Revocation, _ *Entry, by *trusttest.Person) { by.Devices = by.Devices[1:] }},
 		{"without a record", "identity record", func(_ *Revocation, e *Entry, _ *trusttest.Person) { e.Identity = nil }},
 	} {
 		r, by, e := body, *owner, Entry{Identity: owner.Record()}
@@ -50,12 +48,19 @@ func TestAnEntryIsItsSigners(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	misplaced, err := statement.New(KindRevocation, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _ := owner.DeviceIndex(owner.Devices[0].Public())
+	misplaced.AddSignature(first, owner.Devices[1])
 	for name, e := range map[string]Entry{
 		"nothing":         {},
 		"junk":            {Revocation: []byte("junk"), Identity: owner.Record()},
 		"another kind":    {Revocation: owner.Sign(t, "grant", body).Bytes(), Identity: owner.Record()},
-		"over 16 KiB":     {Revocation: make([]byte, MaxEntry), Identity: []byte{1}},
+		"over 36 KiB":     {Revocation: make([]byte, MaxEntry), Identity: []byte{1}},
 		"an unsigned one": {Revocation: bare.Bytes(), Identity: owner.Record()},
+		"one signed by a device in another's place": {Revocation: misplaced.Bytes(), Identity: owner.Record()},
 	} {
 		if _, err := e.Verify(net.Network()); !errors.Is(err, ErrEntry) {
 			t.Errorf("%s: %v", name, err)
@@ -63,7 +68,7 @@ func TestAnEntryIsItsSigners(t *testing.T) {
 	}
 	long := Entry{Revocation: make([]byte, MaxEntry), Identity: []byte{1}} // found before anything is decoded
 	if _, err := long.Verify(net.Network()); err == nil || !strings.HasSuffix(err.Error(), "it is too long") {
-		t.Errorf("over 16 KiB: %v", err)
+		t.Errorf("over 36 KiB: %v", err)
 	}
 	if _, err := Sign(body, owner.Identity, thief.Devices[0]); err == nil {
 		t.Error("a device signs for an identity that is not its own")
@@ -97,7 +102,7 @@ func TestTheLargestIdentityRevokes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		id, err := identity.Parse(s.Bytes())
+		id, err := identity.New(s.Bytes())
 		if err != nil {
 			break // one more than fits
 		}

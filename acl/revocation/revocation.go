@@ -42,7 +42,7 @@ const (
 
 // Limits.
 const (
-	MaxEntry  = 16 << 10
+	MaxEntry  = 36 << 10
 	MaxTail   = 200 // entries in one answer
 	maxReason = 256
 )

@@ -4,8 +4,11 @@
 // A committee record lists the validators and the numbers n, f, k, t. The id of
 // the first record is the network's id; it is the only thing that a newcomer
 // must be told. The rules of succession follow TUF's root rotation
-// (specification, section 5.3); this version of the package accepts a genesis
-// only, the record's fields are final.
+// (specification, section 5.3): record N+1 is signed by K validators of record N
+// and by K of its own. Offline root keys repair: a recovery raises the root epoch
+// and supersedes every record of a lower one, a skip voids a version that split
+// votes have stalled. [Chain] keeps the records, [Guard] keeps a signer from
+// signing two for one position, [Proof] convicts one who did.
 //
 // Worked example: four validators, one of which may lie or be gone (f = 1).
 // Three sign a grant (k), three shares open a key (t), and a revocation that
@@ -127,6 +130,9 @@ type Committee struct {
 	id      statement.ID
 	network statement.ID
 	raw     []byte
+	before  *Committee // nil for a genesis
+	start   *Committee // the first record of its root epoch
+	oldest  *Committee // the oldest record that counts where this one is the newest
 }
 
 // Draft makes the unsigned genesis of a network.
@@ -156,7 +162,7 @@ func (r *Record) ValidatorKeys() []statement.PublicKey {
 // beginning of a network must never count as a later record of another.
 func (r *Record) checkGenesis() error {
 	if r.Version != 1 || r.RootEpoch != 0 || len(r.Previous) != 0 || len(r.Oldest) != 0 || r.Skip {
-		return fmt.Errorf("%w: it is not a genesis, and this version follows no succession", ErrRecord)
+		return fmt.Errorf("%w: it is not a genesis, which follows no record", ErrRecord)
 	}
 	return r.check()
 }
@@ -257,7 +263,9 @@ func Genesis(raw []byte) (*Committee, error) {
 	if missing := Missing(s, &r); len(missing) > 0 {
 		return nil, fmt.Errorf("%w: signatures are missing: %v", ErrRecord, missing)
 	}
-	return &Committee{Record: r, id: s.ID(), network: s.ID(), raw: slices.Clone(raw)}, nil // its own first record
+	c := &Committee{Record: r, id: s.ID(), network: s.ID(), raw: slices.Clone(raw)} // its own first record
+	c.start, c.oldest = c, c
+	return c, nil
 }
 
 // Missing lists, in words, whose valid signatures a genesis still lacks.
@@ -286,6 +294,9 @@ func (c *Committee) ID() statement.ID { return c.id }
 
 // Network is the id of the network's first record.
 func (c *Committee) Network() statement.ID { return c.network }
+
+// Before is the record that this one follows; a genesis follows none.
+func (c *Committee) Before() (*Committee, bool) { return c.before, c.before != nil }
 
 // Raw is the signed record.
 func (c *Committee) Raw() []byte { return c.raw }

@@ -11,6 +11,7 @@ import (
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/kv"
+	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/crypto/committee"
 	"cerebrum.dev/cerebrum/crypto/envelope"
 	"cerebrum.dev/cerebrum/crypto/keystore"
@@ -24,7 +25,7 @@ type deposit struct {
 	Address  []byte
 	Manifest []byte // block
 	Dealing  []byte // signed
-	Share    keystore.Sealed
+	Shares   []held // one, or more while a rotation is under way
 	Holders  []string
 }
 
@@ -34,7 +35,9 @@ var (
 )
 
 // VerifyManifest decodes the manifest block at an address and verifies it by its
-// owner's record. It is the one verifier of manifests for everybody above it.
+// owner's document. It is the one verifier of manifests for everybody above it.
+// The address says which manifest is meant, so a device may have signed it that
+// was removed since; the dealing beside a new one needs a present device.
 func VerifyManifest(address []byte, block []byte, owner *identity.Identity) (*envelope.Manifest, error) {
 	c, err := cid.Cast(address)
 	if err != nil {
@@ -47,7 +50,7 @@ func VerifyManifest(address []byte, block []byte, owner *identity.Identity) (*en
 	if u.Claims().Owner != owner.ID() {
 		return nil, errors.New("the manifest belongs to another owner")
 	}
-	return u.Verify(owner.Devices())
+	return u.Verify(owner.Ever())
 }
 
 // ObjectOf is what a manifest says an object is, for comparison with a grant.
@@ -88,7 +91,8 @@ type pending struct {
 	deposit deposit
 	share   []byte
 	dealing *Dealing
-	old     *keystore.Sealed // replaced by this one
+	old     []held // replaced by this one
+	again   bool   // the object is held already; this is another dealing of it
 
 	lineage  statement.ID
 	manifest *envelope.Manifest
@@ -113,7 +117,11 @@ func (j *Judge) Deposit(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	if err := j.Trust.Current().Live(j.Now()); err != nil {
+	record, seat, err := j.sitting()
+	if err != nil {
+		return nil, err
+	}
+	if err := record.Live(j.Now()); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	shares, err := j.openShares(r)
@@ -124,7 +132,7 @@ func (j *Judge) Deposit(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	var todo []*pending
 	keys := map[statement.ID]bool{}
 	for i, it := range r.Items {
-		p, err := j.judgeItem(it, shares[i], owner, r.Holder)
+		p, err := j.judgeItem(it, shares[i], owner, r.Holder, record, seat)
 		if err == nil && keys[p.keyID] {
 			err = errors.New("a key id stands twice in one deposit")
 		}
@@ -171,7 +179,7 @@ func (j *Judge) openShares(r DepositRequest) ([][]byte, error) {
 }
 
 // judgeItem checks everything about an item that needs no store.
-func (j *Judge) judgeItem(it DepositItem, share []byte, owner *identity.Identity, holders []string) (*pending, error) {
+func (j *Judge) judgeItem(it DepositItem, share []byte, owner *identity.Identity, holders []string, record *trust.Committee, seat int) (*pending, error) {
 	d, id, err := VerifyDealing(it.Dealing, owner)
 	if err != nil {
 		return nil, err
@@ -183,7 +191,7 @@ func (j *Judge) judgeItem(it DepositItem, share []byte, owner *identity.Identity
 	switch {
 	case d.Network != j.Trust.Network() || m.Network != d.Network:
 		return nil, errors.New("it is for another network")
-	case d.Record != j.Trust.Current().ID() || d.N != j.Trust.Current().Numbers.N || d.T != j.Trust.Current().Numbers.T:
+	case d.Record != record.ID() || d.N != record.Numbers.N || d.T != record.Numbers.T:
 		return nil, errors.New("it is dealt to another committee")
 	case d.KeyNonce != m.KeyNonce:
 		return nil, errors.New("manifest and dealing name different keys")
@@ -192,7 +200,7 @@ func (j *Judge) judgeItem(it DepositItem, share []byte, owner *identity.Identity
 	if err != nil {
 		return nil, err
 	}
-	if err := committee.Check(j.Index, s, d.Commitments); err != nil {
+	if err := committee.Check(seat, s, d.Commitments); err != nil {
 		return nil, fmt.Errorf("the share does not fit its dealing: %w", err)
 	}
 	return &pending{
@@ -224,7 +232,7 @@ func (j *Judge) keep(ctx context.Context, owner *identity.Identity, todo []*pend
 		switch {
 		case conflict:
 			outcomes[i] = ItemConflict
-		case !same && p.old == nil: // one that is held and dealt again moves no head
+		case !same && !p.again: // one that is held and dealt again moves no head
 			if outcomes[i], err = lines.take(p); err != nil {
 				return nil, err
 			}
@@ -238,23 +246,23 @@ func (j *Judge) keep(ctx context.Context, owner *identity.Identity, todo []*pend
 	}
 	items := make([]keystore.Item, len(write))
 	for i, p := range write {
-		items[i] = keystore.Item{AAD: p.keyID[:], Secret: p.share}
+		items[i] = keystore.Item{AAD: shareAAD(p.keyID, p.id), Secret: p.share}
 	}
 	sealed, err := j.Shares.SealMany(items)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	ops := lines.ops
+	id := owner.ID()
+	ops := append(lines.ops, kv.Op{Key: slices.Concat(ownerPrefix, id[:]), Value: owner.Record()})
 	var old []uint64
 	events := make([]audit.Event, len(write))
-	id := owner.ID()
 	for i, p := range write {
-		p.deposit.Share = sealed[i]
+		p.deposit.Shares = []held{{Epoch: p.id, Record: p.dealing.Record, Share: sealed[i]}}
 		ops = append(ops,
 			kv.Op{Key: slices.Concat(depositPrefix, p.keyID[:]), Value: encode(p.deposit)},
 			kv.Op{Key: slices.Concat(addressPrefix, p.deposit.Address), Value: p.keyID[:]})
-		if p.old != nil {
-			old = append(old, p.old.Slot)
+		for _, h := range p.old {
+			old = append(old, h.Share.Slot)
 		}
 		events[i] = j.event("deposit", "ok", id[:], nil, p.deposit.Address, nil, "")
 	}
@@ -306,7 +314,7 @@ func (j *Judge) compare(p *pending) (same, conflict bool, err error) {
 	if p.dealing.Number <= d.Number {
 		return false, true, nil
 	}
-	p.old = &have.Share
+	p.old, p.again = have.Shares, true
 	return false, false, nil
 }
 
@@ -344,7 +352,20 @@ func (j *Judge) Slots() (map[uint64]bool, error) {
 		if err := statement.Unmarshal(value, &d); err != nil {
 			return false, err
 		}
-		used[d.Share.Slot] = true
+		for _, h := range d.Shares {
+			used[h.Share.Slot] = true
+		}
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = j.Store.Scan(seedPrefix, nil, func(_, value []byte) (bool, error) {
+		var s keystore.Sealed
+		if err := statement.Unmarshal(value, &s); err != nil {
+			return false, err
+		}
+		used[s.Slot] = true
 		return true, nil
 	})
 	return used, err

@@ -67,7 +67,7 @@ func (w *world) released(t *testing.T, o *vt.Object, commitments committee.Commi
 }
 
 func shareOf(it validator.ReleaseItem) committee.Share {
-	return committee.Share{Value: [32]byte(it.Share[:32]), Blinding: [32]byte(it.Share[32:])}
+	return committee.Share{Value: [32]byte(it.Shares[0].Share[:32]), Blinding: [32]byte(it.Shares[0].Share[32:])}
 }
 
 func (w *world) slots(i int) int {
@@ -184,8 +184,8 @@ func TestAnIdenticalRetryTakesNoNewSlot(t *testing.T) {
 	}
 }
 
-// A dealing is known by the id of its statement: a second signature, or the
-// signature of another device, makes no other dealing of it.
+// A dealing is known by the id of its statement: the signature of another
+// device makes no other dealing of it.
 func TestARetrySignedOnceMoreIsTheSameDealing(t *testing.T) {
 	w := newWorld(t, vt.Options{})
 	second := statement.GenerateKey()
@@ -197,7 +197,7 @@ func TestARetrySignedOnceMoreIsTheSameDealing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := identity.Parse(s.Bytes())
+	id, err := identity.New(s.Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +209,13 @@ func TestARetrySignedOnceMoreIsTheSameDealing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dealing.AddSignature(1, second)
+	var said validator.Dealing
+	if err := dealing.Peek(validator.KindDealing, &said); err != nil {
+		t.Fatal(err)
+	}
+	if dealing, err = identity.Sign(validator.KindDealing, said, second); err != nil {
+		t.Fatal(err)
+	}
 	d.Items[0].Dealing = dealing.Bytes()
 	got, err = w.Deposit(t, 0, w.Request(t, d, 0))
 	wantOutcomes(t, got, err, validator.ItemOK)
@@ -492,11 +498,19 @@ func slotOf(t *testing.T, w *world) (s keystore.Sealed) {
 		var d struct {
 			_                          struct{} `cbor:",toarray"`
 			Address, Manifest, Dealing []byte
-			Share                      keystore.Sealed
-			Holders                    []string
+			Shares                     []struct {
+				_             struct{} `cbor:",toarray"`
+				Epoch, Record statement.ID
+				Share         keystore.Sealed
+				Scale         []byte
+				Points        committee.Commitments
+			}
+			Holders []string
 		}
 		err := statement.Unmarshal(value, &d)
-		s = d.Share
+		if err == nil {
+			s = d.Shares[0].Share
+		}
 		return false, err
 	})
 	if err != nil {

@@ -35,6 +35,10 @@ func (j *Judge) Sign(ctx context.Context, raw []byte) ([]byte, error) {
 	if !j.Fresh.Fresh() {
 		return nil, fmt.Errorf("%w: it does not hear enough other validators", ErrUnavailable)
 	}
+	_, seat, err := j.sitting()
+	if err != nil {
+		return nil, err
+	}
 	s, g, owner, err := j.readGrant(r)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
@@ -50,7 +54,7 @@ func (j *Judge) Sign(ctx context.Context, raw []byte) ([]byte, error) {
 	if err := j.Audit.Append(ctx, j.event("grant", "ok", id[:], g.Audience[:], g.Target.Ref[:], leaf[:], "")); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	s.AddSignature(uint16(j.Index), j.Signing)
+	s.AddSignature(uint16(seat), j.Signing)
 	return encode(SignReply{Grant: s.Bytes()}), nil
 }
 
@@ -128,20 +132,26 @@ func (j *Judge) Deliver(ctx context.Context, raw []byte) error {
 			return fmt.Errorf("%w: its hint is no address", ErrMalformed)
 		}
 	}
-	leaf, audience, issuer, target := v.Leaf(), v.Audience().ID(), issuerOf(v), v.Grant().Target.Ref
+	leaf, audience, issuer := v.Leaf(), v.Audience().ID(), issuerOf(v)
 	if err := j.Audit.Append(ctx, j.event("deliver", "ok", issuer[:], audience[:], nil, leaf[:], "")); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	err = j.Store.Apply([]kv.Op{
+	if err := j.Store.Apply(mailboxOps(v, raw)); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+// mailboxOps keep a verified chain where its audience, its issuer and a reader
+// of its target find it.
+func mailboxOps(v *capability.Verified, raw []byte) []kv.Op {
+	leaf, audience, issuer, target := v.Leaf(), v.Audience().ID(), issuerOf(v), v.Grant().Target.Ref
+	return []kv.Op{
 		{Key: slices.Concat(chainPrefix, leaf[:]), Value: raw},
 		{Key: slices.Concat(boxPrefix, audience[:], leaf[:]), Value: []byte{1}},
 		{Key: slices.Concat(issuedPrefix, issuer[:], leaf[:]), Value: []byte{1}},
 		{Key: slices.Concat(targetPrefix, audience[:], target[:], leaf[:]), Value: []byte{1}},
-	})
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return nil
 }
 
 func issuerOf(v *capability.Verified) statement.ID {
@@ -302,6 +312,10 @@ func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
 	if err := decode(raw, &r); err != nil {
 		return nil, err
 	}
+	_, seat, err := j.sitting()
+	if err != nil {
+		return nil, err
+	}
 	rev, err := r.Entry.Verify(j.Trust.Network())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
@@ -317,12 +331,12 @@ func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	s, err := statement.New(revocation.KindAck, revocation.Ack{
-		Network: j.Trust.Network(), Target: rev.Target, Validator: uint16(j.Index), Seq: seq,
+		Network: j.Trust.Network(), Target: rev.Target, Validator: uint16(seat), Seq: seq,
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.AddSignature(uint16(j.Index), j.Signing)
+	s.AddSignature(uint16(seat), j.Signing)
 	return s.Bytes(), nil
 }
 

@@ -3,6 +3,7 @@ package validator
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/audit"
@@ -36,7 +37,7 @@ type ShareStore interface {
 // and closes them after the last request.
 type Judge struct {
 	Trust    *trust.Chain
-	Index    int
+	Peer     statement.PublicKey // of this node
 	Signing  statement.PrivateKey
 	Opener   *keystore.Opener // of the validator's recipient
 	Store    kv.Store
@@ -47,11 +48,14 @@ type Judge struct {
 	Policy   *policy.Engine
 	Bundle   statement.ID
 	Audit    Auditor
+	Guard    *trust.Guard // over Store
 	Fresh    Freshness
 	Now      func() time.Time
 	Logger   *slog.Logger
 
 	deposits lockTable
+	dealt    pages
+	seeds    sync.Mutex
 }
 
 // Conn is the connection that a request came on, as admission knows it.
@@ -63,7 +67,7 @@ type Conn struct {
 
 func (j *Judge) expect(c Conn, request statement.ID) capability.Expectation {
 	return capability.Expectation{
-		Request: request, Server: j.Trust.Current().Validators[j.Index].Peer, Client: c.Client,
+		Request: request, Server: j.Peer, Client: c.Client,
 		Network: j.Trust.Network(), Challenge: c.Challenge, UseCounter: c.UseCounter, Now: j.Now(),
 	}
 }
@@ -74,6 +78,10 @@ func (j *Judge) AnswerFresh(raw []byte) ([]byte, error) {
 	if err := decode(raw, &r); err != nil {
 		return nil, err
 	}
+	_, seat, err := j.sitting()
+	if err != nil {
+		return nil, err
+	}
 	seq, head := j.Log.Head()
 	s, err := statement.New(revocation.KindFresh, revocation.Fresh{
 		Nonce: r.Nonce, Record: j.Trust.Current().ID(), Seq: seq, Head: head, Policy: j.Bundle,
@@ -81,7 +89,7 @@ func (j *Judge) AnswerFresh(raw []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.AddSignature(uint16(j.Index), j.Signing)
+	s.AddSignature(uint16(seat), j.Signing)
 	return s.Bytes(), nil
 }
 

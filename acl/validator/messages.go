@@ -195,11 +195,11 @@ type ReleaseReply struct {
 
 // Release is what the box of a reply holds.
 type Release struct {
-	_         struct{} `cbor:",toarray"`
-	Request   statement.ID
-	Leaf      statement.ID
-	Validator uint16
-	Items     []ReleaseItem
+	_       struct{} `cbor:",toarray"`
+	Request statement.ID
+	Leaf    statement.ID
+	Server  statement.PublicKey // peer key of the validator
+	Items   []ReleaseItem
 }
 
 // ReleaseItem answers for one object, in the order of the request. A refused one
@@ -208,10 +208,20 @@ type ReleaseItem struct {
 	_       struct{} `cbor:",toarray"`
 	Outcome uint8
 	Dealing statement.ID
-	Share   []byte
-	Signed  []byte   // the dealing itself, where asked for
-	Holders []string // where the ciphertext was at the deposit
-	T       uint16
+	Shares  []ReleasedShare // one, or more while a rotation is under way
+	Signed  []byte          // the dealing itself, where asked for
+	Holders []string        // where the ciphertext was at the deposit
+}
+
+// ReleasedShare is a share in one epoch. Its place on the polynomial and the
+// number of shares that are needed come from the record, never from here.
+type ReleasedShare struct {
+	_      struct{}     `cbor:",toarray"`
+	Epoch  statement.ID // the dealing's id in its first epoch
+	Record statement.ID
+	Share  []byte                // value and blinding, 64 bytes
+	Scale  []byte                // with the dealings, after a rotation
+	Points committee.Commitments // likewise
 }
 
 // RevokeRequest asks to append an entry. The chain shows that its signer may.

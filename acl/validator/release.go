@@ -42,7 +42,7 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	if err != nil {
 		return nil, j.deny(ctx, "release", nil, r.Objects[0], err)
 	}
-	out := Release{Request: r.Digest(), Leaf: v.Leaf(), Validator: uint16(j.Index), Items: make([]ReleaseItem, len(r.Objects))}
+	out := Release{Request: r.Digest(), Leaf: v.Leaf(), Server: j.Peer, Items: make([]ReleaseItem, len(r.Objects))}
 	events := make([]audit.Event, len(r.Objects))
 	actor, leaf, released := v.Audience().ID(), v.Leaf(), 0
 	for i, address := range r.Objects {
@@ -94,13 +94,20 @@ func (j *Judge) releaseOne(v *capability.Verified, at time.Time, address []byte,
 	if err := j.decide(v, at, o, d, r); err != nil {
 		return nil, err
 	}
-	share, err := j.Shares.Open(dep.Share, keyID[:])
-	if err != nil {
-		return nil, err
-	}
-	item := &ReleaseItem{Dealing: id, Share: share, Holders: dep.Holders, T: d.T}
+	item := &ReleaseItem{Dealing: id, Holders: dep.Holders}
 	if r.Dealings {
 		item.Signed = dep.Dealing
+	}
+	for _, h := range dep.Shares {
+		share, err := j.Shares.Open(h.Share, shareAAD(keyID, h.Epoch))
+		if err != nil {
+			return nil, err
+		}
+		out := ReleasedShare{Epoch: h.Epoch, Record: h.Record, Share: share}
+		if r.Dealings {
+			out.Scale, out.Points = h.Scale, h.Points
+		}
+		item.Shares = append(item.Shares, out)
 	}
 	return item, nil
 }

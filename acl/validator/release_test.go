@@ -37,7 +37,7 @@ func TestThreeReleasesGiveTheSecretBack(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if r.Leaf != vt.Leaf(t, chain) || int(r.Validator) != i || r.Items[0].T != 3 {
+				if r.Leaf != vt.Leaf(t, chain) || r.Server != w.Network.Committee.Validators[i].Peer || r.Items[0].Shares[0].Record != w.Network.Committee.ID() {
 					t.Errorf("the answer is bound to something else: %+v", r)
 				}
 				shares[i] = shareOf(r.Items[0])
@@ -228,7 +228,7 @@ func TestUnknownAndForbiddenLookTheSame(t *testing.T) {
 	if !bytes.Equal(encode(t, out.Items[0]), encode(t, out.Items[2])) || out.Items[0].Outcome != validator.ItemRefused {
 		t.Errorf("forbidden: %+v; unknown: %+v", out.Items[0], out.Items[2])
 	}
-	if out.Items[1].Outcome != validator.ItemOK || len(out.Items[1].Share) != 64 {
+	if out.Items[1].Outcome != validator.ItemOK || len(out.Items[1].Shares[0].Share) != 64 {
 		t.Errorf("what is granted is not released beside what is not: %+v", out.Items[1])
 	}
 	var denied []string

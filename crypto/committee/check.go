@@ -57,21 +57,7 @@ func Check(index int, s Share, c Commitments) error {
 }
 
 func (p points) check(index int, s Share) error {
-	if index < 0 || index >= MaxHolders {
-		return fmt.Errorf("%w: no validator has the index %d", ErrShare, index)
-	}
-	value, err := scalarFrom(s.Value[:])
-	if err != nil {
-		return err
-	}
-	blinding, err := scalarFrom(s.Blinding[:])
-	if err != nil {
-		return err
-	}
-	if !commit(value, blinding).IsEqual(p.at(uint(index) + 1)) {
-		return ErrShare
-	}
-	return nil
+	return (&Parsed{curve.NewScalar().SetUint64(1), p}).Check(index, s)
 }
 
 // at evaluates the committed polynomial at a small x by Horner's rule, in the

@@ -55,13 +55,18 @@ func deal(value, blinding []group.Scalar, n int) ([]Share, Commitments) {
 	for j := range commitments {
 		commitments[j] = encodePoint(commit(value[j], blinding[j]))
 	}
+	return evaluate(value, blinding, n), commitments
+}
+
+// evaluate are the values of two polynomials at 1 to n.
+func evaluate(value, blinding []group.Scalar, n int) []Share {
 	f, g := polynomial.New(value), polynomial.New(blinding)
 	shares := make([]Share, n)
 	for i := range shares {
 		x := position(i)
 		shares[i] = Share{encodeScalar(f.Evaluate(x)), encodeScalar(g.Evaluate(x))}
 	}
-	return shares, commitments
+	return shares
 }
 
 // position is the x at which the validator with a 0-based index holds its share.

@@ -52,7 +52,11 @@ type wire struct {
 	from *Node
 }
 
-func (w wire) Call(ctx context.Context, index int, method quorum.Method, build func(quorum.Session) ([]byte, error)) ([]byte, error) {
+func (w wire) Call(ctx context.Context, server statement.PublicKey, method quorum.Method, build func(quorum.Session) ([]byte, error)) ([]byte, error) {
+	index, ok := w.from.trust.Current().ByPeer(server)
+	if !ok {
+		return nil, quorum.ErrUnreachable
+	}
 	w.m.mu.Lock()
 	down := w.m.down[index]
 	if method == quorum.Deposit {

@@ -162,9 +162,10 @@ func (n *Node) openJudge(revocations kv.Store) error {
 	}
 	m := n.trust.Current().Numbers
 	n.tracker.Sink, n.tracker.Need = log, int(m.N)-int(m.F)-1
+	keep := n.store.KV("validator")
 	n.judge = &validator.Judge{
-		Trust: n.trust, Index: n.self, Signing: keys.Signing, Opener: keys.Opener,
-		Store: n.store.KV("validator"), Shares: n.secrets, Log: log, Set: n.set, Verifier: n.verifier,
+		Trust: n.trust, Peer: n.home.PeerKey(), Signing: keys.Signing, Opener: keys.Opener,
+		Store: keep, Guard: trust.NewGuard(keep), Shares: n.secrets, Log: log, Set: n.set, Verifier: n.verifier,
 		Policy: engine, Bundle: bundle.Head(), Audit: n.audit, Fresh: n.tracker, Now: n.now, Logger: n.log,
 	}
 	return nil

@@ -40,12 +40,11 @@ func service(name string, maxRequest, maxResponse int, timeout time.Duration, pe
 // a validator that asks itself.
 type transport struct{ n *Node }
 
-func (t *transport) Call(ctx context.Context, index int, m quorum.Method, build func(quorum.Session) ([]byte, error)) ([]byte, error) {
+func (t *transport) Call(ctx context.Context, server statement.PublicKey, m quorum.Method, build func(quorum.Session) ([]byte, error)) ([]byte, error) {
 	if !t.n.running.Load() {
 		return nil, fmt.Errorf("%w: no node is running", quorum.ErrUnreachable)
 	}
-	server := t.n.trust.Current().Validators[index].Peer
-	if index == t.n.self {
+	if server == t.n.home.PeerKey() {
 		return t.callSelf(ctx, m, build)
 	}
 	id, err := peerID(server)

@@ -46,10 +46,10 @@ type Session struct {
 
 // Transport carries requests to validators.
 type Transport interface {
-	// Call sends to the validator at index what build makes for the session of
-	// the connection, and returns its answer. A denial is ErrDenied, an answer
-	// that says the request was bad ErrRefused, everything else ErrUnreachable.
-	Call(ctx context.Context, index int, m Method, build func(Session) ([]byte, error)) ([]byte, error)
+	// Call sends to the validator with a peer key what build makes for the
+	// session of the connection, and returns its answer. A denial is ErrDenied, an
+	// answer that says the request was bad ErrRefused, everything else ErrUnreachable.
+	Call(ctx context.Context, server statement.PublicKey, m Method, build func(Session) ([]byte, error)) ([]byte, error)
 }
 
 // Errors of a transport.
@@ -64,6 +64,43 @@ type Committee struct {
 	Trust     *trust.Chain
 	Transport Transport
 	Now       func() time.Time
+
+	record *trust.Committee // of a call under way
+}
+
+// pin is the committee for one call: the record does not change in the middle.
+func (c *Committee) pin() *Committee {
+	if c.record != nil {
+		return c
+	}
+	return &Committee{Trust: c.Trust, Transport: c.Transport, Now: c.Now, record: c.Trust.Current()}
+}
+
+// server is the peer key of the validator at an index. Behind the validators of
+// the record come those of the record before that are in it no more: they hold
+// shares until a rotation is complete.
+func (c *Committee) server(index int) statement.PublicKey {
+	if n := len(c.record.Validators); index >= n {
+		return c.retired()[index-n]
+	}
+	return c.record.Validators[index].Peer
+}
+
+// retired are the peer keys of the validators that the record replaced.
+func (c *Committee) retired() (out []statement.PublicKey) {
+	if len(c.record.Previous) != len(statement.ID{}) {
+		return nil
+	}
+	before, err := c.Trust.ByID(statement.ID(c.record.Previous))
+	if err != nil {
+		return nil
+	}
+	for _, v := range before.Validators {
+		if _, still := c.record.ByPeer(v.Peer); !still {
+			out = append(out, v.Peer)
+		}
+	}
+	return out
 }
 
 // answer is what one validator said.
@@ -82,7 +119,7 @@ func (c *Committee) ask(ctx context.Context, m Method, which []int, linger time.
 	answers := make(chan answer, len(which))
 	for _, i := range which {
 		go func() {
-			raw, err := c.Transport.Call(ctx, i, m, func(s Session) ([]byte, error) { return build(i, s) })
+			raw, err := c.Transport.Call(ctx, c.server(i), m, func(s Session) ([]byte, error) { return build(i, s) })
 			answers <- answer{i, raw, err}
 		}()
 	}
@@ -107,7 +144,7 @@ func (c *Committee) ask(ctx context.Context, m Method, which []int, linger time.
 }
 
 func (c *Committee) everybody() []int {
-	out := make([]int, len(c.Trust.Current().Validators))
+	out := make([]int, len(c.record.Validators))
 	for i := range out {
 		out[i] = i
 	}
@@ -143,7 +180,7 @@ func (t *tally) add(a answer) {
 
 // certain reports that so many denied that too few are left to answer.
 func (c *Committee) certain(t *tally, need int) bool {
-	return len(t.denied) > int(c.Trust.Current().Numbers.N)-need
+	return len(t.denied) > int(c.record.Numbers.N)-need
 }
 
 // decided reports that no further answer changes the outcome.
@@ -154,10 +191,10 @@ func (c *Committee) decided(t *tally, need int) bool {
 // shortage says how many are needed and which answered.
 func (c *Committee) shortage(t *tally, need int, what string) error {
 	if c.certain(t, need) {
-		return fault.New(fault.Denied, "ask its owner for a grant, or see `cerebrum grants --mine`", "%s was denied by %d of %d validators", what, len(t.denied), len(c.Trust.Current().Validators))
+		return fault.New(fault.Denied, "ask its owner for a grant, or see `cerebrum grants --mine`", "%s was denied by %d of %d validators", what, len(t.denied), len(c.record.Validators))
 	}
 	return fault.New(fault.Unavailable, "see `cerebrum status`; try again when more validators can be reached",
-		"%s needs %d of %d validators, and %s", what, need, len(c.Trust.Current().Validators), t.words())
+		"%s needs %d of %d validators, and %s", what, need, len(c.record.Validators), t.words())
 }
 
 // words names validators as people count them, from 1.
@@ -184,7 +221,7 @@ func (t *tally) words() string {
 
 // denials is how many make a refusal of a key certain: fewer than T are left.
 func (c *Committee) denials() int {
-	return int(c.Trust.Current().Numbers.N) - int(c.Trust.Current().Numbers.T) + 1
+	return int(c.record.Numbers.N) - int(c.record.Numbers.T) + 1
 }
 
 // ProveIdentity makes the authority of a request that stands on an identity.

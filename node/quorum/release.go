@@ -31,7 +31,7 @@ type Ask struct {
 type Keys struct {
 	c       *Committee
 	ask     Ask
-	shares  []map[statement.ID]*dealt // by object, then by dealing
+	shares  []map[statement.ID]*epoch // by object, then by epoch
 	denials []int                     // by object: who released others, but not it
 	liars   []int                     // whose dealing or share was checked and found wrong
 	Denied  []bool                    // by object
@@ -39,15 +39,10 @@ type Keys struct {
 	By      []int                     // validators that released, in the order of their answers
 }
 
-// dealt are the shares of one dealing; shares of different dealings never mix.
-type dealt struct {
-	shares  map[int]committee.Share
-	dealing *validator.Dealing // verified; nil where it was not asked for
-}
-
 // AskRelease asks every validator and returns as soon as T have released; where
 // too few do, the error says so, and where n-t+1 deny, that it is a denial.
 func (c *Committee) AskRelease(ctx context.Context, ask Ask) (*Keys, error) {
+	c = c.pin()
 	k, err := c.askRelease(ctx, ask, false)
 	if err != nil {
 		return nil, err
@@ -58,10 +53,31 @@ func (c *Committee) AskRelease(ctx context.Context, ask Ask) (*Keys, error) {
 // askRelease returns what there is beside an error, too: it may name liars.
 func (c *Committee) askRelease(ctx context.Context, ask Ask, dealings bool) (*Keys, error) {
 	n := len(ask.Objects)
-	k := &Keys{c: c, ask: ask, shares: make([]map[statement.ID]*dealt, n), denials: make([]int, n), Denied: make([]bool, n)}
+	k := &Keys{c: c, ask: ask, shares: make([]map[statement.ID]*epoch, n), denials: make([]int, n), Denied: make([]bool, n)}
 	var t tally
-	need := int(c.Trust.Current().Numbers.T)
-	c.ask(ctx, Release, c.everybody(), 0, func(_ int, s Session) ([]byte, error) {
+	k.gather(ctx, &t, c.everybody(), dealings)
+	if more := len(c.retired()); more > 0 && !k.complete(len(t.denied)) {
+		// In the middle of a rotation those who left may still hold what is missing.
+		left := make([]int, more)
+		for i := range left {
+			left[i] = len(c.record.Validators) + i
+		}
+		k.gather(ctx, &t, left, dealings)
+	}
+	for i := range k.Denied {
+		k.Denied[i] = k.isDenied(i, len(t.denied))
+	}
+	k.By = t.answered
+	if !k.complete(len(t.denied)) {
+		return k, c.shortage(&t, int(c.record.Numbers.T), "the key")
+	}
+	return k, nil
+}
+
+// gather asks some validators until what they released is enough.
+func (k *Keys) gather(ctx context.Context, t *tally, which []int, dealings bool) {
+	c, ask := k.c, k.ask
+	c.ask(ctx, Release, which, 0, func(_ int, s Session) ([]byte, error) {
 		r := k.request(dealings)
 		authority, err := c.ProveChain(ask.Principal, ask.Chain.Chain(), s, r.Digest())
 		if err != nil {
@@ -74,16 +90,8 @@ func (c *Committee) askRelease(ctx context.Context, ask Ask, dealings bool) (*Ke
 			a.judge(k.take(a, dealings))
 		}
 		t.add(a)
-		return c.certain(&t, need) || k.complete(len(t.denied))
+		return c.certain(t, int(c.record.Numbers.T)) || k.complete(len(t.denied))
 	})
-	for i := range k.Denied {
-		k.Denied[i] = k.isDenied(i, len(t.denied))
-	}
-	k.By = t.answered
-	if !k.complete(len(t.denied)) {
-		return k, c.shortage(&t, need, "the key")
-	}
-	return k, nil
 }
 
 func (k *Keys) request(dealings bool) validator.ReleaseRequest {
@@ -98,10 +106,10 @@ func (k *Keys) isDenied(i, whole int) bool { return k.denials[i]+whole >= k.c.de
 // denied for certain, and not all of them were.
 func (k *Keys) complete(whole int) bool {
 	some := false
-	for i, byDealing := range k.shares {
+	for i, epochs := range k.shares {
 		ok := false
-		for _, d := range byDealing {
-			ok = ok || len(d.shares) >= int(k.c.Trust.Current().Numbers.T)
+		for _, e := range epochs {
+			ok = ok || e.enough()
 		}
 		if !ok && !k.isDenied(i, whole) {
 			return false
@@ -126,7 +134,7 @@ func (k *Keys) take(a answer, dealings bool) error {
 	if err := statement.Unmarshal(plain, &r); err != nil {
 		return err
 	}
-	if r.Request != k.request(dealings).Digest() || r.Leaf != k.ask.Chain.Leaf() || int(r.Validator) != a.index || len(r.Items) != len(k.ask.Objects) {
+	if r.Request != k.request(dealings).Digest() || r.Leaf != k.ask.Chain.Leaf() || r.Server != k.c.server(a.index) || len(r.Items) != len(k.ask.Objects) {
 		return errors.New("answered another request")
 	}
 	var wrong error
@@ -143,38 +151,71 @@ func (k *Keys) take(a answer, dealings bool) error {
 	return wrong
 }
 
-// takeItem keeps a share. Where dealings were asked for, it is checked first:
-// whoever sends a dealing that is not the owner's, or a share off its dealing,
-// must not keep the others' from being used.
+// takeItem keeps the shares of an object. Where dealings were asked for, they are
+// checked first: whoever sends a dealing that is not the owner's, or a share off
+// its dealing, must not keep the others' from being used.
 func (k *Keys) takeItem(index, i int, it validator.ReleaseItem, dealings bool) error {
-	if len(it.Share) != 64 || it.T != k.c.Trust.Current().Numbers.T {
-		k.blame(index)
-		return errors.New("what it released is no share of this committee")
-	}
-	share := committee.Share{Value: [32]byte(it.Share[:32]), Blinding: [32]byte(it.Share[32:])}
-	var dealing *validator.Dealing
+	var fits *committee.Parsed
 	if dealings {
-		d, id, err := validator.VerifyDealing(it.Signed, k.ask.Chain.Owner())
-		if err == nil && (id != it.Dealing || !bytes.Equal(d.Manifest, k.ask.Objects[i]) || d.T != k.c.Trust.Current().Numbers.T) {
-			err = errors.New("its dealing is another object's")
-		}
+		d, err := k.dealing(i, it)
 		if err == nil {
-			err = committee.Check(index, share, d.Commitments)
+			fits, err = committee.Unscaled(d.Commitments).Parse(int(d.T))
 		}
 		if err != nil {
 			k.blame(index)
 			return err
 		}
-		dealing = d
+	}
+	if len(it.Shares) == 0 || len(it.Shares) > validator.MaxEpochs {
+		return errors.New("it released nothing")
+	}
+	var wrong error
+	for _, s := range it.Shares {
+		if err := k.takeShare(index, i, it.Dealing, s, fits); err != nil {
+			wrong = err
+		}
+	}
+	return wrong
+}
+
+// dealing verifies the dealing that came with shares.
+func (k *Keys) dealing(i int, it validator.ReleaseItem) (*validator.Dealing, error) {
+	d, id, err := validator.VerifyDealing(it.Signed, k.ask.Chain.Owner())
+	if err == nil && (id != it.Dealing || !bytes.Equal(d.Manifest, k.ask.Objects[i])) {
+		err = errors.New("its dealing is another object's")
+	}
+	return d, err
+}
+
+// takeShare keeps one share. One under a record that is not known here yet is
+// left aside: the others may be enough.
+func (k *Keys) takeShare(index, i int, dealing statement.ID, s validator.ReleasedShare, fits *committee.Parsed) error {
+	record, err := k.c.Trust.ByID(s.Record)
+	if err != nil {
+		return err
 	}
 	if k.shares[i] == nil {
-		k.shares[i] = map[statement.ID]*dealt{}
+		k.shares[i] = map[statement.ID]*epoch{}
 	}
-	if k.shares[i][it.Dealing] == nil {
-		k.shares[i][it.Dealing] = &dealt{shares: map[int]committee.Share{}, dealing: dealing}
+	key := statement.Hash("epoch and record", s.Epoch[:], s.Record[:]) // one liar must not choose the record for all
+	e := k.shares[i][key]
+	if e == nil {
+		e = &epoch{record: record, shares: map[int]entry{}}
+		if s.Epoch == dealing {
+			e.fits = fits
+		}
+		k.shares[i][key] = e
 	}
-	k.shares[i][it.Dealing].shares[index] = share
-	return nil
+	err = e.add(k.c.server(index), index, s)
+	if fits != nil {
+		if err != nil {
+			k.blame(index)
+		}
+		for _, liar := range e.agree() {
+			k.blame(liar)
+		}
+	}
+	return err
 }
 
 func (k *Keys) blame(index int) {
@@ -215,12 +256,12 @@ func (k *Keys) Open(ctx context.Context, i int, open func(committee.Secret) erro
 	}
 	again.checkFirst(k.shares[i])
 	err = errors.New("too few validators hold shares of one dealing")
-	for _, d := range again.shares[0] {
-		if len(d.shares) < int(k.c.Trust.Current().Numbers.T) {
+	for _, e := range again.shares[0] {
+		if !e.enough() {
 			continue
 		}
 		var s committee.Secret
-		if s, err = committee.Recover(int(k.c.Trust.Current().Numbers.T), d.shares); err != nil {
+		if s, err = e.secret(); err != nil {
 			continue
 		}
 		if err = open(s); err == nil {
@@ -232,22 +273,22 @@ func (k *Keys) Open(ctx context.Context, i int, open func(committee.Secret) erro
 
 // checkFirst checks the shares of the first round against the dealings of the
 // second: a validator that lied in the first may be silent or honest in the second.
-func (k *Keys) checkFirst(first map[statement.ID]*dealt) {
-	for id, d := range k.shares[0] {
-		if first[id] == nil {
+func (k *Keys) checkFirst(first map[statement.ID]*epoch) {
+	for id, e := range k.shares[0] {
+		if first[id] == nil || e.fits == nil {
 			continue
 		}
-		for index, s := range first[id].shares {
-			if committee.Check(index, s, d.dealing.Commitments) != nil {
-				k.blame(index)
+		for at, got := range first[id].shares {
+			if e.fits.Check(at, got.share) != nil {
+				k.blame(got.from)
 			}
 		}
 	}
 }
 
 func (k *Keys) try(i int, open func(committee.Secret) error) bool {
-	for _, d := range k.shares[i] {
-		s, err := committee.Recover(int(k.c.Trust.Current().Numbers.T), d.shares)
+	for _, e := range k.shares[i] {
+		s, err := e.secret()
 		if err == nil && open(s) == nil {
 			return true
 		}

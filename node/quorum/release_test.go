@@ -138,11 +138,11 @@ func TestWhatOneObjectLacksCostsTheOthersNothing(t *testing.T) {
 func TestALiarIsNamedAndReadingSucceeds(t *testing.T) {
 	w, c := newWorld(t, vt.Options{})
 	o, other := w.shared(t), w.shared(t)
-	flip := func(r *validator.Release) { r.Items[0].Share[0] ^= 1 }
+	flip := func(r *validator.Release) { r.Items[0].Shares[0].Share[0] ^= 1 }
 	for name, lie := range map[string]behaviour{
 		"value":              tampering(t, w.bob, flip),
-		"blinding, value":    tampering(t, w.bob, func(r *validator.Release) { r.Items[0].Share[40] ^= 1; flip(r) }),
-		"no scalar":          tampering(t, w.bob, func(r *validator.Release) { copy(r.Items[0].Share, bytes.Repeat([]byte{0xff}, 32)) }),
+		"blinding, value":    tampering(t, w.bob, func(r *validator.Release) { r.Items[0].Shares[0].Share[40] ^= 1; flip(r) }),
+		"no scalar":          tampering(t, w.bob, func(r *validator.Release) { copy(r.Items[0].Shares[0].Share, bytes.Repeat([]byte{0xff}, 32)) }),
 		"in the first round": inFirstRound(tampering(t, w.bob, flip)),
 		"then silent":        inRound(true, hanging),
 		"a dealing of its own, then": inRound(true, tampering(t, w.bob, func(r *validator.Release) {
@@ -196,11 +196,11 @@ func TestAnAnswerToSomethingElseDoesNotCount(t *testing.T) {
 	for name, lie := range map[string]behaviour{
 		"another request":   change(func(r *validator.Release) { r.Request[0] ^= 1 }),
 		"another grant":     change(func(r *validator.Release) { r.Leaf = vt.Leaf(t, otherChain) }),
-		"another validator": change(func(r *validator.Release) { r.Validator = 1 }),
+		"another validator": change(func(r *validator.Release) { r.Server = w.Network.Committee.Validators[1].Peer }),
 		"an item more":      change(func(r *validator.Release) { r.Items = append(r.Items, r.Items[0]) }),
 		"no items":          change(func(r *validator.Release) { r.Items = nil }),
-		"a share cut":       change(func(r *validator.Release) { r.Items[0].Share = r.Items[0].Share[:63] }),
-		"another threshold": change(func(r *validator.Release) { r.Items[0].T = 1 }),
+		"a share cut":       change(func(r *validator.Release) { r.Items[0].Shares[0].Share = r.Items[0].Shares[0].Share[:63] }),
+		"another record":    change(func(r *validator.Release) { r.Items[0].Shares[0].Record[0] ^= 1 }),
 		"sealed to another": func(context.Context, quorum.Method, []byte, func() ([]byte, error)) ([]byte, error) {
 			return seal(t, validator.Release{}, w.mallory.Recipients()...), nil
 		},

@@ -25,6 +25,7 @@ const lingerDeposit = time.Second
 // those that answered, by validator. It returns once all have answered, or a
 // second after T have. Only an outcome of ItemOK is an acknowledgement.
 func (c *Committee) SendDeposits(ctx context.Context, requests map[int][]byte) map[int][]uint8 {
+	c = c.pin()
 	got := map[int][]uint8{}
 	which := slices.Sorted(maps.Keys(requests))
 	c.ask(ctx, Deposit, which, lingerDeposit, func(i int, _ Session) ([]byte, error) { return requests[i], nil }, func(a answer) bool {
@@ -32,19 +33,20 @@ func (c *Committee) SendDeposits(ctx context.Context, requests map[int][]byte) m
 		if a.err == nil && statement.Unmarshal(a.raw, &r) == nil {
 			got[a.index] = r.Outcomes
 		}
-		return len(got) >= int(c.Trust.Current().Numbers.T)
+		return len(got) >= int(c.record.Numbers.T)
 	})
 	return got
 }
 
 // SignGrant gathers K signatures under a root grant.
 func (c *Committee) SignGrant(ctx context.Context, unsigned *statement.Statement, consent []byte, identities [][]byte) (*statement.Statement, error) {
+	c = c.pin()
 	request, err := statement.Marshal(validator.SignRequest{Grant: unsigned.Bytes(), Consent: consent, Identities: identities})
 	if err != nil {
 		return nil, err
 	}
 	var t tally
-	need := int(c.Trust.Current().Numbers.K)
+	need := int(c.record.Numbers.K)
 	c.ask(ctx, Sign, c.everybody(), 0, func(int, Session) ([]byte, error) { return request, nil }, func(a answer) bool {
 		if a.err == nil {
 			a.judge(c.takeSignature(unsigned, a))
@@ -70,7 +72,7 @@ func (c *Committee) takeSignature(into *statement.Statement, a answer) error {
 	if !slices.Equal(s.Signers(), []int{a.index}) || s.ID() != into.ID() {
 		return errors.New("signed something else")
 	}
-	if err := c.Trust.Current().VerifyOne(capability.KindGrant, s, a.index); err != nil {
+	if err := c.record.VerifyOne(capability.KindGrant, s, a.index); err != nil {
 		return err
 	}
 	return into.Merge(s)
@@ -78,12 +80,13 @@ func (c *Committee) takeSignature(into *statement.Statement, a answer) error {
 
 // SendDelivery puts a chain into its audience's mailbox at T validators at least.
 func (c *Committee) SendDelivery(ctx context.Context, d validator.Delivery) error {
+	c = c.pin()
 	request, err := statement.Marshal(d)
 	if err != nil {
 		return err
 	}
 	var t tally
-	need := int(c.Trust.Current().Numbers.T)
+	need := int(c.record.Numbers.T)
 	c.ask(ctx, Deliver, c.everybody(), 200*time.Millisecond, func(int, Session) ([]byte, error) { return request, nil }, func(a answer) bool {
 		t.add(a)
 		return c.decided(&t, need)
@@ -101,9 +104,10 @@ func (c *Committee) SendDelivery(ctx context.Context, d validator.Delivery) erro
 // several chains, of which the caller uses the one that verifies, and nobody
 // waits for a validator whose pages do not end.
 func (c *Committee) PullMailbox(ctx context.Context, p *home.Principal, address []byte, issued bool) ([]validator.Delivery, error) {
+	c = c.pin()
 	found := mailbox{}
 	var t tally
-	need := int(c.Trust.Current().Numbers.N) - int(c.Trust.Current().Numbers.F)
+	need := int(c.record.Numbers.N) - int(c.record.Numbers.F)
 	after := make(map[int][]byte)
 	which := c.everybody()
 	for len(which) > 0 && !c.decided(&t, need) { // a page of each
@@ -184,12 +188,13 @@ func (m mailbox) sorted() []validator.Delivery {
 // SendRevocation has an entry appended by validators and returns how many have
 // acknowledged it with a signature. It stops once the revocation is effective.
 func (c *Committee) SendRevocation(ctx context.Context, e revocation.Entry, target statement.ID, chain []byte) (acks int, err error) {
+	c = c.pin()
 	request, err := statement.Marshal(validator.RevokeRequest{Entry: e, Chain: chain})
 	if err != nil {
 		return 0, err
 	}
 	var t tally
-	need := c.Trust.Current().Numbers.Effective()
+	need := c.record.Numbers.Effective()
 	c.ask(ctx, Revoke, c.everybody(), 100*time.Millisecond, func(int, Session) ([]byte, error) { return request, nil }, func(a answer) bool {
 		if a.err == nil {
 			a.judge(c.checkAck(a, target))
@@ -218,19 +223,21 @@ func (c *Committee) checkAck(a answer, target statement.ID) error {
 	if ack.Network != c.Trust.Network() || ack.Target != target || int(ack.Validator) != a.index {
 		return errors.New("acknowledged something else")
 	}
-	return c.Trust.Current().VerifyOne(revocation.KindAck, s, a.index)
+	return c.record.VerifyOne(revocation.KindAck, s, a.index)
 }
 
 // AskFresh implements [revocation.Validators].
 func (c *Committee) AskFresh(ctx context.Context, index int, nonce [32]byte) ([]byte, error) {
-	return c.Transport.Call(ctx, index, Fresh, func(Session) ([]byte, error) {
+	c = c.pin()
+	return c.Transport.Call(ctx, c.server(index), Fresh, func(Session) ([]byte, error) {
 		return statement.Marshal(validator.FreshRequest{Nonce: nonce})
 	})
 }
 
 // AskTail implements [revocation.Validators].
 func (c *Committee) AskTail(ctx context.Context, index int, seq uint64) ([]revocation.Entry, error) {
-	raw, err := c.Transport.Call(ctx, index, Tail, func(Session) ([]byte, error) {
+	c = c.pin()
+	raw, err := c.Transport.Call(ctx, c.server(index), Tail, func(Session) ([]byte, error) {
 		return statement.Marshal(validator.TailRequest{Seq: seq})
 	})
 	if err != nil {

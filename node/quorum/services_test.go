@@ -46,13 +46,13 @@ func TestDepositsReportWhoAnswered(t *testing.T) {
 }
 
 // transportFunc is a transport with no validators behind it.
-type transportFunc func(ctx context.Context, index int) ([]byte, error)
+type transportFunc func(ctx context.Context, server statement.PublicKey) ([]byte, error)
 
-func (f transportFunc) Call(ctx context.Context, index int, _ quorum.Method, build func(quorum.Session) ([]byte, error)) ([]byte, error) {
+func (f transportFunc) Call(ctx context.Context, server statement.PublicKey, _ quorum.Method, build func(quorum.Session) ([]byte, error)) ([]byte, error) {
 	if _, err := build(quorum.Session{}); err != nil {
 		return nil, err
 	}
-	return f(ctx, index)
+	return f(ctx, server)
 }
 
 // Once T have answered, the last one has a second; before, it has all the time.
@@ -62,8 +62,8 @@ func TestADepositWaitsASecondForTheRest(t *testing.T) {
 	requests := map[int][]byte{0: {1}, 1: {1}, 2: {1}, 3: {1}}
 	synctest.Test(t, func(t *testing.T) {
 		for hanging, want := range map[int]int{0: 4, 1: 3} {
-			c := &quorum.Committee{Trust: w.Network.Chain, Now: w.Clock.Now, Transport: transportFunc(func(ctx context.Context, i int) ([]byte, error) {
-				if i < hanging {
+			c := &quorum.Committee{Trust: w.Network.Chain, Now: w.Clock.Now, Transport: transportFunc(func(ctx context.Context, server statement.PublicKey) ([]byte, error) {
+				if i, _ := w.Network.Committee.ByPeer(server); i < hanging {
 					<-ctx.Done()
 					return nil, ctx.Err()
 				}

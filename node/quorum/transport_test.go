@@ -53,7 +53,11 @@ func (w *world) set(b behaviour, which ...int) {
 }
 
 // Call implements [quorum.Transport].
-func (w *world) Call(ctx context.Context, index int, m quorum.Method, build func(quorum.Session) ([]byte, error)) ([]byte, error) {
+func (w *world) Call(ctx context.Context, server statement.PublicKey, m quorum.Method, build func(quorum.Session) ([]byte, error)) ([]byte, error) {
+	index, ok := w.Network.Committee.ByPeer(server)
+	if !ok {
+		return nil, quorum.ErrUnreachable
+	}
 	w.mu.Lock()
 	b, as := w.behave[index], w.as
 	w.mu.Unlock()

@@ -67,7 +67,7 @@ func WithDevices(t testing.TB, name string, kind identity.Kind, devices int) *Pe
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Identity, err = identity.Parse(s.Bytes()); err != nil {
+	if p.Identity, err = identity.New(s.Bytes()); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -151,4 +151,47 @@ func (net *Network) Quorum() []int {
 		out[i] = i
 	}
 	return out
+}
+
+// Succeed makes the record that follows the network's newest one, changed as a
+// test wants, with every signature that net's keys can give under the layout of
+// [trust.Record.SuccessorSigners]. It verifies nothing.
+func (net *Network) Succeed(t testing.TB, change func(*trust.Record), keys ...statement.PrivateKey) *statement.Statement {
+	t.Helper()
+	return Succeed(t, net.Committee, change, append(append(keys, net.Signing...), net.Roots...)...)
+}
+
+// Recover is [Network.Succeed] of the next root epoch.
+func (net *Network) Recover(t testing.TB, change func(*trust.Record), keys ...statement.PrivateKey) *statement.Statement {
+	t.Helper()
+	return net.Succeed(t, func(r *trust.Record) {
+		r.RootEpoch++
+		if change != nil {
+			change(r)
+		}
+	}, keys...)
+}
+
+// Succeed makes the record that follows before, changed as a test wants and
+// signed by these keys wherever they have a place. It verifies nothing.
+func Succeed(t testing.TB, before *trust.Committee, change func(*trust.Record), keys ...statement.PrivateKey) *statement.Statement {
+	t.Helper()
+	r, id := before.Record, before.ID()
+	r.Version, r.Previous, r.Oldest, r.Skip = r.Version+1, id[:], nil, false
+	r.Validators = append([]trust.Validator(nil), r.Validators...)
+	if change != nil {
+		change(&r)
+	}
+	s, err := statement.New(trust.KindRecord, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, place := range r.SuccessorSigners(before) {
+		for _, k := range keys {
+			if k.Public() == place {
+				s.AddSignature(uint16(i), k)
+			}
+		}
+	}
+	return s
 }

@@ -53,7 +53,7 @@ func (net *Network) Draft(t testing.TB, owner, audience *Person, g capability.Gr
 	}
 }
 
-// Records are the inception records of different people.
+// Records are the identity documents of different people.
 func Records(people ...*Person) (out [][]byte) {
 	seen := map[statement.ID]bool{}
 	for _, p := range people {

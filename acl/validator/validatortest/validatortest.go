@@ -169,9 +169,9 @@ func (net *Network) start(t testing.TB, i int, opener *keystore.Opener, bundle *
 	}
 	fail(v.Tracker.Open())
 	v.Judge = &validator.Judge{
-		Trust: net.Chain, Index: i, Signing: net.keys.Signing[i], Opener: opener, Store: v.Memory, Shares: erase,
+		Trust: net.Chain, Peer: net.Committee.Validators[i].Peer, Signing: net.keys.Signing[i], Opener: opener, Store: v.Memory, Shares: erase,
 		Log: rlog, Set: set, Verifier: &capability.Verifier{Trust: net.Chain, Revocations: set, Now: net.Clock.Now},
-		Policy: engine, Bundle: bundle.Head(), Audit: log, Fresh: v.Tracker, Now: net.Clock.Now, Logger: Logger(t),
+		Guard: trust.NewGuard(v.Memory), Policy: engine, Bundle: bundle.Head(), Audit: log, Fresh: v.Tracker, Now: net.Clock.Now, Logger: Logger(t),
 	}
 	return v
 }

@@ -1,0 +1,123 @@
+package trust_test
+
+import (
+	"errors"
+	"testing"
+
+	"cerebrum.dev/cerebrum/acl/kv"
+	"cerebrum.dev/cerebrum/acl/trust"
+	"cerebrum.dev/cerebrum/acl/trust/trusttest"
+	"cerebrum.dev/cerebrum/crypto/statement"
+)
+
+// nextFile is a founded network whose second record is drafted.
+func nextFile(t testing.TB) (*trust.File, *trusttest.Network, *trust.Committee) {
+	t.Helper()
+	f, net := draft(t)
+	for _, k := range keysOf(net) {
+		if _, err := f.Sign(k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g, err := f.Committee()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := g.Record
+	r.Expires--
+	next, err := f.DraftNext(r, f.Policy, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return travel(t, next), net, g
+}
+
+func TestTheNextRecordInAFile(t *testing.T) {
+	f, net, g := nextFile(t)
+	if _, err := f.Sign(net.Signing[0]); err == nil {
+		t.Error("a validator signs without its guard")
+	}
+	var store kv.Memory
+	if err := trust.NewGuard(&store).Permit(string(trust.KindRecord), 0, 2, statement.Hash("other")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.SignGuarded(net.Signing[0], trust.NewGuard(&store)); !errors.Is(err, trust.ErrSecond) {
+		t.Errorf("a second record is signed: %v", err)
+	}
+	if _, err := f.Committee(); !errors.Is(err, trust.ErrRecord) {
+		t.Errorf("a draft is a committee: %v", err)
+	}
+	for _, k := range net.Signing[:3] {
+		c := travel(t, f)
+		if n, err := c.SignGuarded(k, trust.NewGuard(&kv.Memory{})); err != nil || n != 3 { // as old, as new, carol
+			t.Fatalf("%d signatures, %v", n, err)
+		}
+		if err := f.Merge(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := travel(t, f).Committee()
+	if err != nil || c.Version != 2 {
+		t.Fatalf("the next record: %v", err)
+	}
+	if _, ok := f.Membership(c, carol, now); !ok {
+		t.Error("carol is no member any more")
+	}
+	if _, err := f.Chain(c.Pin(), g.Pin()); err != nil {
+		t.Errorf("control: its own pins: %v", err)
+	}
+	old := *f
+	old.Records = f.Records[:1]
+	if _, err := old.Chain(c.Pin()); !errors.Is(err, trust.ErrPin) {
+		t.Errorf("a newcomer is led down an old line: %v", err)
+	}
+	for _, key := range []statement.PrivateKey{net.Roots[0], net.Signing[0]} {
+		s, err := statement.Sign(trust.KindPin, c.Pin(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pinned := *f
+		pinned.Root = s.Bytes()
+		_, err = travel(t, &pinned).Chain()
+		if root := key.Public() == net.Roots[0].Public(); root != (err == nil) {
+			t.Errorf("a pin signed by a root: %v, %v", root, err)
+		}
+	}
+}
+
+func FuzzChain(f *testing.F) {
+	net := trusttest.New(f, "net", 4)
+	for _, s := range []*statement.Statement{net.Succeed(f, renewed(1)), net.Recover(f, nil)} {
+		f.Add(s.Bytes())
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		c := trust.Fixed(net.Committee)
+		r, err := c.Add(raw)
+		if err == nil && r.ID() != net.ID() && len(trust.MissingAfter(parsed(t, r.Raw()), &r.Record, net.Committee)) != 0 {
+			t.Error("a record without its signatures counts")
+		}
+	})
+}
+
+func parsed(t testing.TB, raw []byte) *statement.Statement {
+	s, err := statement.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func FuzzProof(f *testing.F) {
+	net := trusttest.New(f, "net", 4)
+	c := trust.Fixed(net.Committee)
+	a, b := net.Succeed(f, renewed(1)), net.Succeed(f, renewed(2))
+	for _, p := range c.FindEquivocation(a.Bytes(), b.Bytes()) {
+		f.Add(p.Bytes())
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		p, err := c.AddProof(raw)
+		if err == nil && (int(p.Validator) >= 4 || len(c.Proofs()) == 0) {
+			t.Error("a proof against nobody")
+		}
+	})
+}
