@@ -222,7 +222,7 @@ func parseShare(b []byte) (committee.Share, error) {
 // lineages. An identical retry is acknowledged without being written again.
 func (j *Judge) keep(ctx context.Context, owner *identity.Identity, todo []*pending) (outcomes []uint8, err error) {
 	outcomes = make([]uint8, len(todo))
-	lines := &lineages{j: j, heads: map[statement.ID]*head{}}
+	lines := newLineages(j)
 	var write []*pending
 	for i, p := range todo {
 		same, conflict, err := j.compare(p)
@@ -371,8 +371,8 @@ func (j *Judge) Slots() (map[uint64]bool, error) {
 	return used, err
 }
 
-// lockTable serialises deposits that touch the same key ids or lineages. Deposits are short,
-// and the waiting ones are bounded by the transport.
+// lockTable serialises deposits that touch the same key ids or lineages. Deposits
+// are short, and the waiting ones are bounded by the transport.
 type lockTable struct {
 	mu   sync.Mutex
 	cond *sync.Cond

@@ -52,25 +52,62 @@ type lineages struct {
 	ops   []kv.Op
 }
 
+func newLineages(j *Judge) *lineages {
+	return &lineages{j: j, heads: map[statement.ID]*head{}}
+}
+
 // take moves the head of an item's lineage to it. Every outcome but ItemOK
 // leaves the head where it is.
 func (l *lineages) take(p *pending) (outcome uint8, err error) {
-	now, seen := l.heads[p.lineage]
-	if !seen {
-		if now, err = l.j.loadHead(p.lineage); err != nil {
-			return 0, err
-		}
-		l.heads[p.lineage] = now
+	now, err := l.head(p.lineage)
+	if err != nil {
+		return 0, err
 	}
 	next := &head{Sequence: p.manifest.Sequence, Address: p.deposit.Address, Manifest: p.deposit.Manifest}
 	if outcome := follows(now, next, p.manifest); outcome != ItemOK {
 		return outcome, nil
 	}
-	l.heads[p.lineage] = next
-	l.ops = append(l.ops,
-		kv.Op{Key: slices.Concat(headPrefix, p.lineage[:]), Value: encode(next)},
-		kv.Op{Key: slices.Concat(versionPrefix, next.Address), Value: p.lineage[:]})
+	l.move(p.lineage, next)
 	return ItemOK, nil
+}
+
+// inherit takes over a version that validators of an older record vouched for,
+// in whatever order they come: the highest sequence is the head.
+func (l *lineages) inherit(d *deposit) error {
+	m, _, err := d.manifest()
+	if err != nil {
+		return err
+	}
+	lineage := m.LineageID()
+	now, err := l.head(lineage)
+	if err != nil {
+		return err
+	}
+	if now == nil || m.Sequence > now.Sequence {
+		l.move(lineage, &head{Sequence: m.Sequence, Address: d.Address, Manifest: d.Manifest})
+		return nil
+	}
+	l.ops = append(l.ops, kv.Op{Key: slices.Concat(versionPrefix, d.Address), Value: lineage[:]})
+	return nil
+}
+
+func (l *lineages) head(lineage statement.ID) (*head, error) {
+	now, seen := l.heads[lineage]
+	if seen {
+		return now, nil
+	}
+	now, err := l.j.loadHead(lineage)
+	if err == nil {
+		l.heads[lineage] = now
+	}
+	return now, err
+}
+
+func (l *lineages) move(lineage statement.ID, next *head) {
+	l.heads[lineage] = next
+	l.ops = append(l.ops,
+		kv.Op{Key: slices.Concat(headPrefix, lineage[:]), Value: encode(next)},
+		kv.Op{Key: slices.Concat(versionPrefix, next.Address), Value: lineage[:]})
 }
 
 // follows decides whether a version may become the head after another.

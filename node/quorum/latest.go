@@ -38,12 +38,13 @@ type Latest struct {
 // cannot make a version up; one that is behind, or lies, can only name an older
 // one. Of several with one sequence the one that more validators name is taken.
 func (c *Committee) Latest(ctx context.Context, ask LatestAsk) (*Latest, error) {
+	c = c.pin()
 	l := latest{c: c, ask: ask, owner: ask.Principal.Identity, named: map[cid.Cid]*named{}}
 	if ask.Chain != nil {
 		l.owner = ask.Chain.Owner()
 	}
 	var t tally
-	numbers := c.Trust.Current().Numbers
+	numbers := c.record.Numbers
 	need := int(numbers.N) - int(numbers.F)
 	c.ask(ctx, Newest, c.everybody(), 0, func(_ int, s Session) ([]byte, error) { return c.latestRequest(ask, s) }, func(a answer) bool {
 		if a.err == nil {
