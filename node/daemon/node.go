@@ -58,6 +58,7 @@ type Node struct {
 	audit   *audit.Log
 	library *object.Library
 	grants  *store.KV
+	kept    *store.KV // keys of grants for offline use
 	outbox  *outbox
 
 	// Everything below needs a network and is nil without one.
@@ -67,6 +68,7 @@ type Node struct {
 	verifier *capability.Verifier
 	tracker  *revocation.Tracker
 	judge    *validator.Judge // of a validator
+	rotation *validator.Rotation
 	quorum   *quorum.Committee
 
 	// Set by Run before it says that it is ready, and never changed.
@@ -103,7 +105,7 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 	if n.audit, err = audit.Open(filepath.Join(h.Dir, "audit")); err != nil {
 		return n, fault.Wrap(fault.Integrity, err, "keep a copy of the folder as evidence before anything else", "the audit log of this home")
 	}
-	n.grants = n.store.KV("grants")
+	n.grants, n.kept = n.store.KV("grants"), n.store.KV("kept")
 	if h.Committee != nil {
 		n.trust = trust.Fixed(h.Committee)
 	}
@@ -168,6 +170,7 @@ func (n *Node) openJudge(revocations kv.Store) error {
 		Store: keep, Guard: trust.NewGuard(keep), Shares: n.secrets, Log: log, Set: n.set, Verifier: n.verifier,
 		Policy: engine, Bundle: bundle.Head(), Audit: n.audit, Fresh: n.tracker, Now: n.now, Logger: n.log,
 	}
+	n.rotation = &validator.Rotation{Judge: n.judge, Peers: rotationPeers{n}, Log: n.log}
 	return nil
 }
 
@@ -177,6 +180,13 @@ func (n *Node) reclaim() error {
 	used, err := n.library.Slots()
 	if err != nil {
 		return err
+	}
+	kept, err := n.sweepKept()
+	if err != nil {
+		return err
+	}
+	for s := range kept {
+		used[s] = true
 	}
 	if n.judge != nil {
 		more, err := n.judge.Slots()
@@ -276,6 +286,7 @@ func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Read
 	g.Go(func() error { return n.tracker.Run(below) })
 	g.Go(func() error { return n.discovery.Run(below) })
 	g.Go(func() error { return n.outbox.Run(below) })
+	g.Go(func() error { return n.runRotation(below) })
 	g.Go(func() error { return n.provideLoop(below) })
 	up, upStop := context.WithCancel(ctx)
 	defer upStop()
@@ -307,6 +318,7 @@ func (n *Node) buildHost() error {
 	server := exchange.NewServer(blockSource{n}, &guard{n}, n.log, exchange.Limits{})
 	n.host.Libp2p().SetStreamHandler(exchange.ProtocolID, server.Handle)
 	n.serveValidator()
+	n.serveRotation()
 	n.serveHint()
 	n.learnValidators()
 	network := n.trust.Network()

@@ -128,7 +128,12 @@ func (l *Library) dealOne(owner *home.Principal, t toDeal, number uint64) (valid
 // MarkShared records that T validators have acknowledged objects.
 func (l *Library) MarkShared(addresses []cid.Cid) error { return l.mark(addresses, StateShared) }
 
-// mark gives objects a state, all or none. What was retired meanwhile stays so.
+// MarkLocal records that objects are to be dealt again: what was dealt did not
+// reach T validators of the committee that there is now.
+func (l *Library) MarkLocal(addresses []cid.Cid) error { return l.mark(addresses, StateLocal) }
+
+// mark gives objects a state, all or none. What was retired or lost meanwhile
+// stays so.
 func (l *Library) mark(addresses []cid.Cid, state uint8) error {
 	l.entries.Lock()
 	defer l.entries.Unlock()
@@ -138,7 +143,7 @@ func (l *Library) mark(addresses []cid.Cid, state uint8) error {
 		if err != nil {
 			return err
 		}
-		if o.State != state && o.State != StateRetired {
+		if o.State != state && o.State < StateConflict {
 			o.State = state
 			out = append(out, o)
 		}

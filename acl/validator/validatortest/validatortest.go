@@ -105,7 +105,10 @@ func New(t testing.TB, o Options) *Network {
 	if net.Committee, err = trust.Genesis(keys.Signed(t, record).Bytes()); err != nil {
 		t.Fatal(err)
 	}
-	keys.Committee, net.Chain = net.Committee, trust.Fixed(net.Committee)
+	keys.Committee = net.Committee
+	if net.Chain, err = trust.OpenChain(&kv.Memory{}, net.Committee); err != nil {
+		t.Fatal(err)
+	}
 	for i, opener := range openers {
 		net.Validators = append(net.Validators, net.start(t, i, opener, o.Bundle))
 	}
@@ -127,6 +130,20 @@ func recipient(t testing.TB) (*keystore.Opener, string) {
 }
 
 func (net *Network) start(t testing.TB, i int, opener *keystore.Opener, bundle *policy.Bundle) *Validator {
+	t.Helper()
+	return net.open(t, seat{net.Committee.Validators[i].Peer, net.keys.Signing[i], net.keys.People[i], i}, opener, bundle)
+}
+
+// seat is who a validator is.
+type seat struct {
+	peer    statement.PublicKey
+	signing statement.PrivateKey
+	person  *trusttest.Person
+	index   int // in the first record, -1 for one that joins later
+}
+
+// open starts a validator with an empty home.
+func (net *Network) open(t testing.TB, s seat, opener *keystore.Opener, bundle *policy.Bundle) *Validator {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "home")
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -162,14 +179,14 @@ func (net *Network) start(t testing.TB, i int, opener *keystore.Opener, bundle *
 	fail(err)
 	rlog, err := revocation.OpenLog(revocations, set)
 	fail(err)
-	v := &Validator{Person: net.keys.People[i], Erase: erase, Audit: log, Memory: &kv.Memory{}, Dir: dir}
+	v := &Validator{Person: s.person, Erase: erase, Audit: log, Memory: &kv.Memory{}, Dir: dir}
 	v.Tracker = &revocation.Tracker{
-		Trust: net.Chain, Self: i, Need: int(net.Numbers.N) - int(net.Numbers.F) - 1, Validators: Direct{net},
+		Trust: net.Chain, Self: s.index, Need: int(net.Numbers.N) - int(net.Numbers.F) - 1, Validators: Direct{net},
 		Sink: rlog, Store: revocations, Now: net.Clock.Now, Log: Logger(t),
 	}
 	fail(v.Tracker.Open())
 	v.Judge = &validator.Judge{
-		Trust: net.Chain, Peer: net.Committee.Validators[i].Peer, Signing: net.keys.Signing[i], Opener: opener, Store: v.Memory, Shares: erase,
+		Trust: net.Chain, Peer: s.peer, Signing: s.signing, Opener: opener, Store: v.Memory, Shares: erase,
 		Log: rlog, Set: set, Verifier: &capability.Verifier{Trust: net.Chain, Revocations: set, Now: net.Clock.Now},
 		Guard: trust.NewGuard(v.Memory), Policy: engine, Bundle: bundle.Head(), Audit: log, Fresh: v.Tracker, Now: net.Clock.Now, Logger: Logger(t),
 	}
