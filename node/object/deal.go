@@ -134,14 +134,18 @@ func (l *Library) MarkShared(addresses []cid.Cid) error { return l.mark(addresse
 // reach T validators of the committee that there is now.
 func (l *Library) MarkLocal(addresses []cid.Cid) error { return l.mark(addresses, StateLocal) }
 
+// mark gives objects a state, all or none. What was retired or lost meanwhile
+// stays so.
 func (l *Library) mark(addresses []cid.Cid, state uint8) error {
+	l.entries.Lock()
+	defer l.entries.Unlock()
 	var out []store.Object
 	for _, a := range addresses {
 		o, err := l.Store.Object(a)
 		if err != nil {
 			return err
 		}
-		if o.State != state {
+		if o.State != state && o.State < StateConflict {
 			o.State = state
 			out = append(out, o)
 		}
