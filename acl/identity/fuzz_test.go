@@ -11,8 +11,15 @@ import (
 func FuzzParse(f *testing.F) {
 	for n := 1; n <= 3; n++ {
 		body, keys := inception(f, n)
-		f.Add(sign(f, KindInception, body, keys...).Bytes())
-		f.Add(sign(f, KindInception, body).Bytes())
+		id, err := New(sign(f, KindInception, body, keys...).Bytes())
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(id.Record())
+		more := with(f, id, added(f, id, 1, 20))
+		f.Add(more.Record())
+		f.Add(with(f, more, removed(f, more, 1)).Record())
+		f.Add(with(f, more, recovered(f, more, 99, 21, 98)).Record())
 	}
 	f.Add([]byte{})
 	f.Add([]byte{0x83, 0x60, 0x40, 0x80})
@@ -28,15 +35,15 @@ func FuzzParse(f *testing.F) {
 		if err != nil || again.ID() != id.ID() {
 			t.Errorf("the contact of an accepted record: %v", err)
 		}
-		if len(id.Devices()) == 0 || len(id.Recipients()) == 0 {
-			t.Error("an identity of nothing")
+		if len(id.Ever()) < len(id.Devices()) || len(id.Ever()) == 0 {
+			t.Error("a device speaks that never did")
 		}
 	})
 }
 
 func FuzzParseContact(f *testing.F) {
 	body, keys := inception(f, 1)
-	id, err := Parse(sign(f, KindInception, body, keys...).Bytes())
+	id, err := New(sign(f, KindInception, body, keys...).Bytes())
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -6,7 +6,7 @@ package policy
 
 const builtinSchema = `// Who may be in what.
 entity Org;
-entity Role in [Org];
+entity Role in [Role, Org];
 entity User in [Role, Org];
 entity Agent in [Role, Org];
 entity Service in [Role, Org];
@@ -25,6 +25,9 @@ type Asked = {
 	consented: Bool,
 	owner: String,
 	byOwner: Bool,
+	batch: Long,
+	used: Long,
+	labels: Set<String>,
 };
 
 action carry, read, infer, deploy, delegate, revoke, audit, grant appliesTo {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 	"github.com/cedar-policy/cedar-go/x/exp/schema"
 	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
@@ -25,7 +26,7 @@ var ErrBundle = errors.New("policy bundle is refused")
 // The zero value denies everything.
 type Engine struct {
 	head     statement.ID
-	policies *cedar.PolicySet
+	policies *index
 	entities cedar.EntityMap
 	requests *validate.Validator
 }
@@ -57,12 +58,15 @@ func compile(b *Bundle) (*Engine, error) {
 	if err := checkTravels(b); err != nil {
 		return nil, err
 	}
-	resolved, err := resolve(b.Schema)
+	resolved, err := resolve("schema", b.Schema)
 	if err != nil {
 		return nil, err
 	}
 	v := validate.New(resolved, validate.WithStrict())
 	if err := checkContexts(resolved, v); err != nil {
+		return nil, err
+	}
+	if err := checkOptional(resolved); err != nil {
 		return nil, err
 	}
 	policies, err := compilePolicies(b.Policies, v)
@@ -73,7 +77,7 @@ func compile(b *Bundle) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{head: b.Head(), policies: policies, entities: entities, requests: v}, nil
+	return &Engine{head: b.Head(), policies: newIndex(policies), entities: entities, requests: v}, nil
 }
 
 // checkTravels refuses a bundle that its readers could not decode.
@@ -88,9 +92,9 @@ func checkTravels(b *Bundle) error {
 	return statement.Unmarshal(raw, new(Bundle))
 }
 
-func resolve(text string) (*resolved.Schema, error) {
+func resolve(file, text string) (*resolved.Schema, error) {
 	var s schema.Schema
-	s.SetFilename("schema")
+	s.SetFilename(file)
 	if err := s.UnmarshalCedar([]byte(text)); err != nil {
 		return nil, fmt.Errorf("the schema does not parse: %w", err)
 	}
@@ -126,31 +130,71 @@ func checkContexts(s *resolved.Schema, v *validate.Validator) error {
 	return nil
 }
 
+// checkOptional refuses attributes that a principal or object must have: those
+// that a bundle does not list have none, and a policy that reads a missing
+// attribute fails, which denies everything.
+func checkOptional(s *resolved.Schema) error {
+	for _, action := range s.Actions {
+		if action.AppliesTo == nil {
+			continue
+		}
+		for _, kind := range slices.Concat(action.AppliesTo.Principals, action.AppliesTo.Resources) {
+			for name, a := range s.Entities[kind].Shape {
+				if !a.Optional {
+					return fmt.Errorf("the attribute %s of %s must be optional (%s?: ...), as not every %s is listed in the bundle", name, kind, name, kind)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// policyError says which policy of a list is wrong, for those who know its file.
+type policyError struct {
+	at  int // in the list
+	err error
+}
+
+func (e *policyError) Error() string { return e.err.Error() }
+func (e *policyError) Unwrap() error { return e.err }
+
 func compilePolicies(list []Policy, v *validate.Validator) (*cedar.PolicySet, error) {
 	set := cedar.NewPolicySet()
-	for _, p := range list {
-		if !validID(p.ID) {
-			return nil, fmt.Errorf("%q is not a policy's id", p.ID)
+	for i, p := range list {
+		parsed, err := compilePolicy(p, v)
+		if err == nil && !set.Add(cedar.PolicyID(p.ID), parsed) { // Add overwrites
+			err = fmt.Errorf("two policies have the id %s", p.ID)
 		}
-		if len(p.Text) > MaxPolicyBytes {
-			return nil, fmt.Errorf("policy %s has more than %d bytes", p.ID, MaxPolicyBytes)
-		}
-		parsed, err := cedar.NewPolicyListFromBytes(p.ID, []byte(p.Text))
 		if err != nil {
-			return nil, fmt.Errorf("policy %s does not parse: %w", p.ID, err)
-		}
-		if len(parsed) != 1 {
-			return nil, fmt.Errorf("policy %s holds %d policies, not one", p.ID, len(parsed))
-		}
-		// Both types name one AST; the validator is still experimental in cedar-go.
-		if err := v.Policy(p.ID, (*ast.Policy)(parsed[0].AST())); err != nil {
-			return nil, fmt.Errorf("policy %s does not validate: %w", p.ID, err)
-		}
-		if !set.Add(cedar.PolicyID(p.ID), parsed[0]) { // Add overwrites
-			return nil, fmt.Errorf("two policies have the id %s", p.ID)
+			return nil, &policyError{at: i, err: err}
 		}
 	}
 	return set, nil
+}
+
+func compilePolicy(p Policy, v *validate.Validator) (*cedar.Policy, error) {
+	if !validID(p.ID) {
+		return nil, fmt.Errorf("%q is not a policy's id", p.ID)
+	}
+	if len(p.Text) > MaxPolicyBytes {
+		return nil, fmt.Errorf("policy %s has more than %d bytes", p.ID, MaxPolicyBytes)
+	}
+	parsed, err := cedar.NewPolicyListFromBytes(p.ID, []byte(p.Text))
+	if err != nil {
+		return nil, fmt.Errorf("policy %s does not parse: %w", p.ID, err)
+	}
+	if len(parsed) != 1 {
+		return nil, fmt.Errorf("policy %s holds %d policies, not one", p.ID, len(parsed))
+	}
+	// People know a policy by the id in its text, decisions by the one beside it.
+	if id, ok := parsed[0].Annotations()["id"]; ok && string(id) != p.ID {
+		return nil, fmt.Errorf("policy %s calls itself %q", p.ID, id)
+	}
+	// Both types name one AST; the validator is still experimental in cedar-go.
+	if err := v.Policy(p.ID, (*ast.Policy)(parsed[0].AST())); err != nil {
+		return nil, fmt.Errorf("policy %s does not validate: %w", p.ID, err)
+	}
+	return parsed[0], nil
 }
 
 func validID(id string) bool {
@@ -184,28 +228,35 @@ func compileEntities(text []byte, s *resolved.Schema, v *validate.Validator) (ce
 // Decide judges a request. It never fails: whatever is wrong is a no.
 func (e *Engine) Decide(r Request) Decision {
 	if e == nil || e.requests == nil {
-		return Decision{Errors: 1}
+		return Decision{Errors: 1, Settled: true}
 	}
+	q := r.cedar()
+	return e.decide(q, e.overlay(q, r.Roles, r.Scopes))
+}
+
+// cedar is the request in Cedar's terms.
+func (r Request) cedar() cedar.Request {
 	object := r.ObjectKind
 	if object == "" {
 		object = "Dataset"
 	}
-	return e.decide(cedar.Request{
+	return cedar.Request{
 		Principal: cedar.NewEntityUID(cedar.EntityType(r.PrincipalKind), cedar.String(r.Principal.String())),
 		Action:    cedar.NewEntityUID("Action", cedar.String(r.Action)),
 		Resource:  cedar.NewEntityUID(cedar.EntityType(object), cedar.String(r.Object.String())),
 		Context:   r.context(),
-	})
+	}
 }
 
-func (e *Engine) decide(q cedar.Request) Decision {
+func (e *Engine) decide(q cedar.Request, entities types.EntityGetter) Decision {
 	d := Decision{Bundle: e.head}
 	if e.requests.Request(q) != nil {
-		d.Errors = 1
+		d.Errors, d.Settled = 1, true
 		return d
 	}
-	verdict, diagnostic := cedar.Authorize(e.policies, e.entities, q)
+	verdict, diagnostic := cedar.Authorize(e.policies.of(q, entities), entities, q)
 	d.Errors = len(diagnostic.Errors)
+	d.Settled = len(diagnostic.Reasons) > 0 || d.Errors > 0
 	d.Allow = verdict == cedar.Allow && d.Errors == 0
 	forbidden := verdict == cedar.Deny && len(diagnostic.Reasons) > 0
 	if d.Errors > 0 && !forbidden {
@@ -223,6 +274,10 @@ func (e *Engine) decide(q cedar.Request) Decision {
 
 // context is the record that the schema calls Asked.
 func (r Request) context() cedar.Record {
+	labels := make([]cedar.Value, len(r.Labels))
+	for i, l := range r.Labels {
+		labels[i] = cedar.String(l)
+	}
 	return cedar.NewRecord(cedar.RecordMap{
 		"purpose":        cedar.String(r.Purpose),
 		"reason":         cedar.String(r.Reason),
@@ -233,5 +288,8 @@ func (r Request) context() cedar.Record {
 		"consented":      cedar.Boolean(r.Consented),
 		"owner":          cedar.String(r.Owner.String()),
 		"byOwner":        cedar.Boolean(r.Principal == r.Owner && r.Owner != statement.ID{}),
+		"batch":          cedar.Long(r.Batch),
+		"used":           cedar.Long(r.Used),
+		"labels":         cedar.NewSet(labels...),
 	})
 }

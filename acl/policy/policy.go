@@ -24,6 +24,14 @@
 //	consented                Bool      the owner consented to this use
 //	owner                    String    the id of the object's owner
 //	byOwner                  Bool      the principal is the owner
+//	batch                    Long      objects asked for in this request
+//	used                     Long      keys that THIS validator released to the principal in the last 24 hours
+//	labels                   Set       of the object, from its dealing, each a String "key=value"
+//
+// A principal is in Role::"name" for every role that it has at the time of the
+// request ([RoleSet]), and an object in Collection::"id" for every collection
+// that it is asked for in. What a bundle's entities say of the same principal,
+// object, role or collection (parents and attributes) holds as well.
 //
 // # Rules
 //
@@ -34,18 +42,33 @@
 // loaded, which catches most of such errors before they happen.
 //
 // Equal requests get equal decisions on every validator: nothing here reads a
-// clock, a file or the network, and lists are sorted.
+// clock, a file or the network, and lists are sorted. One fact is not equal:
+// used is each validator's own count. A key needs t of n shares, so that a
+// ceiling of u in a policy stops a principal only when n-t+1 validators have
+// counted u; one that spreads its requests may get up to u*n/t keys.
+//
+// A decision is settled by a permit, a forbid or an error. Where nothing permits
+// and nothing forbids, the answer is no, but a person may be asked: a bundle
+// that says nothing of grants leaves them to the validators' operators.
 //
 // # Wire format
 //
 // A bundle is signed as a statement of the [KindBundle] kind, whose body is the
 // array
 //
-//	[ version: uint, previous: bytes .size 32, engine: text, schema: text,
-//	  policies: [ [id: text, text: text], ... ], entities: bytes, not before: int ]
+//	[ version: uint, previous: bytes .size 32, record: bytes .size 32, engine: text,
+//	  schema: text, policies: [ [id: text, text: text], ... ], entities: bytes, not before: int ]
 //
-// Bundles form a chain by previous, the head of the bundle before; the head of
-// [Builtin] is where a network without a bundle of its own stands.
+// Bundles form a chain by previous, the head of the bundle before; version 0, the
+// bundle that the founding of the network names ([Builtin], unless another was
+// chosen), begins it. [History] keeps the chain; record is the committee record
+// whose validators signed.
+//
+// People write a bundle as a folder of files, which [Load] reads; package bundles
+// holds three to start from. A role is given and taken away by an [Assignment]:
+//
+//	[ network, record, identity: bytes .size 32, role: text, granted: bool,
+//	  takes: bytes, not before: int, expires: int, nonce: bytes .size 16 ]
 //
 // # Example
 //
@@ -88,6 +111,7 @@ type Bundle struct {
 	_         struct{}     `cbor:",toarray"`
 	Version   uint64       // one more than the version before; [Builtin] is 0
 	Previous  statement.ID // head of the version before, zero for [Builtin]
+	Record    statement.ID // committee record whose validators sign it, zero for version 0
 	Engine    string       // [EngineName]
 	Schema    string       // in Cedar's schema language
 	Policies  []Policy     // in any order; ids are unique
@@ -125,6 +149,13 @@ type Request struct {
 
 	Purpose, Reason, Region string
 
+	Roles  []string       // that the principal has at Now, see [RoleSet.Roles]
+	Scopes []statement.ID // collections that the object is asked for in
+	Labels []string       // of the object, each "key=value"
+
+	Batch int64 // objects asked for in the request
+	Used  int64 // keys that this validator released to the principal in the last 24 hours
+
 	Classification int64
 	Attested       bool      // the answer is sealed to a key inside verified evidence
 	Consented      bool      // the owner consented to this use
@@ -134,6 +165,10 @@ type Request struct {
 // Decision is the answer to a [Request]. The zero value denies.
 type Decision struct {
 	Allow bool
+	// Settled says that the policies have an answer: some permit and none
+	// forbids, some forbid, or something failed. If it is false, nothing permits
+	// and nothing forbids; then a person may decide.
+	Settled bool
 	// Policies are the ids that determined the decision, sorted: those that
 	// permit, or those that forbid, or, where the decision is no because some
 	// failed, those that failed. None where nothing permits.

@@ -13,7 +13,7 @@ import (
 // validator, by its signing key, so that nobody can present a key of another.
 type Card struct {
 	_         struct{} `cbor:",toarray"`
-	Identity  []byte   // inception record
+	Identity  []byte   // identity document
 	Peer      statement.PublicKey
 	Addresses []string
 	Validator []Validator // one for a validator, none for a node
@@ -45,19 +45,29 @@ func ParseCard(raw []byte) (*Card, *identity.Identity, error) {
 	if err := checkAddresses(c.Addresses); err != nil {
 		return bad(err)
 	}
-	keys := []statement.PublicKey{id.Devices()[0], c.Peer}
+	devices := id.Devices()
+	keys := []statement.PublicKey{c.Peer}
 	if len(c.Validator) == 1 {
 		v := c.Validator[0]
 		if v.Identity != id.ID() || v.Peer != c.Peer {
 			return bad(errors.New("its parts belong to different keys"))
 		}
-		if err := v.check(onceEach[statement.PublicKey]{id.Devices()[0]: true}); err != nil {
+		seen := make(onceEach[statement.PublicKey])
+		for _, d := range devices {
+			seen[d] = true
+		}
+		if err := v.check(seen); err != nil {
 			return bad(err)
 		}
 		keys = append(keys, v.Signing)
 	}
-	if err := s.Verify(KindCard, keys, len(keys)); err != nil {
-		return bad(err)
+	for _, d := range devices { // any that speaks for the identity now
+		if s.VerifyAt(KindCard, 0, d) == nil {
+			if err := s.Verify(KindCard, append([]statement.PublicKey{d}, keys...), 1+len(keys)); err != nil {
+				return bad(err)
+			}
+			return &c, id, nil
+		}
 	}
-	return &c, id, nil
+	return bad(statement.ErrSignature)
 }

@@ -35,7 +35,9 @@ var (
 )
 
 // VerifyManifest decodes the manifest block at an address and verifies it by its
-// owner's record. It is the one verifier of manifests for everybody above it.
+// owner's document. It is the one verifier of manifests for everybody above it.
+// The address says which manifest is meant, so a device may have signed it that
+// was removed since; the dealing beside a new one needs a present device.
 func VerifyManifest(address []byte, block []byte, owner *identity.Identity) (*envelope.Manifest, error) {
 	c, err := cid.Cast(address)
 	if err != nil {
@@ -48,7 +50,7 @@ func VerifyManifest(address []byte, block []byte, owner *identity.Identity) (*en
 	if u.Claims().Owner != owner.ID() {
 		return nil, errors.New("the manifest belongs to another owner")
 	}
-	return u.Verify(owner.Devices())
+	return u.Verify(owner.Ever())
 }
 
 // ObjectOf is what a manifest says an object is, for comparison with a grant.
@@ -110,6 +112,9 @@ func (j *Judge) Deposit(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	owner, err := identity.Parse(r.Owner)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if err := j.started(); err != nil {
+		return nil, err
 	}
 	record, seat, err := j.sitting()
 	if err != nil {
@@ -238,10 +243,10 @@ func (j *Judge) keep(ctx context.Context, owner *identity.Identity, todo []*pend
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	var ops []kv.Op
+	id := owner.ID()
+	ops := []kv.Op{{Key: slices.Concat(ownerPrefix, id[:]), Value: owner.Record()}}
 	var old []uint64
 	events := make([]audit.Event, len(write))
-	id := owner.ID()
 	for i, p := range write {
 		p.deposit.Shares = []held{{Epoch: p.id, Record: p.dealing.Record, Share: sealed[i]}}
 		ops = append(ops,
@@ -341,6 +346,17 @@ func (j *Judge) Slots() (map[uint64]bool, error) {
 		for _, h := range d.Shares {
 			used[h.Share.Slot] = true
 		}
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = j.Store.Scan(seedPrefix, nil, func(_, value []byte) (bool, error) {
+		var s keystore.Sealed
+		if err := statement.Unmarshal(value, &s); err != nil {
+			return false, err
+		}
+		used[s.Slot] = true
 		return true, nil
 	})
 	return used, err

@@ -184,8 +184,8 @@ func TestAnIdenticalRetryTakesNoNewSlot(t *testing.T) {
 	}
 }
 
-// A dealing is known by the id of its statement: a second signature, or the
-// signature of another device, makes no other dealing of it.
+// A dealing is known by the id of its statement: the signature of another
+// device makes no other dealing of it.
 func TestARetrySignedOnceMoreIsTheSameDealing(t *testing.T) {
 	w := newWorld(t, vt.Options{})
 	second := statement.GenerateKey()
@@ -197,7 +197,7 @@ func TestARetrySignedOnceMoreIsTheSameDealing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := identity.Parse(s.Bytes())
+	id, err := identity.New(s.Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +209,13 @@ func TestARetrySignedOnceMoreIsTheSameDealing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dealing.AddSignature(1, second)
+	var said validator.Dealing
+	if err := dealing.Peek(validator.KindDealing, &said); err != nil {
+		t.Fatal(err)
+	}
+	if dealing, err = identity.Sign(validator.KindDealing, said, second); err != nil {
+		t.Fatal(err)
+	}
 	d.Items[0].Dealing = dealing.Bytes()
 	got, err = w.Deposit(t, 0, w.Request(t, d, 0))
 	wantOutcomes(t, got, err, validator.ItemOK)
@@ -490,18 +496,7 @@ func keyID(o *vt.Object) []byte {
 func slotOf(t *testing.T, w *world) (s keystore.Sealed) {
 	t.Helper()
 	err := w.Validators[0].Memory.Scan([]byte("deposit/"), nil, func(_, value []byte) (bool, error) {
-		var d struct {
-			_                          struct{} `cbor:",toarray"`
-			Address, Manifest, Dealing []byte
-			Shares                     []struct {
-				_             struct{} `cbor:",toarray"`
-				Epoch, Record statement.ID
-				Share         keystore.Sealed
-				Scale         []byte
-				Points        committee.Commitments
-			}
-			Holders []string
-		}
+		var d storedDeposit
 		err := statement.Unmarshal(value, &d)
 		if err == nil {
 			s = d.Shares[0].Share
@@ -512,6 +507,21 @@ func slotOf(t *testing.T, w *world) (s keystore.Sealed) {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// storedDeposit is a deposit as the store has it.
+type storedDeposit struct {
+	_                          struct{} `cbor:",toarray"`
+	Address, Manifest, Dealing []byte
+	Shares                     []struct {
+		_             struct{} `cbor:",toarray"`
+		Epoch, Record statement.ID
+		Share         keystore.Sealed
+		Scale         []byte
+		Points        committee.Commitments
+		Made, Dealt   []byte
+	}
+	Holders []string
 }
 
 // full is a log whose queue has no room.

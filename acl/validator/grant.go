@@ -77,11 +77,11 @@ func (j *Judge) readGrant(r SignRequest) (*statement.Statement, *capability.Gran
 	if len(r.Identities) != 2 {
 		return bad(errors.New("the records of owner and audience are needed"))
 	}
-	owner, err := identity.Parse(r.Identities[0])
+	owner, err := j.Verifier.Identity(r.Identities[0])
 	if err != nil {
 		return bad(err)
 	}
-	audience, err := identity.Parse(r.Identities[1])
+	audience, err := j.Verifier.Identity(r.Identities[1])
 	if err != nil {
 		return bad(err)
 	}
@@ -94,19 +94,12 @@ func (j *Judge) readGrant(r SignRequest) (*statement.Statement, *capability.Gran
 	case g.Caveats.Expires <= now || g.Caveats.Expires > j.Trust.Current().Expires:
 		return bad(errors.New("it expires in the past or after the committee record"))
 	}
-	consent, err := statement.Parse(r.Consent)
+	standing, err := j.Verifier.Consented(in.ID(), &g, r.Consent, owner)
 	if err != nil {
 		return bad(err)
 	}
-	var c capability.Consent
-	if err := consent.Peek(capability.KindConsent, &c); err != nil {
-		return bad(err)
-	}
-	if c.Grant != in.ID() || c.Network != j.Trust.Network() {
-		return bad(errors.New("the consent is to another grant"))
-	}
-	if err := owner.Verify(capability.KindConsent, consent); err != nil {
-		return bad(err)
+	if standing != nil && standing.Role != "" {
+		return bad(errors.New("its owner leaves it to validators who holds a role, and this one knows no roles"))
 	}
 	// Sign our own copy: whatever signatures came with it are not ours to pass on.
 	out, err := statement.New(capability.KindGrant, g)
@@ -132,20 +125,26 @@ func (j *Judge) Deliver(ctx context.Context, raw []byte) error {
 			return fmt.Errorf("%w: its hint is no address", ErrMalformed)
 		}
 	}
-	leaf, audience, issuer, target := v.Leaf(), v.Audience().ID(), issuerOf(v), v.Grant().Target.Ref
+	leaf, audience, issuer := v.Leaf(), v.Audience().ID(), issuerOf(v)
 	if err := j.Audit.Append(ctx, j.event("deliver", "ok", issuer[:], audience[:], nil, leaf[:], "")); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	err = j.Store.Apply([]kv.Op{
+	if err := j.Store.Apply(mailboxOps(v, raw)); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+// mailboxOps keep a verified chain where its audience, its issuer and a reader
+// of its target find it.
+func mailboxOps(v *capability.Verified, raw []byte) []kv.Op {
+	leaf, audience, issuer, target := v.Leaf(), v.Audience().ID(), issuerOf(v), v.Grant().Target.Ref
+	return []kv.Op{
 		{Key: slices.Concat(chainPrefix, leaf[:]), Value: raw},
 		{Key: slices.Concat(boxPrefix, audience[:], leaf[:]), Value: []byte{1}},
 		{Key: slices.Concat(issuedPrefix, issuer[:], leaf[:]), Value: []byte{1}},
 		{Key: slices.Concat(targetPrefix, audience[:], target[:], leaf[:]), Value: []byte{1}},
-	})
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return nil
 }
 
 func issuerOf(v *capability.Verified) statement.ID {
@@ -169,7 +168,7 @@ func (j *Judge) Mailbox(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	who, _, err := capability.OpenIdentity(a, j.expect(c, r.Digest()))
+	who, _, err := j.Verifier.OpenIdentity(a, j.expect(c, r.Digest()))
 	if err != nil {
 		return nil, j.deny(ctx, "mailbox", nil, nil, err)
 	}
@@ -306,6 +305,9 @@ func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
 	if err := decode(raw, &r); err != nil {
 		return nil, err
 	}
+	if err := j.started(); err != nil {
+		return nil, err
+	}
 	_, seat, err := j.sitting()
 	if err != nil {
 		return nil, err
@@ -320,12 +322,12 @@ func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
 	if err := j.Audit.Append(ctx, j.event("revoke", "ok", rev.Signer[:], nil, nil, rev.Target[:], rev.Reason)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	seq, _, err := j.Log.Append(r.Entry)
+	at, err := j.Log.Append(r.Entry)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	s, err := statement.New(revocation.KindAck, revocation.Ack{
-		Network: j.Trust.Network(), Target: rev.Target, Validator: uint16(seat), Seq: seq,
+		Network: j.Trust.Network(), Target: rev.Target, Validator: uint16(seat), Seq: at.Seq,
 	})
 	if err != nil {
 		return nil, err

@@ -21,14 +21,14 @@ const MasterSize = 32
 const (
 	MaxIdentities = 64
 	MaxName       = 64       // bytes of an identity's name
-	maxInception  = 16 << 10 // bytes of a signed inception statement
+	maxDocument   = 32 << 10 // bytes of an identity document
 )
 
 // Identity is a principal that this home can act for.
 type Identity struct {
 	_         struct{} `cbor:",toarray"`
 	Name      string   // how the operator calls it; unique in the home
-	Inception []byte   // the signed inception statement; opaque here, may be empty
+	Document  []byte   // its signed records; opaque here, may be empty
 	Device    []byte   // Ed25519 seed of this device's signing key
 	Recipient []byte   // age hybrid identity, AGE-SECRET-KEY-PQ-1...
 }
@@ -62,8 +62,8 @@ func NewContents() *Contents {
 	return c
 }
 
-// NewIdentity makes an identity's device key and recipient. The inception
-// statement, which names both, is the caller's to add.
+// NewIdentity makes an identity's device key and recipient. The document
+// of the identity, which names both, is the caller's to add.
 func NewIdentity(name string) (Identity, error) {
 	secret, _, err := GenerateHybrid()
 	if err != nil {
@@ -102,7 +102,7 @@ func (c *Contents) Clone() *Contents {
 	out := &Contents{Format: c.Format, Peer: bytes.Clone(c.Peer), Master: bytes.Clone(c.Master)}
 	for _, i := range c.Identities {
 		out.Identities = append(out.Identities, Identity{
-			Name: i.Name, Inception: bytes.Clone(i.Inception),
+			Name: i.Name, Document: bytes.Clone(i.Document),
 			Device: bytes.Clone(i.Device), Recipient: bytes.Clone(i.Recipient),
 		})
 	}
@@ -180,8 +180,8 @@ func (i Identity) check() error {
 	if i.Name == "" || len(i.Name) > MaxName || !utf8.ValidString(i.Name) {
 		return fmt.Errorf("an identity's name has 1 to %d bytes of UTF-8", MaxName)
 	}
-	if len(i.Inception) > maxInception {
-		return fmt.Errorf("an inception statement has at most %d bytes", maxInception)
+	if len(i.Document) > maxDocument {
+		return fmt.Errorf("an identity document has at most %d bytes", maxDocument)
 	}
 	if err := checkSeed("an identity's device key", i.Device); err != nil {
 		return err

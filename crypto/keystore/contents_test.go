@@ -25,7 +25,7 @@ func TestContentsThatMakeNoSenseAreRefused(t *testing.T) {
 		"no name":             func(c *Contents) { c.Identities[0].Name = "" },
 		"long name":           func(c *Contents) { c.Identities[0].Name = strings.Repeat("n", MaxName+1) },
 		"name not UTF-8":      func(c *Contents) { c.Identities[0].Name = "\xff" },
-		"huge inception":      func(c *Contents) { c.Identities[0].Inception = make([]byte, maxInception+1) },
+		"huge document":       func(c *Contents) { c.Identities[0].Document = make([]byte, maxDocument+1) },
 		"short device key":    func(c *Contents) { c.Identities[0].Device = []byte{1} },
 		"recipient in place":  func(c *Contents) { c.Identities[0].Recipient = publicHalf(t, c) },
 		"too many identities": func(c *Contents) {
@@ -66,7 +66,7 @@ func publicHalf(t *testing.T, c *Contents) []byte {
 func TestTheLargestAllowedContentsFitTheFile(t *testing.T) {
 	c := fullContents(t)
 	one := c.Identities[0]
-	one.Inception = bytes.Repeat([]byte{1}, maxInception)
+	one.Document = bytes.Repeat([]byte{1}, maxDocument)
 	c.Identities = nil
 	for i := range MaxIdentities {
 		one.Name = fmt.Sprintf("%0*d", MaxName, i)

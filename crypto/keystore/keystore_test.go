@@ -41,7 +41,7 @@ func fullContents(t testing.TB) *Contents {
 		if err != nil {
 			t.Fatal(err)
 		}
-		id.Inception = []byte("signed inception of " + name)
+		id.Document = []byte("signed document of " + name)
 		c.Identities = append(c.Identities, id)
 	}
 	v, err := NewValidator()

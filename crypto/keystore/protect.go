@@ -23,8 +23,8 @@ const (
 // MaxPassphrase is the longest passphrase, in bytes.
 const MaxPassphrase = 1024
 
-// maxFile bounds a key file: all identities with the longest inceptions fit.
-const maxFile = 2 << 20
+// maxFile bounds a key file: all identities with the longest documents fit.
+const maxFile = 3 << 20
 
 // Protection says how the key file is protected: by a passphrase, or by nothing
 // but the file's mode. Exactly one must be chosen; forgetting to choose is an

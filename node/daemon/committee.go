@@ -46,16 +46,6 @@ func (n *Node) seat() int {
 	return i
 }
 
-// answersNeeded is how many validators must answer for this node to know what was
-// revoked: T for a node, N-F-1 others for a validator.
-func (n *Node) answersNeeded() int {
-	m := n.trust.Current().Numbers
-	if n.seat() >= 0 {
-		return int(m.N) - int(m.F) - 1
-	}
-	return int(m.T)
-}
-
 var errNoNetwork = fault.New(fault.Usage, "adopt one with `cerebrum network use FILE`", "this home belongs to no network yet")
 
 // Network implements api.Service.

@@ -60,6 +60,7 @@ type Node struct {
 	audit   *audit.Log
 	library *object.Library
 	grants  *store.KV
+	kept    *store.KV // keys of grants for offline use
 	outbox  *outbox
 
 	// Everything below needs a network and is nil without one.
@@ -69,8 +70,9 @@ type Node struct {
 	set      *revocation.Set
 	verifier *capability.Verifier
 	tracker  *revocation.Tracker
-	judge    *validator.Judge // of a home that has validator keys, in the committee or not
-	behind   chan struct{}    // holds a token while somebody serves a record that is not known here
+	judge    *validator.Judge    // of a home that has validator keys, in the committee or not
+	rotation *validator.Rotation // of one that has a judge
+	behind   chan struct{}       // holds a token while somebody serves a record that is not known here
 	quorum   *quorum.Committee
 
 	// Set by Run before it says that it is ready, and never changed.
@@ -107,7 +109,7 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 	if n.audit, err = audit.Open(filepath.Join(h.Dir, "audit")); err != nil {
 		return n, fault.Wrap(fault.Integrity, err, "keep a copy of the folder as evidence before anything else", "the audit log of this home")
 	}
-	n.grants = n.store.KV("grants")
+	n.grants, n.kept = n.store.KV("grants"), n.store.KV("kept")
 	n.guards = trust.NewGuard(n.store.KV("guard"))
 	if h.Network != nil {
 		if err = n.openTrust(); err != nil {
@@ -124,19 +126,22 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 
 func (n *Node) openNetwork() (err error) {
 	store := n.store.KV("revocations")
-	if n.set, err = revocation.OpenSet(store, n.trust.Network()); err != nil {
+	if n.set, err = revocation.OpenSet(store, n.trust, nil); err != nil {
 		return err
 	}
 	n.verifier = &capability.Verifier{Trust: n.trust, Revocations: n.set, Now: n.now}
 	n.quorum = &quorum.Committee{Trust: n.trust, Transport: &transport{n}, Now: n.now}
 	n.tracker = &revocation.Tracker{
-		Trust: n.trust, Behind: func(statement.ID) { n.askSoon() },
-		Validators: n.quorum, Sink: n.set, Store: store, Now: n.now, Log: n.log,
+		Trust: n.trust, Validators: n.quorum, Set: n.set, Store: store, Now: n.now, Log: n.log,
+		Behind: func(record statement.ID, _ int) {
+			if _, known := n.trust.Known(record); !known { // others may still serve one that we know
+				n.askSoon()
+			}
+		},
 	}
 	if err := n.openJudge(store); err != nil {
 		return err
 	}
-	n.tracker.Self, n.tracker.Need = n.seat(), n.answersNeeded()
 	if err := n.tracker.Open(); err != nil {
 		return err
 	}
@@ -158,7 +163,7 @@ func (n *Node) openJudge(revocations kv.Store) error {
 	if keys == nil {
 		return nil
 	}
-	log, err := revocation.OpenLog(revocations, n.set)
+	log, err := revocation.OpenLog(revocations, n.set, keys.Signing.Public())
 	if err != nil {
 		return err
 	}
@@ -170,12 +175,13 @@ func (n *Node) openJudge(revocations kv.Store) error {
 	if listed && bundle.Head() != n.trust.Current().PolicyHead {
 		return fault.New(fault.Failed, "use the cerebrum of the version that created the network", "the committee record names another policy than this program has")
 	}
-	n.tracker.Sink = log
+	n.tracker.Own = log
 	n.judge = &validator.Judge{
 		Trust: n.trust, Peer: n.home.PeerKey(), Signing: keys.Signing, Opener: keys.Opener,
-		Store: n.store.KV("validator"), Shares: n.secrets, Log: log, Set: n.set, Verifier: n.verifier,
+		Store: n.store.KV("validator"), Guard: n.guards, Shares: n.secrets, Log: log, Set: n.set, Verifier: n.verifier,
 		Policy: engine, Bundle: bundle.Head(), Audit: n.audit, Fresh: n.tracker, Now: n.now, Logger: n.log,
 	}
+	n.rotation = &validator.Rotation{Judge: n.judge, Peers: rotationPeers{n}, Log: n.log}
 	return nil
 }
 
@@ -185,6 +191,13 @@ func (n *Node) reclaim() error {
 	used, err := n.library.Slots()
 	if err != nil {
 		return err
+	}
+	kept, err := n.sweepKept()
+	if err != nil {
+		return err
+	}
+	for s := range kept {
+		used[s] = true
 	}
 	if n.judge != nil {
 		more, err := n.judge.Slots()
@@ -284,6 +297,7 @@ func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Read
 	g.Go(func() error { return n.tracker.Run(below) })
 	g.Go(func() error { return n.discovery.Run(below) })
 	g.Go(func() error { return n.outbox.Run(below) })
+	g.Go(func() error { return n.runRotation(below) })
 	g.Go(func() error { return n.provideLoop(below) })
 	g.Go(func() error { return n.followRecords(below) })
 	g.Go(func() error { return n.askForRecords(below) })
@@ -317,6 +331,7 @@ func (n *Node) buildHost() error {
 	server := exchange.NewServer(blockSource{n}, &guard{n}, n.log, exchange.Limits{})
 	n.host.Libp2p().SetStreamHandler(exchange.ProtocolID, server.Handle)
 	n.serveValidator()
+	n.serveRotation()
 	n.serveHint()
 	n.serveRecords()
 	n.learnValidators()

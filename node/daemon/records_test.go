@@ -159,8 +159,10 @@ func TestASleepingNetworkWakes(t *testing.T) {
 	if err := adopt(t, v, f); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.pullRecords(t.Context(), from(v)); err != nil || w.trust.Current().Live(m.now()) != nil {
-		t.Fatalf("the network does not wake: %v", err)
+	for _, n := range m.validators[1:] {
+		if err := n.pullRecords(t.Context(), from(v)); err != nil || n.trust.Current().Live(m.now()) != nil {
+			t.Fatalf("the network does not wake: %v", err)
+		}
 	}
 	// A member knows nothing of it and has only what is over. It is let in by what
 	// is known of it, nobody else is, and it lets in the validators that it knows.
@@ -220,8 +222,8 @@ func TestSeatsFollowTheRecord(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if v.seat() != 0 || goes.seat() != -1 || v.answersNeeded() != 2 || goes.answersNeeded() != 3 {
-		t.Errorf("seats %d and %d, answers %d and %d", v.seat(), goes.seat(), v.answersNeeded(), goes.answersNeeded())
+	if v.seat() != 0 || goes.seat() != -1 {
+		t.Errorf("seats %d and %d", v.seat(), goes.seat())
 	}
 	// It had no keys when it was opened: it says what is needed, and judges after.
 	if s, err := comes.Status(t.Context()); err != nil || s.Role != "validator" || !strings.Contains(strings.Join(s.Problems, " "), "start the node again") {

@@ -12,14 +12,12 @@ package home
 
 import (
 	"crypto/rand"
-	"encoding/base32"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -63,6 +61,7 @@ type Principal struct {
 	Name     string
 	Identity *identity.Identity
 	Device   statement.PrivateKey
+	Current  bool // false once the device was removed or recovered from: what it signs is refused
 	Opener   *keystore.Opener
 	Secret   func() string // the age identity, for export alone
 }
@@ -160,25 +159,6 @@ func makeFolder(dir string) (made bool, err error) {
 	return true, os.MkdirAll(dir, 0o700)
 }
 
-func newIdentity(name string, kind identity.Kind) (*keystore.Identity, string, error) {
-	if name == "" || len(name) > 64 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return nil, "", fault.New(fault.Usage, "", "an identity's name has 1 to 64 visible characters")
-	}
-	device, recovery := statement.GenerateKey(), statement.GenerateKey()
-	secret, recipient, err := keystore.GenerateHybrid()
-	if err != nil {
-		return nil, "", err
-	}
-	var nonce [16]byte
-	rand.Read(nonce[:])
-	id, err := identity.Incept(kind, device, recipient, recovery.Public(), nonce)
-	if err != nil {
-		return nil, "", err
-	}
-	text := recoveryPrefix + base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(recovery.Seed())
-	return &keystore.Identity{Name: name, Inception: id.Record(), Device: device.Seed(), Recipient: []byte(secret)}, text, nil
-}
-
 // Open reads a home. The passphrase is asked for only where keys need one.
 func Open(dir string, passphrase func() ([]byte, error)) (*Home, error) {
 	if err := CheckDir(dir); err != nil {
@@ -219,7 +199,7 @@ func (h *Home) load() error {
 	h.contents = h.keys.Contents()
 	h.principals = nil
 	for _, k := range h.contents.Identities {
-		id, err := identity.Parse(k.Inception)
+		id, err := identity.Parse(k.Document)
 		if err != nil {
 			return fmt.Errorf("stored identity %s: %w", k.Name, err)
 		}
@@ -232,48 +212,12 @@ func (h *Home) load() error {
 			return err
 		}
 		secret := string(k.Recipient)
+		_, current := id.DeviceIndex(device.Public())
 		h.principals = append(h.principals, &Principal{
-			Name: k.Name, Identity: id, Device: device, Opener: opener, Secret: func() string { return secret },
+			Name: k.Name, Identity: id, Device: device, Current: current, Opener: opener, Secret: func() string { return secret },
 		})
 	}
 	return nil
-}
-
-// Principals are the identities of this home, the default first.
-func (h *Home) Principals() []*Principal { return h.principals }
-
-// Principal finds an identity by name; the empty name is the default.
-func (h *Home) Principal(name string) (*Principal, error) {
-	if name == "" {
-		return h.principals[0], nil
-	}
-	for _, p := range h.principals {
-		if p.Name == name {
-			return p, nil
-		}
-	}
-	return nil, fault.New(fault.Usage, "see `cerebrum id list`", "this home has no identity named %q", name)
-}
-
-// NewIdentity adds an identity to the home and returns its recovery secret once.
-func (h *Home) NewIdentity(name string, kind identity.Kind) (*Principal, string, error) {
-	if slices.ContainsFunc(h.principals, func(p *Principal) bool { return p.Name == name }) {
-		return nil, "", fault.New(fault.Failed, "choose another name", "this home has an identity named %q already", name)
-	}
-	k, recovery, err := newIdentity(name, kind)
-	if err != nil {
-		return nil, "", err
-	}
-	c := h.keys.Contents()
-	c.Identities = append(c.Identities, *k)
-	if err := h.keys.Save(c); err != nil {
-		return nil, "", err
-	}
-	if err := h.load(); err != nil {
-		return nil, "", err
-	}
-	p, err := h.Principal(name)
-	return p, recovery, err
 }
 
 // PeerSeed is the seed of the libp2p key.

@@ -20,7 +20,6 @@ import (
 type Dealt struct {
 	Objects  []cid.Cid
 	Requests map[int][]byte // by validator
-	Record   statement.ID   // the committee record that they are dealt to
 }
 
 // toDeal is one object to be dealt.
@@ -77,7 +76,7 @@ func (l *Library) deal(owner *home.Principal, todo []toDeal, holder []string, nu
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	out := &Dealt{Requests: make(map[int][]byte, len(record.Validators)), Record: record.ID()}
+	out := &Dealt{Requests: make(map[int][]byte, len(record.Validators))}
 	for _, t := range todo {
 		out.Objects = append(out.Objects, t.address)
 	}
@@ -128,15 +127,21 @@ func (l *Library) dealOne(record *trust.Committee, owner *home.Principal, t toDe
 }
 
 // MarkShared records that T validators have acknowledged objects.
-func (l *Library) MarkShared(addresses []cid.Cid) error {
+func (l *Library) MarkShared(addresses []cid.Cid) error { return l.mark(addresses, StateShared) }
+
+// MarkLocal records that objects are to be dealt again: what was dealt did not
+// reach T validators of the committee that there is now.
+func (l *Library) MarkLocal(addresses []cid.Cid) error { return l.mark(addresses, StateLocal) }
+
+func (l *Library) mark(addresses []cid.Cid, state uint8) error {
 	var out []store.Object
 	for _, a := range addresses {
 		o, err := l.Store.Object(a)
 		if err != nil {
 			return err
 		}
-		if o.State != StateShared {
-			o.State = StateShared
+		if o.State != state {
+			o.State = state
 			out = append(out, o)
 		}
 	}

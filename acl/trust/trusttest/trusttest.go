@@ -67,7 +67,7 @@ func WithDevices(t testing.TB, name string, kind identity.Kind, devices int) *Pe
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Identity, err = identity.Parse(s.Bytes()); err != nil {
+	if p.Identity, err = identity.New(s.Bytes()); err != nil {
 		t.Fatal(err)
 	}
 	return p

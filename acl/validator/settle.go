@@ -1,0 +1,412 @@
+package validator
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"cerebrum.dev/cerebrum/acl/capability"
+	"cerebrum.dev/cerebrum/acl/kv"
+	"cerebrum.dev/cerebrum/acl/trust"
+	"cerebrum.dev/cerebrum/crypto/statement"
+)
+
+// HaveRequest asks which epochs of a record a validator holds shares of.
+type HaveRequest struct {
+	_      struct{} `cbor:",toarray"`
+	Record statement.ID
+	Keys   []statement.ID
+}
+
+// HaveReply lists, for each key, the epochs of durable shares. It is an
+// acknowledgement: what it lists is kept until the record is replaced.
+type HaveReply struct {
+	_      struct{} `cbor:",toarray"`
+	Epochs [][]HeldEpoch
+}
+
+// HeldEpoch is one share that a validator holds.
+type HeldEpoch struct {
+	_     struct{} `cbor:",toarray"`
+	Epoch statement.ID
+	Made  []byte // which plan made it of which epoch
+	Dealt []byte // digests of what each of the plan's dealers sent
+}
+
+const maxHave = 512
+
+// AnswerHave tells a validator what this one holds.
+func (j *Judge) AnswerHave(c Conn, raw []byte) ([]byte, error) {
+	var r HaveRequest
+	if err := decode(raw, &r); err != nil {
+		return nil, err
+	}
+	if len(r.Keys) > maxHave || !j.colleague(c.Client) {
+		return nil, ErrDenied
+	}
+	out := HaveReply{Epochs: make([][]HeldEpoch, len(r.Keys))}
+	for i, id := range r.Keys {
+		d, err := j.loadKey(id)
+		if err != nil {
+			continue
+		}
+		out.Epochs[i] = d.epochs(r.Record)
+	}
+	return encode(out), nil
+}
+
+func (d *deposit) epochs(record statement.ID) (out []HeldEpoch) {
+	for _, h := range d.Shares {
+		if h.Record == record {
+			out = append(out, HeldEpoch{Epoch: h.Epoch, Made: h.Made, Dealt: h.Dealt})
+		}
+	}
+	return out
+}
+
+// colleague reports a validator of the newest record or of the one before it.
+func (j *Judge) colleague(peer statement.PublicKey) bool {
+	record := j.Trust.Current()
+	if _, ok := record.ByPeer(peer); ok {
+		return true
+	}
+	if len(record.Previous) != len(statement.ID{}) {
+		return false
+	}
+	before, ok := j.Trust.Known(statement.ID(record.Previous))
+	if !ok {
+		return false
+	}
+	_, ok = before.ByPeer(peer)
+	return ok
+}
+
+// older is a deposit with shares of older records.
+type older struct {
+	keyID statement.ID
+	own   []HeldEpoch // of the newest record
+}
+
+// settle destroys the shares of older records wherever the newest committee can
+// do without them, and counts the deposits where it cannot yet.
+func (r *Rotation) settle(ctx context.Context, record *trust.Committee) (left int, err error) {
+	var after []byte
+	for {
+		batch, more, err := r.olderAfter(record, after)
+		if err != nil {
+			return left, err
+		}
+		if len(batch) > 0 {
+			kept, err := r.settleBatch(ctx, record, batch)
+			if err != nil {
+				return left + kept, err
+			}
+			left += kept
+		}
+		if !more {
+			break
+		}
+		after = slices.Concat(depositPrefix, r.last[:])
+	}
+	if left == 0 {
+		return 0, r.Judge.dropSeed(record.ID())
+	}
+	return left, nil
+}
+
+// olderAfter reads deposits with shares of older records, a batch at a time.
+func (r *Rotation) olderAfter(record *trust.Committee, after []byte) (out []older, more bool, err error) {
+	err = r.Judge.Store.Scan(depositPrefix, after, func(key, value []byte) (bool, error) {
+		var d deposit
+		if err := statement.Unmarshal(value, &d); err != nil {
+			return false, err
+		}
+		own := d.epochs(record.ID())
+		if len(own) == len(d.Shares) {
+			return true, nil
+		}
+		r.last = statement.ID(key[len(depositPrefix):])
+		out = append(out, older{r.last, own})
+		more = len(out) == maxHave
+		return !more, nil
+	})
+	return out, more, err
+}
+
+// settleBatch asks the newest committee about a batch. A deposit is settled when
+// T+F validators hold one epoch of it and nobody who answers still lacks it: who
+// is late needs the dealers as long as it can be reached.
+func (r *Rotation) settleBatch(ctx context.Context, record *trust.Committee, batch []older) (kept int, err error) {
+	request := HaveRequest{Record: record.ID()}
+	for _, o := range batch {
+		request.Keys = append(request.Keys, o.keyID)
+	}
+	counts := make([]tally, len(batch))
+	if r.Judge.seat(record) >= 0 {
+		for i, o := range batch {
+			counts[i].add(o.own)
+		}
+	}
+	for _, a := range r.askAll(ctx, record, RotateHave, encode(request)) {
+		var reply HaveReply
+		if a.err != nil || decode(a.raw, &reply) != nil || len(reply.Epochs) != len(batch) {
+			continue
+		}
+		for i := range batch {
+			counts[i].add(reply.Epochs[i])
+		}
+	}
+	need := int(record.Numbers.T) + int(record.Numbers.F)
+	var settled []statement.ID
+	for i, o := range batch {
+		switch {
+		case counts[i].most() >= need && !counts[i].lacking:
+			settled = append(settled, o.keyID)
+		case len(counts[i].answers) >= need && !counts[i].lacking:
+			r.suspect(counts[i].disputed())
+		}
+	}
+	return len(batch) - len(settled), r.dropOlder(ctx, record, settled)
+}
+
+// tally is what the newest committee says of one deposit.
+type tally struct {
+	answers [][]HeldEpoch // of those who hold something
+	lacking bool          // somebody holds nothing yet
+}
+
+func (t *tally) add(list []HeldEpoch) {
+	if len(list) == 0 {
+		t.lacking = true
+		return
+	}
+	t.answers = append(t.answers, list)
+}
+
+// most is how many hold one epoch, the one that most hold.
+func (t *tally) most() (out int) {
+	holders := map[statement.ID]int{}
+	for _, list := range t.answers {
+		seen := map[statement.ID]bool{}
+		for _, h := range list {
+			if !seen[h.Epoch] {
+				seen[h.Epoch] = true
+				holders[h.Epoch]++
+				out = max(out, holders[h.Epoch])
+			}
+		}
+	}
+	return out
+}
+
+// disputed finds the dealers, by their place in the plan, of whom receivers have
+// seen different commitments: such a dealer, or one of those receivers, lies. The
+// result is by [madeBy].
+func (t *tally) disputed() map[string][]int {
+	first := map[string][]byte{}
+	out := map[string][]int{}
+	for _, list := range t.answers {
+		for _, h := range list {
+			if len(h.Made) != 2*len(statement.ID{}) {
+				continue
+			}
+			made := string(h.Made)
+			if first[made] == nil {
+				first[made] = h.Dealt
+				continue
+			}
+			for at := 0; at+8 <= min(len(h.Dealt), len(first[made])); at += 8 {
+				if !bytes.Equal(h.Dealt[at:at+8], first[made][at:at+8]) && !slices.Contains(out[made], at/8) {
+					out[made] = append(out[made], at/8)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// suspect leaves disputed dealers out of the next plan. It accuses nobody: a
+// receiver may have lied about what it saw.
+func (r *Rotation) suspect(disputed map[string][]int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for made, places := range disputed {
+		for _, st := range r.state {
+			if st.plan == nil || !strings.HasPrefix(made, string(st.plan.id[:])) {
+				continue
+			}
+			for _, at := range places {
+				if at < len(st.plan.Dealers) {
+					st.bad[st.plan.Dealers[at]] = true
+				}
+			}
+		}
+	}
+}
+
+// dropOlder destroys the older shares of settled deposits: the records first,
+// so that a crash in between leaves slots that the next start reclaims.
+func (r *Rotation) dropOlder(ctx context.Context, record *trust.Committee, settled []statement.ID) error {
+	j := r.Judge
+	if len(settled) == 0 {
+		return nil
+	}
+	keys := map[statement.ID]bool{}
+	for _, id := range settled {
+		keys[id] = true
+	}
+	unlock := j.deposits.lock(keys)
+	defer unlock()
+	var ops []kv.Op
+	var slots []uint64
+	for _, id := range settled {
+		d, err := j.loadKey(id)
+		if err != nil {
+			return err
+		}
+		var kept []held
+		for _, h := range d.Shares {
+			if h.Record == record.ID() {
+				kept = append(kept, h)
+			} else {
+				slots = append(slots, h.Share.Slot)
+			}
+		}
+		key := slices.Concat(depositPrefix, id[:])
+		if len(kept) > 0 {
+			d.Shares = kept
+			ops = append(ops, kv.Op{Key: key, Value: encode(d)})
+			continue
+		}
+		ops = append(ops, kv.Op{Key: key, Delete: true}, kv.Op{Key: slices.Concat(addressPrefix, d.Address), Delete: true})
+	}
+	if err := j.Audit.Append(ctx, j.event("retire", "ok", nil, nil, nil, nil, fmt.Sprintf("%d shares of older committees", len(slots)))); err != nil {
+		return err
+	}
+	if err := j.Store.Apply(ops); err != nil {
+		return err
+	}
+	return j.Shares.Destroy(slots...)
+}
+
+// ChainsRequest asks for the grants that a validator keeps, after one.
+type ChainsRequest struct {
+	_     struct{} `cbor:",toarray"`
+	After []byte   // leaf id
+}
+
+// AnswerChains shows a page of its mailboxes to a validator of the newest record.
+func (j *Judge) AnswerChains(c Conn, raw []byte) ([]byte, error) {
+	var r ChainsRequest
+	if err := decode(raw, &r); err != nil {
+		return nil, err
+	}
+	if _, ok := j.Trust.Current().ByPeer(c.Client); !ok || len(r.After) != 0 && len(r.After) != len(statement.ID{}) {
+		return nil, ErrDenied
+	}
+	var after []byte
+	if len(r.After) > 0 {
+		after = slices.Concat(chainPrefix, r.After)
+	}
+	var reply MailboxReply
+	size := 0
+	err := j.Store.Scan(chainPrefix, after, func(_, value []byte) (bool, error) {
+		var d Delivery
+		if err := statement.Unmarshal(value, &d); err != nil {
+			return false, err
+		}
+		if len(reply.Deliveries) == maxDeliveries || size+len(value) > MaxMailbox-4096 {
+			reply.More = true
+			return false, nil
+		}
+		size += len(value)
+		reply.Deliveries = append(reply.Deliveries, d)
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return encode(reply), nil
+}
+
+var copiedPrefix = []byte("copied/") // + record: mailboxes were taken over
+
+// copyOnce takes over the mailboxes where this validator is new to the committee.
+func (r *Rotation) copyOnce(ctx context.Context, record *trust.Committee) error {
+	before, ok := record.Before()
+	if !ok || r.Judge.seat(record) < 0 || r.Judge.seat(before) >= 0 {
+		return nil
+	}
+	id := record.ID()
+	key := slices.Concat(copiedPrefix, id[:])
+	if _, err := r.Judge.Store.Get(key); err == nil {
+		return nil
+	}
+	if err := r.copyAll(ctx, record); err != nil {
+		return fmt.Errorf("taking over the mailboxes: %w", err)
+	}
+	return r.Judge.Store.Apply([]kv.Op{{Key: key, Value: []byte{1}}})
+}
+
+// copyAll takes over the mailboxes of the others: a validator that is new to the
+// committee has none. Every chain is verified; those not in force are left.
+func (r *Rotation) copyAll(ctx context.Context, record *trust.Committee) error {
+	var errs []error
+	copied := 0
+	for _, v := range record.Validators {
+		if v.Peer == r.Judge.Peer {
+			continue
+		}
+		if err := r.copyFrom(ctx, v.Peer); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		copied++
+	}
+	if copied > int(record.Numbers.N)-int(record.Numbers.T) { // one of them has each grant
+		return nil
+	}
+	return errors.Join(errs...)
+}
+
+func (r *Rotation) copyFrom(ctx context.Context, server statement.PublicKey) error {
+	j := r.Judge
+	var after []byte
+	for {
+		raw, err := r.Peers.Rotate(ctx, server, RotateChains, encode(ChainsRequest{After: after}))
+		if err != nil {
+			return err
+		}
+		var reply MailboxReply
+		if err := decode(raw, &reply); err != nil {
+			return err
+		}
+		for _, d := range reply.Deliveries {
+			c, err := capability.ParseChain(d.Chain)
+			if err != nil {
+				return err
+			}
+			leaf, err := c.Leaf()
+			if err != nil {
+				return err
+			}
+			after = leaf[:]
+			v, err := j.Verifier.Verify(c)
+			if err != nil {
+				continue
+			}
+			if _, err := j.Store.Get(slices.Concat(chainPrefix, leaf[:])); err == nil {
+				continue
+			}
+			if err := j.Store.Apply(mailboxOps(v, encode(d))); err != nil {
+				return err
+			}
+		}
+		if !reply.More || len(reply.Deliveries) == 0 {
+			return nil
+		}
+	}
+}
