@@ -81,6 +81,7 @@ type Node struct {
 	discovery *discovery.Discovery
 	running   atomic.Bool
 	busy      atomic.Int64 // adds under way
+	changed   atomic.Int64 // when the committee had a new record, Unix nanoseconds
 	ops       sync.Map     // name of an operation -> *object.Progress
 }
 

@@ -233,6 +233,7 @@ func (n *Node) followRecords(ctx context.Context) error {
 // Everything else looks the record up when it needs it.
 func (n *Node) recordChanged(now *trust.Committee) {
 	n.log.Info("the committee has a new record", "root epoch", now.RootEpoch, "version", now.Version, "validator", n.seat() >= 0)
+	n.changed.Store(n.now().UnixNano())
 	n.learnValidators()
 	n.gate.review()
 	n.tracker.Hint()

@@ -185,6 +185,11 @@ func TestASleepingNetworkWakes(t *testing.T) {
 	if _, err := w.trust.VerifyMembership((&gate{n: n}).Credential(), peer, m.now()); err != nil {
 		t.Errorf("it has no membership that lasts: %v", err)
 	}
+	for _, other := range m.validators[2:] { // a view is fresh by answers under the newest record
+		if err := other.pullRecords(t.Context(), from(w)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	m.refresh()
 	m.refresh()
 	if !m.nodes[0].tracker.Fresh() || !v.tracker.Fresh() {
