@@ -34,7 +34,7 @@ func TestStranger(t *testing.T) {
 	// The probe can find an answer: a stock host gives it several.
 	id := w.ok("node1", "status").str("network")
 	protocols := []protocol.ID{
-		identify.ID, identify.IDPush, ping.ID, "/cerebrum/blocks/1", "/cerebrum/hint/1", "/cerebrum/validator/release/1",
+		identify.ID, identify.IDPush, ping.ID, "/cerebrum/blocks/1", "/cerebrum/hint/1", "/cerebrum/records/1", "/cerebrum/validator/release/1",
 		"/cerebrum/validator/tail/1", "/cerebrum/validator/mailbox/1", "/meshsub/1.2.0",
 		protocol.ID("/cerebrum/" + id[:16] + "/kad/1.0.0"), "/ipfs/kad/1.0.0", "/libp2p/circuit/relay/0.2.0/hop", "/libp2p/autonat/1.0.0",
 	}

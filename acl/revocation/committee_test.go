@@ -191,3 +191,29 @@ func TestTheCommitteeChangesWhileManyAsk(t *testing.T) {
 		t.Error(fmt.Sprint("not fresh under version ", last.Version))
 	}
 }
+
+// A renewal, which changes neither validators nor numbers, interrupts nobody;
+// anything else, and a recovery, which ends the record before, asks anew.
+func TestARenewalKeepsAViewFresh(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*trust.Record)
+		fresh  bool
+	}{
+		"a renewal":     {func(r *trust.Record) { r.Expires-- }, true},
+		"other numbers": {func(r *trust.Record) { r.Numbers.F = 0 }, false},
+		"another order": {func(r *trust.Record) { r.Validators[0], r.Validators[1] = r.Validators[1], r.Validators[0] }, false},
+		"a recovery":    {func(r *trust.Record) { r.RootEpoch++ }, false},
+	} {
+		w := newTown(t, 4)
+		w.tracker.Round(t.Context())
+		if !w.tracker.Fresh() {
+			t.Fatal("control: not fresh")
+		}
+		if _, err := w.chain.Add(w.net.Succeed(t, c.change).Bytes()); err != nil {
+			t.Fatal(err)
+		}
+		if w.tracker.Fresh() != c.fresh {
+			t.Errorf("%s: fresh is %v", name, !c.fresh)
+		}
+	}
+}

@@ -302,7 +302,7 @@ func (t *Tracker) Age() (time.Duration, bool) {
 	var ages []time.Duration
 	for i, val := range c.Validators {
 		v := t.views[val.Signing]
-		if i == self || v == nil || v.answered.IsZero() || v.record != c.ID() {
+		if i == self || v == nil || v.answered.IsZero() || !t.speaksFor(v.record, c) {
 			continue
 		}
 		ages = append(ages, max(now.Sub(v.answered), now.Round(0).Sub(v.answered.Round(0)))) // Round(0) leaves the wall clock
@@ -312,6 +312,17 @@ func (t *Tracker) Age() (time.Duration, bool) {
 	}
 	slices.Sort(ages)
 	return ages[need-1], true
+}
+
+// speaksFor reports whether an answer under a record counts under c: it is c, or a
+// record that still counts and that c only renews. The same validators in the same
+// numbers say the same of the same logs, so a renewal interrupts nobody.
+func (t *Tracker) speaksFor(record statement.ID, c *trust.Committee) bool {
+	if record == c.ID() {
+		return true
+	}
+	r, err := t.Trust.ByID(record)
+	return err == nil && r.Numbers == c.Numbers && slices.Equal(r.ValidatorKeys(), c.ValidatorKeys())
 }
 
 // Seen is the newest answer, signed, that this party has seen of the validator

@@ -70,9 +70,9 @@ type Node struct {
 	set      *revocation.Set
 	verifier *capability.Verifier
 	tracker  *revocation.Tracker
-	judge    *validator.Judge // of a home that has validator keys, in the committee or not
-	rotation *validator.Rotation
-	behind   chan struct{} // holds a token while somebody serves a record that is not known here
+	judge    *validator.Judge    // of a home that has validator keys, in the committee or not
+	rotation *validator.Rotation // of one that has a judge
+	behind   chan struct{}       // holds a token while somebody serves a record that is not known here
 	quorum   *quorum.Committee
 
 	// Set by Run before it says that it is ready, and never changed.
@@ -133,8 +133,12 @@ func (n *Node) openNetwork() (err error) {
 	n.verifier = &capability.Verifier{Trust: n.trust, Revocations: n.set, Now: n.now}
 	n.quorum = &quorum.Committee{Trust: n.trust, Transport: &transport{n}, Now: n.now}
 	n.tracker = &revocation.Tracker{
-		Trust: n.trust, Behind: func(statement.ID, int) { n.askSoon() },
-		Validators: n.quorum, Set: n.set, Store: store, Now: n.now, Log: n.log,
+		Trust: n.trust, Validators: n.quorum, Set: n.set, Store: store, Now: n.now, Log: n.log,
+		Behind: func(record statement.ID, _ int) {
+			if _, known := n.trust.Known(record); !known { // others may still serve one that we know
+				n.askSoon()
+			}
+		},
 	}
 	if err := n.openJudge(store); err != nil {
 		return err
@@ -173,10 +177,9 @@ func (n *Node) openJudge(revocations kv.Store) error {
 		return fault.New(fault.Failed, "use the cerebrum of the version that created the network", "the committee record names another policy than this program has")
 	}
 	n.tracker.Own = log
-	keep := n.store.KV("validator")
 	n.judge = &validator.Judge{
 		Trust: n.trust, Peer: n.home.PeerKey(), Signing: keys.Signing, Opener: keys.Opener,
-		Store: keep, Guard: trust.NewGuard(keep), Shares: n.secrets, Log: log, Set: n.set, Verifier: n.verifier,
+		Store: n.store.KV("validator"), Guard: n.guards, Shares: n.secrets, Log: log, Set: n.set, Verifier: n.verifier,
 		Policy: engine, Bundle: bundle.Head(), Audit: n.audit, Fresh: n.tracker, Now: n.now, Logger: n.log,
 	}
 	n.rotation = &validator.Rotation{Judge: n.judge, Peers: rotationPeers{n}, Log: n.log}

@@ -45,13 +45,13 @@ func newOutbox(n *Node) *outbox {
 	return &outbox{n: n, store: n.store.KV("outbox"), wake: make(chan struct{}, 1)}
 }
 
-// key orders waiting requests by time, then by a counter; the committee record and
-// the validator's index in it end it.
-func (o *outbox) key(record statement.ID, index int) []byte {
+// key orders waiting requests by time, then by a counter; the validator's index
+// ends it.
+func (o *outbox) key(index int) []byte {
 	k := slices.Clone(outboxPrefix)
 	k = binary.BigEndian.AppendUint64(k, uint64(o.n.now().UnixNano()))
 	k = binary.BigEndian.AppendUint64(k, o.seq.Add(1))
-	return binary.BigEndian.AppendUint16(append(k, record[:]...), uint16(index))
+	return binary.BigEndian.AppendUint16(k, uint16(index))
 }
 
 // taken counts what validators said to a batch, by object.
@@ -93,7 +93,7 @@ func (o *outbox) deliver(ctx context.Context, d *object.Dealt) (*taken, error) {
 	for i, request := range d.Requests {
 		switch outcomes := got[i]; {
 		case outcomes == nil, slices.Contains(outcomes, validator.ItemBehind): // what it lacks may wait here, before this
-			rest = append(rest, kv.Op{Key: o.key(d.Record, i), Value: request})
+			rest = append(rest, kv.Op{Key: o.key(i), Value: request})
 		case worst(outcomes) != validator.ItemOK:
 			o.n.log.Warn("a validator refused a deposit", "validator", i+1, "outcomes", worst(outcomes))
 		}
@@ -116,11 +116,7 @@ func (o *outbox) deliver(ctx context.Context, d *object.Dealt) (*taken, error) {
 // settle finds the objects that are shared now, and marks those that cannot be
 // any more.
 func (o *outbox) settle(ctx context.Context, d *object.Dealt, t *taken) (shared []cid.Cid, err error) {
-	record, err := o.n.trust.ByID(d.Record) // that it was dealt to
-	if err != nil {
-		return nil, err
-	}
-	m := record.Numbers
+	m := o.n.trust.Current().Numbers
 	for i, c := range d.Objects {
 		switch {
 		case t.acks[i] >= int(m.T):

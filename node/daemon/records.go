@@ -215,9 +215,7 @@ func (n *Node) followRecords(ctx context.Context) error {
 	for {
 		changed := n.trust.Changed()
 		if now := n.trust.Current(); now != last {
-			if err := n.recordChanged(last, now); err != nil {
-				return err
-			}
+			n.recordChanged(now)
 			last = now
 		}
 		select {
@@ -233,7 +231,7 @@ func (n *Node) followRecords(ctx context.Context) error {
 // recordChanged is called, on one goroutine, after the newest record became
 // another one: here everything is set again that was computed from a record.
 // Everything else looks the record up when it needs it.
-func (n *Node) recordChanged(before, now *trust.Committee) error {
+func (n *Node) recordChanged(now *trust.Committee) {
 	n.log.Info("the committee has a new record", "root epoch", now.RootEpoch, "version", now.Version, "validator", n.seat() >= 0)
 	n.changed.Store(n.now().UnixNano())
 	n.learnValidators()
@@ -241,5 +239,4 @@ func (n *Node) recordChanged(before, now *trust.Committee) error {
 	n.tracker.Hint()
 	n.outbox.poke()
 	n.hintOfRecords()
-	return nil
 }

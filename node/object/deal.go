@@ -20,7 +20,6 @@ import (
 type Dealt struct {
 	Objects  []cid.Cid
 	Requests map[int][]byte // by validator
-	Record   statement.ID   // the committee record that they are dealt to
 }
 
 // toDeal is one object to be dealt.
@@ -77,7 +76,7 @@ func (l *Library) deal(owner *home.Principal, todo []toDeal, holder []string, nu
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	out := &Dealt{Requests: make(map[int][]byte, len(record.Validators)), Record: record.ID()}
+	out := &Dealt{Requests: make(map[int][]byte, len(record.Validators))}
 	for _, t := range todo {
 		out.Objects = append(out.Objects, t.address)
 	}

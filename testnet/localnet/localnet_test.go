@@ -181,6 +181,30 @@ func TestCreateRefuses(t *testing.T) {
 	}
 }
 
+func TestGrow(t *testing.T) {
+	n := create(t, 4, 1)
+	for _, name := range []string{"validator1", "node1"} {
+		if _, err := n.Grow(name, RoleValidator); exitOf(err) != fault.Usage {
+			t.Errorf("%s is made twice: %v", name, err)
+		}
+	}
+	p, err := n.Grow("validator5", RoleValidator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := home.Open(p.Home, nil)
+	if err != nil || h.Network != nil || len(h.Config.Listen) != 2 {
+		t.Errorf("its home: %+v, %v", h, err)
+	}
+	again, err := Load(n.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := again.Find("validator5"); err != nil || got.Home != p.Home || got.PID != 0 {
+		t.Errorf("it is not kept: %+v, %v", got, err)
+	}
+}
+
 func TestFreePorts(t *testing.T) {
 	ports, err := freePorts(40)
 	if err != nil || len(ports) != 40 {
