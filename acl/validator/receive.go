@@ -355,6 +355,7 @@ func (j *Judge) withShare(in *incoming, h held) ([]kv.Op, error) {
 	case errors.Is(err, kv.ErrNotFound):
 		dep = &deposit{Address: in.dep.Address, Manifest: in.dep.Manifest, Dealing: in.dep.Dealing, Holders: in.dep.Holders}
 		ops = append(ops, kv.Op{Key: slices.Concat(addressPrefix, dep.Address), Value: keyID[:]})
+		ops = append(ops, withinOps(dep, keyID, false)...)
 		if len(in.owner) > 0 {
 			if id, err := identity.IDOf(in.owner); err == nil {
 				ops = append(ops, kv.Op{Key: slices.Concat(ownerPrefix, id[:]), Value: in.owner})

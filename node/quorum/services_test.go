@@ -87,7 +87,7 @@ func TestAGrantIsSignedByK(t *testing.T) {
 	o := w.shared(t)
 	other, otherRequest := w.draft(t, vt.VersionOf(o))
 	swap := func(_ context.Context, _ quorum.Method, _ []byte, _ func() ([]byte, error)) ([]byte, error) {
-		return w.Validators[3].Sign(t.Context(), encode(t, otherRequest)) // signs another thing
+		return w.Validators[3].Sign(t.Context(), validator.Conn{}, encode(t, otherRequest)) // signs another thing
 	}
 	resign := func(index uint16, key statement.PrivateKey) behaviour {
 		return func(_ context.Context, _ quorum.Method, raw []byte, _ func() ([]byte, error)) ([]byte, error) {

@@ -90,7 +90,7 @@ func (w *world) judge(ctx context.Context, index int, m quorum.Method, c validat
 	case quorum.Deposit:
 		return j.Deposit(ctx, c, raw)
 	case quorum.Sign:
-		return j.Sign(ctx, raw)
+		return j.Sign(ctx, c, raw)
 	case quorum.Deliver:
 		return nil, j.Deliver(ctx, raw)
 	case quorum.Mailbox:
