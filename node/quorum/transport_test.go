@@ -103,6 +103,10 @@ func (w *world) judge(ctx context.Context, index int, m quorum.Method, c validat
 		return j.AnswerFresh(raw)
 	case quorum.Tail:
 		return j.AnswerTail(raw)
+	case quorum.Role:
+		return j.AnswerRole(ctx, c, raw)
+	case quorum.Bundle:
+		return j.AnswerBundle(ctx, c, raw)
 	}
 	return nil, validator.ErrMalformed
 }
