@@ -131,3 +131,25 @@ func (s *RoleSet) Len() int {
 	}
 	return n
 }
+
+// Bundle is the bundle of a version, which must not be changed. The error is
+// [kv.ErrNotFound] where it is not here.
+func (h *History) Bundle(version uint64) (*Bundle, error) {
+	if version == 0 {
+		return h.first, nil
+	}
+	raw, err := h.Raw(version)
+	if err != nil {
+		return nil, err
+	}
+	_, b, err := readBundle(raw)
+	return b, err
+}
+
+// Follows reports, with [ErrGap] or [ErrBundle], a proposal that is not the next
+// version of a history.
+func (p *Proposal) Follows(h *History) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.follows(p.Bundle)
+}

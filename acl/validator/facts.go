@@ -101,6 +101,36 @@ func labelsOf(d *Dealing) []string {
 	return out
 }
 
+// about fills in what is known of an object.
+func about(q *policy.Request, d *Dealing, o capability.Object) {
+	q.Object, q.ObjectKind, q.Owner = envelope.KeyID(d.Network, d.Owner, d.KeyNonce), "Dataset", d.Owner
+	q.Labels, q.Classification = labelsOf(d), int64(d.Class)
+	for _, s := range o.Scopes {
+		q.Scopes = append(q.Scopes, envelope.ScopeID(d.Network, d.Owner, s))
+	}
+}
+
+// About fills a question to policy in with what is known here of the object at
+// an address, and with what its principal was released. The error is
+// [kv.ErrNotFound] where it was not deposited here.
+func (j *Judge) About(address []byte, q *policy.Request) error {
+	dep, _, err := j.load(address)
+	if err != nil {
+		return err
+	}
+	d, _, err := readDealing(dep.Dealing)
+	if err != nil {
+		return err
+	}
+	o, err := dep.object()
+	if err != nil {
+		return err
+	}
+	about(q, d, o)
+	q.Used = j.used.count(q.Principal, q.Now)
+	return nil
+}
+
 // verdict is what policy says of a root grant.
 type verdict struct {
 	policy.Explanation
@@ -147,7 +177,12 @@ func rank(d policy.Decision) int {
 	return 2
 }
 
-// targetID is what policies know a grant's target by.
+// TargetID is the id by which policies know the target of a grant.
+func TargetID(g *capability.Grant) statement.ID {
+	id, _ := targetID(g)
+	return id
+}
+
 func targetID(g *capability.Grant) (statement.ID, string) {
 	switch g.Target.Kind {
 	case capability.Scope:

@@ -164,12 +164,8 @@ func (a *asking) decide(o capability.Object, d *Dealing) error {
 		return err
 	}
 	q := principal(v.Audience(), "read", a.roles, a.at)
-	q.Object, q.ObjectKind, q.Owner = envelope.KeyID(d.Network, d.Owner, d.KeyNonce), "Dataset", d.Owner
+	about(&q, d, o)
 	q.Purpose, q.Reason, q.Batch, q.Used = a.r.Purpose, a.r.Reason, int64(len(a.r.Objects)), a.used
-	q.Labels, q.Classification = labelsOf(d), int64(d.Class)
-	for _, s := range o.Scopes {
-		q.Scopes = append(q.Scopes, envelope.ScopeID(d.Network, d.Owner, s))
-	}
 	if a.engine.Decide(q).Allow {
 		return nil
 	}

@@ -48,6 +48,8 @@ type Service interface {
 	Accept(ctx context.Context, r AcceptRequest) (*Granted, error)
 	Grants(ctx context.Context, r GrantsRequest) (*Grants, error)
 	Revoke(ctx context.Context, r RevokeRequest) (*Revoked, error)
+
+	Desk
 }
 
 // Status is how a node is.
@@ -65,6 +67,8 @@ type Status struct {
 	Bytes            uint64   `json:"bytes"`             // ciphertext of the objects
 	FreshnessSeconds *float64 `json:"freshness_seconds"` // age of the T-th newest answer; null: too few answers
 	Outbox           int      `json:"outbox"`            // deposits that some validator still lacks
+	Pending          int      `json:"pending"`           // grants given that wait for a person at validators
+	Desk             int      `json:"desk"`              // grants that wait for this validator's person
 	AuditEntries     int64    `json:"audit_entries"`
 	Healthy          bool     `json:"healthy"`
 	Problems         []string `json:"problems,omitempty"`
@@ -236,6 +240,7 @@ type GrantRequest struct {
 	Purposes    []string `json:"purposes,omitempty"`
 	Depth       int      `json:"depth,omitempty"`
 	Offline     bool     `json:"offline,omitempty"`
+	Reason      string   `json:"reason,omitempty"` // for policy and for the person who decides
 	As          string   `json:"as,omitempty"`
 }
 
@@ -277,7 +282,8 @@ type GrantInfo struct {
 	Depth    int      `json:"depth"`
 	Links    int      `json:"links"`
 	Purposes []string `json:"purposes,omitempty"`
-	State    string   `json:"state"` // valid, expired or revoked
+	State    string   `json:"state"`            // valid, expired or revoked; of those given also pending or denied
+	Reason   string   `json:"reason,omitempty"` // of a denial
 }
 
 // RevokeRequest names a grant or link that this home owns or issued.

@@ -68,6 +68,7 @@ type Node struct {
 	tracker  *revocation.Tracker
 	judge    *validator.Judge // of a validator
 	quorum   *quorum.Committee
+	newer    chan heard // policy heads of other validators that are not known here
 
 	// Set by Run before it says that it is ready, and never changed.
 	gate      *gate
@@ -80,7 +81,7 @@ type Node struct {
 
 // Open takes a home's lock and opens its stores. Nothing is started.
 func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err error) {
-	n = &Node{home: h, log: log, now: now, self: -1}
+	n = &Node{home: h, log: log, now: now, self: -1, newer: make(chan heard, 16)}
 	defer func() {
 		if err != nil {
 			n.Close()
@@ -127,7 +128,7 @@ func (n *Node) openNetwork() (err error) {
 	n.quorum = &quorum.Committee{Trust: n.trust, Transport: &transport{n}, Now: n.now}
 	n.tracker = &revocation.Tracker{
 		Trust: n.trust, Self: n.self, Need: int(n.trust.Current().Numbers.T),
-		Validators: n.quorum, Sink: n.set, Store: store, Now: n.now, Log: n.log,
+		Validators: &listening{n.quorum, n}, Sink: n.set, Store: store, Now: n.now, Log: n.log,
 	}
 	if n.self >= 0 {
 		if err := n.openJudge(store); err != nil {
@@ -153,22 +154,26 @@ func (n *Node) openJudge(revocations kv.Store) error {
 		return err
 	}
 	bundle := policy.Builtin()
-	engine, err := policy.NewEngine(bundle)
+	policies, err := policy.OpenHistory(n.store.KV("policy"), n.trust, bundle)
 	if err != nil {
 		return err
 	}
-	if bundle.Head() != n.trust.Current().PolicyHead {
+	if !policies.Knows(n.trust.Current().PolicyHead) {
 		return fault.New(fault.Failed, "use the cerebrum of the version that created the network", "the committee record names another policy than this program has")
 	}
 	m := n.trust.Current().Numbers
 	n.tracker.Sink, n.tracker.Need = log, int(m.N)-int(m.F)-1
 	keep := n.store.KV("validator")
+	book, err := validator.OpenRoles(keep, n.trust)
+	if err != nil {
+		return err
+	}
 	n.judge = &validator.Judge{
 		Trust: n.trust, Peer: n.home.PeerKey(), Signing: keys.Signing, Opener: keys.Opener,
 		Store: keep, Guard: trust.NewGuard(keep), Shares: n.secrets, Log: log, Set: n.set, Verifier: n.verifier,
-		Policy: engine, Bundle: bundle.Head(), Audit: n.audit, Fresh: n.tracker, Now: n.now, Logger: n.log,
+		Policies: policies, Roles: book, Book: book, Audit: n.audit, Fresh: n.tracker, Now: n.now, Logger: n.log,
 	}
-	return nil
+	return n.judge.Recount(n.audit.Scan)
 }
 
 // reclaim frees slots of the erasable store that nothing refers to: what a crash
@@ -277,6 +282,7 @@ func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Read
 	g.Go(func() error { return n.discovery.Run(below) })
 	g.Go(func() error { return n.outbox.Run(below) })
 	g.Go(func() error { return n.provideLoop(below) })
+	g.Go(func() error { return n.policyLoop(below) })
 	up, upStop := context.WithCancel(ctx)
 	defer upStop()
 	context.AfterFunc(below, upStop) // a failure below ends the API too
