@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/policy"
@@ -23,6 +25,10 @@ type SignAsk struct {
 	Identities [][]byte // owner, audience
 	Reason     string
 }
+
+// lingerSign is how long the validators that have not answered are waited for
+// once it is clear that persons decide.
+const lingerSign = time.Second
 
 // Signing is how far a grant is.
 type Signing struct {
@@ -42,11 +48,15 @@ func (c *Committee) SignGrant(ctx context.Context, ask SignAsk) (*Signing, error
 	which := slices.DeleteFunc(c.everybody(), func(i int) bool { return slices.Contains(t.answered, i) })
 	need := int(c.record.Numbers.K)
 	if !c.decided(&t, need) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		giveUp := sync.OnceValue(func() *time.Timer { return time.AfterFunc(lingerSign, cancel) })
 		c.ask(ctx, Sign, which, 0, func(_ int, s Session) ([]byte, error) { return c.signRequest(ask, s) }, func(a answer) bool {
 			c.takeSigned(&t, ask.Grant, a)
-			// At once is out of reach: what still comes changes nothing for now.
-			late := len(t.pending)+len(t.denied) > int(c.record.Numbers.N)-need && len(t.answered)+len(t.pending) >= need
-			return late || c.decided(&t, need)
+			if len(t.pending)+len(t.denied) > int(c.record.Numbers.N)-need && len(t.answered)+len(t.pending) >= need {
+				giveUp() // K at once are out of reach; the rest should hear of it all the same
+			}
+			return c.decided(&t, need)
 		})
 	}
 	out.Pending = t.pending
