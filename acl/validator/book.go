@@ -101,6 +101,9 @@ func (j *Judge) AnswerRole(ctx context.Context, c Conn, raw []byte) ([]byte, err
 	} else if !errors.Is(err, policy.ErrRole) {
 		return nil, err
 	}
+	if err := j.started(); err != nil {
+		return nil, err
+	}
 	record, seat, err := j.sitting()
 	if err != nil {
 		return nil, err

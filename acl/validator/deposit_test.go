@@ -496,18 +496,7 @@ func keyID(o *vt.Object) []byte {
 func slotOf(t *testing.T, w *world) (s keystore.Sealed) {
 	t.Helper()
 	err := w.Validators[0].Memory.Scan([]byte("deposit/"), nil, func(_, value []byte) (bool, error) {
-		var d struct {
-			_                          struct{} `cbor:",toarray"`
-			Address, Manifest, Dealing []byte
-			Shares                     []struct {
-				_             struct{} `cbor:",toarray"`
-				Epoch, Record statement.ID
-				Share         keystore.Sealed
-				Scale         []byte
-				Points        committee.Commitments
-			}
-			Holders []string
-		}
+		var d storedDeposit
 		err := statement.Unmarshal(value, &d)
 		if err == nil {
 			s = d.Shares[0].Share
@@ -518,6 +507,21 @@ func slotOf(t *testing.T, w *world) (s keystore.Sealed) {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// storedDeposit is a deposit as the store has it.
+type storedDeposit struct {
+	_                          struct{} `cbor:",toarray"`
+	Address, Manifest, Dealing []byte
+	Shares                     []struct {
+		_             struct{} `cbor:",toarray"`
+		Epoch, Record statement.ID
+		Share         keystore.Sealed
+		Scale         []byte
+		Points        committee.Commitments
+		Made, Dealt   []byte
+	}
+	Holders []string
 }
 
 // full is a log whose queue has no room.

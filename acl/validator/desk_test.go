@@ -188,12 +188,12 @@ func TestAnApprovalChecksEverythingAgain(t *testing.T) {
 			w.Hear(t)
 		}, validator.ErrNotWaiting},
 		{"its owner has revoked it", func(t *testing.T, w *world, v *vt.Validator, id statement.ID) {
-			if _, _, err := v.Log.Append(w.Revocation(t, w.alice, id)); err != nil {
+			if _, err := v.Log.Append(w.Revocation(t, w.alice, id)); err != nil {
 				t.Fatal(err)
 			}
 		}, validator.ErrMalformed},
 		{"somebody else has", func(t *testing.T, w *world, v *vt.Validator, id statement.ID) {
-			if _, _, err := v.Log.Append(w.Revocation(t, w.mallory, id)); err != nil {
+			if _, err := v.Log.Append(w.Revocation(t, w.mallory, id)); err != nil {
 				t.Fatal(err)
 			}
 		}, nil},

@@ -73,7 +73,7 @@ func (j *Judge) askedByOwner(c Conn, r SignRequest, owner *identity.Identity) bo
 	if err != nil {
 		return false
 	}
-	who, _, err := capability.OpenIdentity(a, j.expect(c, r.Digest()))
+	who, _, err := j.Verifier.OpenIdentity(a, j.expect(c, r.Digest()))
 	return err == nil && who.ID() == owner.ID()
 }
 
@@ -128,11 +128,11 @@ func (j *Judge) readGrant(r SignRequest) (*draft, error) {
 	if len(r.Identities) != 2 {
 		return bad(errors.New("the records of owner and audience are needed"))
 	}
-	owner, err := identity.Parse(r.Identities[0])
+	owner, err := j.Verifier.Identity(r.Identities[0])
 	if err != nil {
 		return bad(err)
 	}
-	audience, err := identity.Parse(r.Identities[1])
+	audience, err := j.Verifier.Identity(r.Identities[1])
 	if err != nil {
 		return bad(err)
 	}
@@ -145,24 +145,15 @@ func (j *Judge) readGrant(r SignRequest) (*draft, error) {
 	case g.Caveats.Expires <= now || g.Caveats.Expires > j.Trust.Current().Expires:
 		return bad(errors.New("it expires in the past or after the committee record"))
 	}
-	consent, err := statement.Parse(r.Consent)
+	standing, err := j.Verifier.Consented(in.ID(), &g, r.Consent, owner)
 	if err != nil {
 		return bad(err)
 	}
-	var c capability.Consent
-	if err := consent.Peek(capability.KindConsent, &c); err != nil {
-		return bad(err)
+	if standing != nil && standing.Role != "" && !slices.Contains(j.Roles.Roles(audience.ID(), j.Now()), standing.Role) {
+		return bad(errors.New("its owner consents to the holders of a role, of whom its audience is none"))
 	}
-	if c.Grant != in.ID() || c.Network != j.Trust.Network() {
-		return bad(errors.New("the consent is to another grant"))
-	}
-	if err := owner.Verify(capability.KindConsent, consent); err != nil {
-		return bad(err)
-	}
-	for _, id := range []statement.ID{in.ID(), consent.ID()} {
-		if slices.Contains(j.Set.Revokers(id), owner.ID()) {
-			return bad(errors.New("its owner has revoked it"))
-		}
+	if slices.Contains(j.Set.Revokers(in.ID()), owner.ID()) {
+		return bad(errors.New("its owner has revoked it"))
 	}
 	// Sign our own copy: whatever signatures came with it are not ours to pass on.
 	out, err := statement.New(capability.KindGrant, g)
@@ -231,7 +222,7 @@ func (j *Judge) Mailbox(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	who, _, err := capability.OpenIdentity(a, j.expect(c, r.Digest()))
+	who, _, err := j.Verifier.OpenIdentity(a, j.expect(c, r.Digest()))
 	if err != nil {
 		return nil, j.deny(ctx, "mailbox", nil, nil, err)
 	}
@@ -368,6 +359,9 @@ func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
 	if err := decode(raw, &r); err != nil {
 		return nil, err
 	}
+	if err := j.started(); err != nil {
+		return nil, err
+	}
 	_, seat, err := j.sitting()
 	if err != nil {
 		return nil, err
@@ -382,12 +376,12 @@ func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
 	if err := j.Audit.Append(ctx, j.event("revoke", "ok", rev.Signer[:], nil, nil, rev.Target[:], rev.Reason)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	seq, _, err := j.Log.Append(r.Entry)
+	at, err := j.Log.Append(r.Entry)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	s, err := statement.New(revocation.KindAck, revocation.Ack{
-		Network: j.Trust.Network(), Target: rev.Target, Validator: uint16(seat), Seq: seq,
+		Network: j.Trust.Network(), Target: rev.Target, Validator: uint16(seat), Seq: at.Seq,
 	})
 	if err != nil {
 		return nil, err

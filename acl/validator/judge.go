@@ -2,6 +2,7 @@ package validator
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -22,8 +23,17 @@ type Auditor interface {
 	Append(ctx context.Context, events ...audit.Event) error
 }
 
-// Freshness says whether this validator hears enough of the others.
-type Freshness interface{ Fresh() bool }
+// Freshness is what this validator hears of the others.
+type Freshness interface {
+	// Fresh reports whether it hears enough of them, and has started.
+	Fresh() bool
+	// Ready reports whether it has started: before that it must sign nothing,
+	// append nothing and release nothing.
+	Ready() bool
+	// Seen is the newest signed head that it has seen of the validator with a
+	// signing key and whose log it has pulled; nil where it has seen none.
+	Seen(validator statement.PublicKey) []byte
+}
 
 // ShareStore is the erasable store.
 type ShareStore interface {
@@ -75,20 +85,26 @@ func (j *Judge) expect(c Conn, request statement.ID) capability.Expectation {
 	}
 }
 
+// started stands before everything that a validator signs, keeps or appends for
+// others: one that was restored from an old backup may have forgotten an erasure.
+func (j *Judge) started() error {
+	if !j.Fresh.Ready() {
+		return fmt.Errorf("%w: %w", ErrUnavailable, revocation.ErrStarting)
+	}
+	return nil
+}
+
 // AnswerFresh signs this validator's heads over the requester's nonce.
 func (j *Judge) AnswerFresh(raw []byte) ([]byte, error) {
 	var r FreshRequest
 	if err := decode(raw, &r); err != nil {
 		return nil, err
 	}
-	_, seat, err := j.sitting()
+	c, seat, err := j.sitting()
 	if err != nil {
 		return nil, err
 	}
-	seq, head := j.Log.Head()
-	s, err := statement.New(revocation.KindFresh, revocation.Fresh{
-		Nonce: r.Nonce, Record: j.Trust.Current().ID(), Seq: seq, Head: head, Policy: j.Policies.Head(),
-	})
+	s, err := statement.New(revocation.KindFresh, j.Log.Fresh(r.Nonce, c.ID(), j.Policies.Head()))
 	if err != nil {
 		return nil, err
 	}
@@ -96,17 +112,27 @@ func (j *Judge) AnswerFresh(raw []byte) ([]byte, error) {
 	return s.Bytes(), nil
 }
 
-// AnswerTail reads the revocation log.
+// AnswerTail reads the statement log, also before this validator has started.
 func (j *Judge) AnswerTail(raw []byte) ([]byte, error) {
 	var r TailRequest
 	if err := decode(raw, &r); err != nil {
 		return nil, err
 	}
-	entries, err := j.Log.Tail(r.Seq)
+	entries, err := j.Log.Tail(r.Segment, r.Seq)
 	if err != nil {
 		return nil, err
 	}
 	return encode(TailReply{Entries: entries}), nil
+}
+
+// AnswerSeen shows what this validator has seen of another one's log, also before
+// it has started itself.
+func (j *Judge) AnswerSeen(raw []byte) ([]byte, error) {
+	var r SeenRequest
+	if err := decode(raw, &r); err != nil {
+		return nil, err
+	}
+	return encode(SeenReply{Fresh: j.Fresh.Seen(r.Validator)}), nil
 }
 
 // event is an audit event of this validator. Identities and objects are ids:

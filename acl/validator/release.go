@@ -153,15 +153,14 @@ func (a *asking) decide(o capability.Object, d *Dealing) error {
 	if err := v.AllowsPurpose(a.r.Purpose); err != nil {
 		return err
 	}
-	g := v.Grant()
-	switch {
-	case d.Class > g.Caveats.MaxClass:
-		return errors.New("the object's classification is above the grant's")
-	case len(g.Caveats.Attestation) > 0 || g.Subject == capability.SubjectEnclave:
-		return errors.New("the grant asks for attested evidence, which this network does not take yet")
-	}
-	if err := allowsRegion(g.Caveats.Regions, policy.Regions(a.roles)); err != nil {
+	if err := v.AllowsClass(d.Class); err != nil {
 		return err
+	}
+	if err := v.AllowsRegion(policy.Regions(a.roles)); err != nil {
+		return err
+	}
+	if v.NeedsAttestation() {
+		return errors.New("the grant asks for attested evidence, which this network does not take yet")
 	}
 	q := principal(v.Audience(), "read", a.roles, a.at)
 	about(&q, d, o)
@@ -170,15 +169,6 @@ func (a *asking) decide(o capability.Object, d *Dealing) error {
 		return nil
 	}
 	return &policyDenial{rule: a.engine.Explain(q).Rule(), wants: a.engine.Wants(q)}
-}
-
-// allowsRegion holds a grant's regions against those of its audience, which
-// roles establish. An empty list does not restrict.
-func allowsRegion(wanted, has []string) error {
-	if len(wanted) == 0 || slices.ContainsFunc(has, func(r string) bool { return slices.Contains(wanted, r) }) {
-		return nil
-	}
-	return errors.New("the grant is for regions in which its holder has no role")
 }
 
 // readDealing decodes a dealing of our own store, whose signature was verified

@@ -58,6 +58,7 @@ type Node struct {
 	audit   *audit.Log
 	library *object.Library
 	grants  *store.KV
+	kept    *store.KV // keys of grants for offline use
 	outbox  *outbox
 
 	// Everything below needs a network and is nil without one.
@@ -67,6 +68,7 @@ type Node struct {
 	verifier *capability.Verifier
 	tracker  *revocation.Tracker
 	judge    *validator.Judge // of a validator
+	rotation *validator.Rotation
 	quorum   *quorum.Committee
 	newer    chan heard // policy heads of other validators that are not known here
 
@@ -104,7 +106,7 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 	if n.audit, err = audit.Open(filepath.Join(h.Dir, "audit")); err != nil {
 		return n, fault.Wrap(fault.Integrity, err, "keep a copy of the folder as evidence before anything else", "the audit log of this home")
 	}
-	n.grants = n.store.KV("grants")
+	n.grants, n.kept = n.store.KV("grants"), n.store.KV("kept")
 	if h.Committee != nil {
 		n.trust = trust.Fixed(h.Committee)
 	}
@@ -121,14 +123,13 @@ func (n *Node) openNetwork() (err error) {
 		n.self = i
 	}
 	store := n.store.KV("revocations")
-	if n.set, err = revocation.OpenSet(store, n.trust.Network()); err != nil {
+	if n.set, err = revocation.OpenSet(store, n.trust, nil); err != nil {
 		return err
 	}
 	n.verifier = &capability.Verifier{Trust: n.trust, Revocations: n.set, Now: n.now}
 	n.quorum = &quorum.Committee{Trust: n.trust, Transport: &transport{n}, Now: n.now}
 	n.tracker = &revocation.Tracker{
-		Trust: n.trust, Self: n.self, Need: int(n.trust.Current().Numbers.T),
-		Validators: &listening{n.quorum, n}, Sink: n.set, Store: store, Now: n.now, Log: n.log,
+		Trust: n.trust, Validators: n.quorum, Set: n.set, Store: store, Now: n.now, Log: n.log, PolicyHead: n.heardPolicy,
 	}
 	if n.self >= 0 {
 		if err := n.openJudge(store); err != nil {
@@ -149,7 +150,7 @@ func (n *Node) openJudge(revocations kv.Store) error {
 	if keys == nil || keys.Signing.Public() != n.trust.Current().Validators[n.self].Signing {
 		return fault.New(fault.Failed, "restore the home whose card is in the record", "the committee record names this peer as a validator with other keys than this home has")
 	}
-	log, err := revocation.OpenLog(revocations, n.set)
+	log, err := revocation.OpenLog(revocations, n.set, keys.Signing.Public())
 	if err != nil {
 		return err
 	}
@@ -161,8 +162,7 @@ func (n *Node) openJudge(revocations kv.Store) error {
 	if !policies.Knows(n.trust.Current().PolicyHead) {
 		return fault.New(fault.Failed, "use the cerebrum of the version that created the network", "the committee record names another policy than this program has")
 	}
-	m := n.trust.Current().Numbers
-	n.tracker.Sink, n.tracker.Need = log, int(m.N)-int(m.F)-1
+	n.tracker.Own = log
 	keep := n.store.KV("validator")
 	book, err := validator.OpenRoles(keep, n.trust)
 	if err != nil {
@@ -173,6 +173,7 @@ func (n *Node) openJudge(revocations kv.Store) error {
 		Store: keep, Guard: trust.NewGuard(keep), Shares: n.secrets, Log: log, Set: n.set, Verifier: n.verifier,
 		Policies: policies, Roles: book, Book: book, Audit: n.audit, Fresh: n.tracker, Now: n.now, Logger: n.log,
 	}
+	n.rotation = &validator.Rotation{Judge: n.judge, Peers: rotationPeers{n}, Log: n.log}
 	return n.judge.Recount(n.audit.Scan)
 }
 
@@ -182,6 +183,13 @@ func (n *Node) reclaim() error {
 	used, err := n.library.Slots()
 	if err != nil {
 		return err
+	}
+	kept, err := n.sweepKept()
+	if err != nil {
+		return err
+	}
+	for s := range kept {
+		used[s] = true
 	}
 	if n.judge != nil {
 		more, err := n.judge.Slots()
@@ -281,6 +289,7 @@ func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Read
 	g.Go(func() error { return n.tracker.Run(below) })
 	g.Go(func() error { return n.discovery.Run(below) })
 	g.Go(func() error { return n.outbox.Run(below) })
+	g.Go(func() error { return n.runRotation(below) })
 	g.Go(func() error { return n.provideLoop(below) })
 	g.Go(func() error { return n.policyLoop(below) })
 	up, upStop := context.WithCancel(ctx)
@@ -313,6 +322,7 @@ func (n *Node) buildHost() error {
 	server := exchange.NewServer(blockSource{n}, &guard{n}, n.log, exchange.Limits{})
 	n.host.Libp2p().SetStreamHandler(exchange.ProtocolID, server.Handle)
 	n.serveValidator()
+	n.serveRotation()
 	n.serveHint()
 	n.learnValidators()
 	network := n.trust.Network()

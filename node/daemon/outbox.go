@@ -29,6 +29,8 @@ type outbox struct {
 	store *store.KV
 	wake  chan struct{}
 	seq   atomic.Uint64
+
+	sorted statement.ID // record for which closed deposits were taken out; owned by pass
 }
 
 var outboxPrefix = []byte("deposit/")
@@ -161,6 +163,9 @@ const outboxBatch = 16 // requests in memory at a time; one may have a megabyte
 // answer is not asked again in this pass, and what waits for it does not hold up
 // the others.
 func (o *outbox) pass(ctx context.Context) (left int, err error) {
+	if err := o.dropClosed(); err != nil {
+		return 1, err
+	}
 	down := map[int]bool{}
 	for {
 		items, skipped, err := o.next(down)

@@ -12,11 +12,9 @@ import (
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/policy"
-	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
-	"cerebrum.dev/cerebrum/node/quorum"
 	"github.com/ipfs/go-cid"
 )
 
@@ -31,28 +29,9 @@ type heard struct {
 	head  statement.ID
 }
 
-// listening reads the policy heads in what validators answer. They are hints:
-// a bundle is believed for its signatures.
-type listening struct {
-	*quorum.Committee
-	n *Node
-}
-
-// AskFresh implements [revocation.Validators].
-func (l *listening) AskFresh(ctx context.Context, index int, nonce [32]byte) ([]byte, error) {
-	raw, err := l.Committee.AskFresh(ctx, index, nonce)
-	if err != nil {
-		return nil, err
-	}
-	var f revocation.Fresh
-	if s, err := statement.Parse(raw); err == nil && s.Peek(revocation.KindFresh, &f) == nil {
-		l.n.heardPolicy(index, f.Policy)
-	}
-	return raw, nil
-}
-
 // heardPolicy has a validator's bundles fetched where its policy is not known
-// here. It does not wait.
+// here. It does not wait. What it is told is a hint: a bundle is believed for its
+// signatures.
 func (n *Node) heardPolicy(index int, head statement.ID) {
 	if n.judge == nil || n.judge.Policies.Knows(head) {
 		return

@@ -126,15 +126,21 @@ func (l *Library) dealOne(owner *home.Principal, t toDeal, number uint64) (valid
 }
 
 // MarkShared records that T validators have acknowledged objects.
-func (l *Library) MarkShared(addresses []cid.Cid) error {
+func (l *Library) MarkShared(addresses []cid.Cid) error { return l.mark(addresses, StateShared) }
+
+// MarkLocal records that objects are to be dealt again: what was dealt did not
+// reach T validators of the committee that there is now.
+func (l *Library) MarkLocal(addresses []cid.Cid) error { return l.mark(addresses, StateLocal) }
+
+func (l *Library) mark(addresses []cid.Cid, state uint8) error {
 	var out []store.Object
 	for _, a := range addresses {
 		o, err := l.Store.Object(a)
 		if err != nil {
 			return err
 		}
-		if o.State != StateShared {
-			o.State = StateShared
+		if o.State != state {
+			o.State = state
 			out = append(out, o)
 		}
 	}

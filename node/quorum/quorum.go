@@ -36,6 +36,7 @@ const (
 	Tail    Method = "tail"
 	Role    Method = "role"
 	Bundle  Method = "bundle"
+	Seen    Method = "seen"
 )
 
 // Session is what a proof of possession needs of a connection.

@@ -107,6 +107,8 @@ func (w *world) judge(ctx context.Context, index int, m quorum.Method, c validat
 		return j.AnswerRole(ctx, c, raw)
 	case quorum.Bundle:
 		return j.AnswerBundle(ctx, c, raw)
+	case quorum.Seen:
+		return j.AnswerSeen(raw)
 	}
 	return nil, validator.ErrMalformed
 }

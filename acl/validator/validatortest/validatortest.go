@@ -105,7 +105,10 @@ func New(t testing.TB, o Options) *Network {
 	if net.Committee, err = trust.Genesis(keys.Signed(t, record).Bytes()); err != nil {
 		t.Fatal(err)
 	}
-	keys.Committee, net.Chain = net.Committee, trust.Fixed(net.Committee)
+	keys.Committee = net.Committee
+	if net.Chain, err = trust.OpenChain(&kv.Memory{}, net.Committee); err != nil {
+		t.Fatal(err)
+	}
 	for i, opener := range openers {
 		net.Validators = append(net.Validators, net.start(t, i, opener, o.Bundle))
 	}
@@ -127,6 +130,19 @@ func recipient(t testing.TB) (*keystore.Opener, string) {
 }
 
 func (net *Network) start(t testing.TB, i int, opener *keystore.Opener, bundle *policy.Bundle) *Validator {
+	t.Helper()
+	return net.open(t, seat{net.Committee.Validators[i].Peer, net.keys.Signing[i], net.keys.People[i]}, opener, bundle)
+}
+
+// seat is who a validator is.
+type seat struct {
+	peer    statement.PublicKey
+	signing statement.PrivateKey
+	person  *trusttest.Person
+}
+
+// open starts a validator with an empty home.
+func (net *Network) open(t testing.TB, s seat, opener *keystore.Opener, bundle *policy.Bundle) *Validator {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "home")
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -156,14 +172,13 @@ func (net *Network) start(t testing.TB, i int, opener *keystore.Opener, bundle *
 	t.Cleanup(func() { log.Close(); <-done })
 	AwaitWriter(t, log)
 	revocations := &kv.Memory{}
-	set, err := revocation.OpenSet(revocations, net.Network())
+	set, err := revocation.OpenSet(revocations, net.Chain, nil)
 	fail(err)
-	rlog, err := revocation.OpenLog(revocations, set)
+	rlog, err := revocation.OpenLog(revocations, set, s.signing.Public())
 	fail(err)
-	v := &Validator{Person: net.keys.People[i], Erase: erase, Audit: log, Memory: &kv.Memory{}, Dir: dir}
+	v := &Validator{Person: s.person, Erase: erase, Audit: log, Memory: &kv.Memory{}, Dir: dir}
 	v.Tracker = &revocation.Tracker{
-		Trust: net.Chain, Self: i, Need: int(net.Numbers.N) - int(net.Numbers.F) - 1, Validators: Direct{net},
-		Sink: rlog, Store: revocations, Now: net.Clock.Now, Log: Logger(t),
+		Trust: net.Chain, Validators: Direct{net}, Set: set, Own: rlog, Store: revocations, Now: net.Clock.Now, Log: Logger(t),
 	}
 	fail(v.Tracker.Open())
 	policies, err := policy.OpenHistory(&kv.Memory{}, net.Chain, bundle)
@@ -171,7 +186,7 @@ func (net *Network) start(t testing.TB, i int, opener *keystore.Opener, bundle *
 	book, err := validator.OpenRoles(v.Memory, net.Chain)
 	fail(err)
 	v.Judge = &validator.Judge{
-		Trust: net.Chain, Peer: net.Committee.Validators[i].Peer, Signing: net.keys.Signing[i], Opener: opener, Store: v.Memory, Shares: erase,
+		Trust: net.Chain, Peer: s.peer, Signing: s.signing, Opener: opener, Store: v.Memory, Shares: erase,
 		Log: rlog, Set: set, Verifier: &capability.Verifier{Trust: net.Chain, Revocations: set, Now: net.Clock.Now},
 		Guard: trust.NewGuard(v.Memory), Policies: policies, Roles: book, Book: book, Audit: log, Fresh: v.Tracker, Now: net.Clock.Now, Logger: Logger(t),
 	}
@@ -196,8 +211,10 @@ func AwaitWriter(t testing.TB, log *audit.Log) {
 // Hear has every validator ask every other, which also carries revocations.
 func (net *Network) Hear(t testing.TB) {
 	t.Helper()
-	for _, v := range net.Validators {
-		v.Tracker.Round(t.Context())
+	for range 2 { // the first makes them ready
+		for _, v := range net.Validators {
+			v.Tracker.Round(t.Context())
+		}
 	}
 	for i, v := range net.Validators {
 		if !v.Tracker.Fresh() {
@@ -215,13 +232,23 @@ func (d Direct) AskFresh(_ context.Context, index int, nonce [32]byte) ([]byte, 
 }
 
 // AskTail implements [revocation.Validators].
-func (d Direct) AskTail(_ context.Context, index int, seq uint64) ([]revocation.Entry, error) {
-	raw, err := d.Net.Validators[index].AnswerTail(marshal(validator.TailRequest{Seq: seq}))
+func (d Direct) AskTail(_ context.Context, index int, segment, seq uint64) ([]revocation.Entry, error) {
+	raw, err := d.Net.Validators[index].AnswerTail(marshal(validator.TailRequest{Segment: segment, Seq: seq}))
 	if err != nil {
 		return nil, err
 	}
 	var r validator.TailReply
 	return r.Entries, statement.Unmarshal(raw, &r)
+}
+
+// AskSeen implements [revocation.Validators].
+func (d Direct) AskSeen(_ context.Context, index int, of statement.PublicKey) ([]byte, error) {
+	raw, err := d.Net.Validators[index].AnswerSeen(marshal(validator.SeenRequest{Validator: of}))
+	if err != nil {
+		return nil, err
+	}
+	var r validator.SeenReply
+	return r.Fresh, statement.Unmarshal(raw, &r)
 }
 
 func marshal(v any) []byte {
