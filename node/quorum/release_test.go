@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -319,5 +320,44 @@ func TestSharesOfTwoDealingsDoNotMix(t *testing.T) {
 		if err := read(); (err == nil) != readable {
 			t.Errorf("with %d of 4 replaced: %v", i+1, err)
 		}
+	}
+}
+
+// What validators say of policy counts where more say it than may lie, and no
+// further than they agree.
+func TestPolicyIsBlamedByMoreThanMayLie(t *testing.T) {
+	w, c := newWorld(t, vt.Options{})
+	o := w.shared(t)
+	chain := w.Grant(t, w.alice, w.bob, vt.VersionOf(o))
+	says := func(wants ...string) behaviour {
+		return func(context.Context, quorum.Method, []byte, func() ([]byte, error)) ([]byte, error) {
+			return nil, &validator.PolicyError{Wants: wants}
+		}
+	}
+	for _, tc := range []struct {
+		name           string
+		two, three     behaviour
+		sentence, hint string
+	}{
+		{"both deny without a word", denying, denying, "the key was denied by 2 of 4 validators", "ask its owner"},
+		{"one blames policy", denying, says("reason"), "the key was denied by 2 of 4 validators", "ask its owner"},
+		{"both do", says(), says(), "the key was denied by policy", "a role"},
+		{"one wants a reason", says(), says("reason"), "the key was denied by policy", "a role"},
+		{"both want a reason", says("reason"), says("purpose", "reason"), "the key was denied by policy, which wants a reason", "--reason"},
+		{"both want a purpose", says("purpose"), says("purpose"), "the key was denied by policy, which allows it for other purposes", "--purpose"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w.set(tc.two, 1)
+			w.set(tc.three, 2)
+			_, err := c.AskRelease(t.Context(), w.asks(t, chain, o))
+			wantFault(t, err, fault.Denied, tc.sentence)
+			if f := fault.Of(err); !strings.Contains(f.Hint, tc.hint) {
+				t.Errorf("the hint is %q", f.Hint)
+			}
+		})
+	}
+	w.set(nil, 1) // control: one denial is none
+	if _, err := c.AskRelease(t.Context(), w.asks(t, chain, o)); err != nil {
+		t.Error(err)
 	}
 }
