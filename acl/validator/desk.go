@@ -16,11 +16,11 @@ import (
 )
 
 // Limits of the desk. A grant request that would pass them is put off, not
-// denied: its owner asks again.
+// denied: whoever asked asks again.
 const (
 	MaxDesk       = 2048     // requests, decided ones included
 	maxDeskBytes  = 32 << 20 // of all of them
-	maxDeskOwner  = 64       // that wait, of one owner
+	maxDeskAsker  = 64       // that wait, of one identity
 	maxDeskPeer   = 128      // that wait, from one node: identities cost nothing
 	maxDeskTime   = 30 * 24 * time.Hour
 	maxPolicySaid = 2 << 10 // bytes
@@ -46,7 +46,7 @@ type deskEntry struct {
 	Consent    []byte
 	Identities [][]byte
 	Reason     string // the request's
-	Owner      statement.ID
+	Asker      statement.ID
 	Peer       statement.PublicKey // that brought it
 	Asked      int64
 	Until      int64
@@ -57,7 +57,7 @@ type deskEntry struct {
 
 // deskItem is what is kept in memory of an entry.
 type deskItem struct {
-	owner statement.ID
+	asker statement.ID
 	peer  statement.PublicKey
 	asked int64
 	until int64
@@ -106,7 +106,7 @@ func (j *Judge) openDesk() error {
 }
 
 func (e *deskEntry) item(size int) deskItem {
-	return deskItem{e.Owner, e.Peer, e.Asked, e.Until, size, e.State}
+	return deskItem{e.Asker, e.Peer, e.Asked, e.Until, size, e.State}
 }
 
 // leave takes requests off the desk.
@@ -178,19 +178,19 @@ func (j *Judge) decided(d *draft, mayKnow bool) ([]byte, error) {
 
 // wait puts a request on the desk, durably and in the log, unless it is there.
 func (j *Judge) wait(ctx context.Context, c Conn, r SignRequest, d *draft, v *verdict) ([]byte, error) {
-	id, owner, now := d.statement.ID(), d.owner.ID(), j.Now().Unix()
+	id, asker, now := d.statement.ID(), d.asker.ID(), j.Now().Unix()
 	pending := encode(SignReply{Pending: true})
 	if _, ok := j.desk.items[id]; ok {
 		return pending, nil
 	}
 	e := &deskEntry{
-		Grant: d.statement.Bytes(), Consent: r.Consent, Identities: r.Identities, Reason: r.Reason, Owner: owner, Peer: c.Client,
+		Grant: d.statement.Bytes(), Consent: r.Consent, Identities: r.Identities, Reason: r.Reason, Asker: asker, Peer: c.Client,
 		Asked: now, Until: min(d.Caveats.Expires, now+int64(maxDeskTime/time.Second)), Said: clip(v.String(), maxPolicySaid),
 	}
 	if err := j.room(e); err != nil {
 		return nil, err
 	}
-	event := under(j.event("grant", "pending", owner[:], d.Audience[:], d.Target.Ref[:], id[:], v.Rule()), v.Bundle)
+	event := under(j.event("grant", "pending", asker[:], d.Audience[:], d.Target.Ref[:], id[:], v.Rule()), v.Bundle)
 	if err := j.Audit.Append(ctx, event); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
@@ -211,22 +211,22 @@ func clip(s string, most int) string {
 // first, since whoever asks again is judged again.
 func (j *Judge) room(e *deskEntry) error {
 	size := len(encode(e))
-	owner, peer := 0, 0
+	same, peer := 0, 0
 	var done []statement.ID
 	for id, it := range j.desk.items {
 		switch {
 		case it.state != deskWaits:
 			done = append(done, id)
 			continue
-		case it.owner == e.Owner:
-			owner++
+		case it.asker == e.Asker:
+			same++
 		}
 		if it.peer == e.Peer {
 			peer++
 		}
 	}
-	if owner >= maxDeskOwner || peer >= maxDeskPeer {
-		return fmt.Errorf("%w: too many requests of this owner or node wait for a decision", ErrUnavailable)
+	if same >= maxDeskAsker || peer >= maxDeskPeer {
+		return fmt.Errorf("%w: too many requests of this identity or node wait for a decision", ErrUnavailable)
 	}
 	slices.SortFunc(done, func(a, b statement.ID) int { return int(j.desk.items[a].asked - j.desk.items[b].asked) })
 	for len(j.desk.items) >= MaxDesk || j.desk.bytes+size > maxDeskBytes {
@@ -358,7 +358,8 @@ func (j *Judge) Approve(ctx context.Context, id statement.ID) error {
 	return j.putDesk(id, e)
 }
 
-// Refuse denies a waiting grant. Its owner is told the reason.
+// Refuse denies a waiting grant. Whoever asked for it, and proves it, is told the
+// reason: the owner, or under a standing consent the audience.
 func (j *Judge) Refuse(ctx context.Context, id statement.ID, reason string) error {
 	if reason == "" || len(reason) > maxWords {
 		return fmt.Errorf("%w: a refusal has a reason, of at most %d bytes", ErrMalformed, maxWords)

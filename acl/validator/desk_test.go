@@ -361,3 +361,56 @@ func TestPolicyDecidesAGrantByAllItsPurposesAndObjects(t *testing.T) {
 		})
 	}
 }
+
+// Under a standing consent its audience asks, and policy is asked about it: the
+// owner need not be there.
+func TestAStandingConsentIsForThoseWithItsRole(t *testing.T) {
+	w := newWorld(t, vt.Options{Bundle: bundleOf(
+		`glass: permit (principal in Role::"emergency", action == Action::"grant", resource) when { context.purpose == "emergency" && context.reason != "" };`,
+		`reason: forbid (principal, action == Action::"grant", resource) when { context.purpose == "emergency" && context.reason == "" };`,
+	)})
+	o := w.Object(t, w.alice)
+	standing := w.alice.Sign(t, capability.KindStanding, capability.Standing{
+		Network: w.Network.Committee.Network(), Owner: w.alice.ID(), Target: vt.VersionOf(o), Role: "emergency", Abilities: capability.Read,
+		MaxClass: 255, Purposes: []string{"emergency", "drill"}, Lifetime: 2 * 3600, Until: w.Clock.Now().Unix() + 24*3600,
+	})
+	s, err := statement.Parse(standing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := s.ID()
+	draft := func(purpose, reason string) validator.SignRequest {
+		_, r := w.draftTo(t, w.alice, vt.VersionOf(o), func(g *capability.Grant) {
+			g.Consent, g.Caveats.Purposes = id[:], []string{purpose}
+		})
+		r.Consent, r.Reason = standing, reason
+		return r
+	}
+	glass := draft("emergency", "cardiac arrest")
+	_, err = w.ask(t, 0, w.bob, glass)
+	wantErr(t, err, validator.ErrMalformed) // he has no role yet
+	w.Assign(t, w.bob, "emergency")
+	for name, who := range map[string]*vt.Person{"a stranger": w.mallory, "the owner": w.alice} {
+		if _, err := w.ask(t, 0, who, glass); !errors.Is(err, validator.ErrDenied) {
+			t.Errorf("%s asks in his name: %v", name, err)
+		}
+	}
+	_, err = w.send(t, 0, w.Connect(w.bob, 0), glass)
+	wantErr(t, err, validator.ErrDenied) // without a proof
+	if _, err := w.ask(t, 0, w.bob, draft("emergency", "")); err == nil || err.Error() != "denied by policy; wants reason" {
+		t.Errorf("without a reason: %v", err)
+	}
+	got, err := w.ask(t, 0, w.bob, glass)
+	if err != nil || len(got.Grant) == 0 {
+		t.Errorf("with role, purpose and reason: %+v, %v", got, err)
+	}
+	drill := draft("drill", "spring")
+	if got, err := w.ask(t, 0, w.bob, drill); err != nil || !got.Pending {
+		t.Errorf("a drill waits for a person: %+v, %v", got, err)
+	}
+	if _, err := w.Validators[0].Log.Append(w.Revocation(t, w.alice, id)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.ask(t, 0, w.bob, drill)
+	wantErr(t, err, validator.ErrMalformed) // the owner has ended it
+}

@@ -149,9 +149,10 @@ func (j *Judge) decideGrant(d *draft, reason string) (*verdict, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	q := principal(d.owner, "grant", j.Roles.Roles(d.Owner, now), now)
+	asker := d.asker.ID()
+	q := principal(d.asker, "grant", j.Roles.Roles(asker, now), now)
 	q.Object, q.ObjectKind = targetID(&d.Grant)
-	q.Owner, q.Reason, q.Used = d.Owner, reason, j.used.count(d.Owner, now)
+	q.Owner, q.Reason, q.Used = d.Owner, reason, j.used.count(asker, now)
 	q.Labels, q.Classification, q.Scopes = facts.Labels, int64(facts.Class), facts.scopes
 	purposes := d.Caveats.Purposes
 	if len(purposes) == 0 {

@@ -45,7 +45,11 @@ func (j *Judge) Sign(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	mayKnow := j.askedByOwner(c, r, d.owner)
+	mayKnow := j.askedBy(c, r, d.asker)
+	if d.asker != d.owner && !mayKnow { // a reason in another's name would be worth nothing
+		id, of := d.audience.ID(), d.statement.ID()
+		return nil, j.deny(ctx, "grant", id[:], of[:], errors.New("under a standing consent the audience asks by itself"))
+	}
 	j.desk.mu.Lock() // two requests for one grant must not both begin to wait
 	defer j.desk.mu.Unlock()
 	if reply, err := j.decided(d, mayKnow); reply != nil || err != nil {
@@ -64,8 +68,8 @@ func (j *Judge) Sign(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	return j.wait(ctx, c, r, d, v)
 }
 
-// askedByOwner reports whether a request carries the owner's proof.
-func (j *Judge) askedByOwner(c Conn, r SignRequest, owner *identity.Identity) bool {
+// askedBy reports whether a request carries the proof of an identity.
+func (j *Judge) askedBy(c Conn, r SignRequest, asker *identity.Identity) bool {
 	if len(r.Authority) == 0 {
 		return false
 	}
@@ -74,12 +78,12 @@ func (j *Judge) askedByOwner(c Conn, r SignRequest, owner *identity.Identity) bo
 		return false
 	}
 	who, _, err := j.Verifier.OpenIdentity(a, j.expect(c, r.Digest()))
-	return err == nil && who.ID() == owner.ID()
+	return err == nil && who.ID() == asker.ID()
 }
 
 func (j *Judge) signGrant(ctx context.Context, d *draft, seat int, bundle statement.ID) ([]byte, error) {
-	owner, id := d.owner.ID(), d.statement.ID()
-	if err := j.Audit.Append(ctx, under(j.event("grant", "ok", owner[:], d.Audience[:], d.Target.Ref[:], id[:], ""), bundle)); err != nil {
+	asker, id := d.asker.ID(), d.statement.ID()
+	if err := j.Audit.Append(ctx, under(j.event("grant", "ok", asker[:], d.Audience[:], d.Target.Ref[:], id[:], ""), bundle)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	if err := j.leave(id); err != nil { // policy has changed while it waited
@@ -89,10 +93,10 @@ func (j *Judge) signGrant(ctx context.Context, d *draft, seat int, bundle statem
 	return encode(SignReply{Grant: d.statement.Bytes()}), nil
 }
 
-// denyGrant records a denial by policy, and tells the owner what was wanting.
+// denyGrant records a denial by policy, and tells whoever asks what was wanting.
 func (j *Judge) denyGrant(ctx context.Context, d *draft, v *verdict, mayKnow bool) error {
-	owner, id := d.owner.ID(), d.statement.ID()
-	if err := j.Audit.Append(ctx, under(j.event("grant", "denied", owner[:], d.Audience[:], d.Target.Ref[:], id[:], v.Rule()), v.Bundle)); err != nil {
+	asker, id := d.asker.ID(), d.statement.ID()
+	if err := j.Audit.Append(ctx, under(j.event("grant", "denied", asker[:], d.Audience[:], d.Target.Ref[:], id[:], v.Rule()), v.Bundle)); err != nil {
 		return ErrUnavailable
 	}
 	if err := j.leave(id); err != nil {
@@ -109,6 +113,9 @@ type draft struct {
 	capability.Grant
 	statement       *statement.Statement
 	owner, audience *identity.Identity
+	// asker is whom policy is asked about: the owner, or under a standing consent
+	// the audience, which asks by itself.
+	asker *identity.Identity
 }
 
 // readGrant checks a root grant and the owner's consent to it.
@@ -157,7 +164,11 @@ func (j *Judge) readGrant(r SignRequest) (*draft, error) {
 	}
 	// Sign our own copy: whatever signatures came with it are not ours to pass on.
 	out, err := statement.New(capability.KindGrant, g)
-	return &draft{Grant: g, statement: out, owner: owner, audience: audience}, err
+	d := &draft{Grant: g, statement: out, owner: owner, audience: audience, asker: owner}
+	if standing != nil {
+		d.asker = audience
+	}
+	return d, err
 }
 
 // Deliver keeps a finished chain in its audience's mailbox. Durable on return.

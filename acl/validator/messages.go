@@ -35,7 +35,8 @@
 // answers Pending and keeps the request, durably and within limits, until the
 // validator's operator calls [Judge.Approve] or [Judge.Refuse], or it expires.
 // Whoever asks again gets the signature; the owner, who proves to be it, also
-// gets the reason of a refusal.
+// gets the reason of a refusal. Under a standing consent the audience takes the
+// owner's part: it asks, with a proof, and policy is asked about it.
 //
 // # Roles and bundles
 //
@@ -151,7 +152,7 @@ type SignRequest struct {
 	Consent    []byte
 	Identities [][]byte // owner, audience
 	Reason     string   // why, for policy and for the person who decides
-	Authority  []byte   // proof by the owner, who may know why it is denied; or empty
+	Authority  []byte   // proof by the owner, or empty; under a standing consent by the audience, always
 }
 
 // Digest is what the proof of possession signs.
