@@ -17,7 +17,7 @@ type Desk interface {
 	// PolicySign signs a proposal's file and joins signed copies of it.
 	PolicySign(ctx context.Context, r SignPolicyRequest) (*Proposal, error)
 	// PolicyAdopt takes a proposal with enough signatures and gives it to the others.
-	PolicyAdopt(ctx context.Context, r AdoptRequest) (*Adopted, error)
+	PolicyAdopt(ctx context.Context, r AdoptRequest) (*PolicyAdopted, error)
 	// PolicySimulate asks what policy would say, and why.
 	PolicySimulate(ctx context.Context, r SimulateRequest) (*Simulated, error)
 
@@ -122,13 +122,8 @@ type Proposal struct {
 	Content []byte `json:"content,omitempty"` // what the file holds
 }
 
-// AdoptRequest names a signed proposal by its absolute path.
-type AdoptRequest struct {
-	Path string `json:"path"`
-}
-
-// Adopted says how far a bundle came.
-type Adopted struct {
+// PolicyAdopted says how far a bundle came.
+type PolicyAdopted struct {
 	Version uint64 `json:"version"`
 	Head    string `json:"head"`
 	From    string `json:"from"`

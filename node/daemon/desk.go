@@ -17,10 +17,10 @@ import (
 
 // needsJudge refuses what only a validator's own operator may do.
 func (n *Node) needsJudge() error {
-	switch {
-	case n.trust == nil:
+	if n.trust == nil {
 		return n.needsNetwork()
-	case n.judge == nil:
+	}
+	if n.seat() < 0 {
 		return fault.New(fault.Denied, "run it with the --home of a validator", "this node is no validator of the network %s", n.trust.Current().Name)
 	}
 	return nil

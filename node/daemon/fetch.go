@@ -56,9 +56,31 @@ func (r *reading) release(ctx context.Context, objects [][]byte) error {
 }
 
 func (r *reading) askKeys(ctx context.Context, objects [][]byte) (*quorum.Keys, error) {
-	return r.n.quorum.AskRelease(ctx, quorum.Ask{
-		Principal: r.p, Chain: r.v, Objects: objects, Purpose: r.ask.Purpose, Reason: r.ask.Reason,
-	})
+	ask := quorum.Ask{Principal: r.p, Chain: r.v, Objects: objects, Purpose: r.ask.Purpose, Reason: r.ask.Reason}
+	for try := 0; ; try++ {
+		keys, err := r.n.quorum.AskRelease(ctx, ask)
+		if err == nil || fault.Of(err).Exit != fault.Unavailable || try == newRecordTries || !r.n.inTransition() {
+			return keys, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(newRecordWait):
+		}
+	}
+}
+
+// When the committee gets a new record its members release nothing until they
+// have heard one another under it, which takes a moment. A reader waits for that.
+const (
+	newRecordTries = 20
+	newRecordWait  = 250 * time.Millisecond
+	newRecordTime  = 30 * time.Second
+)
+
+// inTransition reports that the committee has had another record a moment ago.
+func (n *Node) inTransition() bool {
+	return n.now().UnixNano()-n.changed.Load() < int64(newRecordTime)
 }
 
 // use makes released keys the current ones.

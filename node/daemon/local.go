@@ -45,10 +45,7 @@ func (n *Node) Status(context.Context) (*api.Status, error) {
 		out.Problems = append(out.Problems, "no network: adopt one with `cerebrum network use FILE`")
 		return out, nil
 	}
-	out.Network, out.NetworkName = n.trust.Network().String(), n.trust.Current().Name
-	if n.self >= 0 {
-		out.Role = "validator"
-	}
+	n.describeRecord(out)
 	if out.Outbox, err = n.outbox.Waiting(); err != nil {
 		return nil, err
 	}
@@ -59,9 +56,6 @@ func (n *Node) Status(context.Context) (*api.Status, error) {
 		if out.Desk, err = n.judge.Waits(); err != nil {
 			return nil, err
 		}
-	}
-	if err := n.trust.Current().Live(n.now()); err != nil {
-		out.Problems = append(out.Problems, err.Error())
 	}
 	if !out.Running {
 		out.Problems = append(out.Problems, "no node runs on this home")

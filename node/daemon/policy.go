@@ -248,7 +248,7 @@ func (n *Node) PolicySign(ctx context.Context, r api.SignPolicyRequest) (*api.Pr
 		}
 	}
 	head := p.Head()
-	if err := n.record(ctx, "policy-sign", "ok", record.Validators[n.self].Identity, head[:], nil, ""); err != nil {
+	if err := n.record(ctx, "policy-sign", "ok", n.home.Principals()[0].Identity.ID(), head[:], nil, ""); err != nil {
 		return nil, err
 	}
 	return describeProposal(p, raw), nil
@@ -269,7 +269,7 @@ func (n *Node) signProposal(p *policy.Proposal, guarded string) ([]byte, error) 
 }
 
 // PolicyAdopt implements api.Desk.
-func (n *Node) PolicyAdopt(ctx context.Context, r api.AdoptRequest) (*api.Adopted, error) {
+func (n *Node) PolicyAdopt(ctx context.Context, r api.AdoptRequest) (*api.PolicyAdopted, error) {
 	if err := n.needsJudge(); err != nil {
 		return nil, err
 	}
@@ -284,7 +284,7 @@ func (n *Node) PolicyAdopt(ctx context.Context, r api.AdoptRequest) (*api.Adopte
 	if err := n.judge.TakeBundle(ctx, raw); err != nil {
 		return nil, fault.Wrap(fault.Denied, err, "see `cerebrum policy show`", "the policy is not adopted")
 	}
-	out := &api.Adopted{Version: b.Version, Head: b.Head().String(), From: stamp(b.NotBefore), Taken: 1, Of: len(n.trust.Current().Validators)}
+	out := &api.PolicyAdopted{Version: b.Version, Head: b.Head().String(), From: stamp(b.NotBefore), Taken: 1, Of: len(n.trust.Current().Validators)}
 	if n.running.Load() {
 		if out.Taken, err = n.quorum.SendBundle(ctx, raw); err != nil {
 			return nil, err

@@ -216,6 +216,21 @@ func (s *spy) Grants(_ context.Context, r api.GrantsRequest) (*api.Grants, error
 	s.note("Grants", r.As)
 	return &api.Grants{}, nil
 }
+func (s *spy) Network(context.Context) (*api.NetworkFile, error) {
+	s.note("Network", "Network")
+	return &api.NetworkFile{File: "file"}, nil
+}
+
+func (s *spy) Adopt(_ context.Context, r api.AdoptRequest) (*api.Adopted, error) {
+	s.note("Adopt", r.Path)
+	return &api.Adopted{}, nil
+}
+
+func (s *spy) Permit(_ context.Context, r api.PermitRequest) (*api.Permitted, error) {
+	s.note("Permit", r.ID)
+	return &api.Permitted{}, nil
+}
+
 func (s *spy) Revoke(_ context.Context, r api.RevokeRequest) (*api.Revoked, error) {
 	s.note("Revoke", r.As)
 	return &api.Revoked{}, nil

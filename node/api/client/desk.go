@@ -32,8 +32,8 @@ func (c *Client) PolicySign(ctx context.Context, r api.SignPolicyRequest) (*api.
 }
 
 // PolicyAdopt implements api.Desk.
-func (c *Client) PolicyAdopt(ctx context.Context, r api.AdoptRequest) (*api.Adopted, error) {
-	return call[api.Adopted](ctx, c, "policy-adopt", r)
+func (c *Client) PolicyAdopt(ctx context.Context, r api.AdoptRequest) (*api.PolicyAdopted, error) {
+	return call[api.PolicyAdopted](ctx, c, "policy-adopt", r)
 }
 
 // PolicySimulate implements api.Desk.

@@ -31,9 +31,9 @@ func (s *spy) PolicySign(_ context.Context, r api.SignPolicyRequest) (*api.Propo
 	return &api.Proposal{}, nil
 }
 
-func (s *spy) PolicyAdopt(_ context.Context, r api.AdoptRequest) (*api.Adopted, error) {
+func (s *spy) PolicyAdopt(_ context.Context, r api.AdoptRequest) (*api.PolicyAdopted, error) {
 	s.note("PolicyAdopt", r.Path)
-	return &api.Adopted{}, nil
+	return &api.PolicyAdopted{}, nil
 }
 
 func (s *spy) PolicySimulate(_ context.Context, r api.SimulateRequest) (*api.Simulated, error) {
