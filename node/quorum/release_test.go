@@ -194,6 +194,7 @@ func TestAnAnswerToSomethingElseDoesNotCount(t *testing.T) {
 	chain := w.Grant(t, w.alice, w.bob, vt.VersionOf(o))
 	otherChain := w.Grant(t, w.alice, w.bob, vt.VersionOf(other))
 	change := func(f func(*validator.Release)) behaviour { return tampering(t, w.bob, f) }
+	old := replayed(t, w, other, otherChain) // now: a lie may be told after the test has ended
 	for name, lie := range map[string]behaviour{
 		"another request":   change(func(r *validator.Release) { r.Request[0] ^= 1 }),
 		"another grant":     change(func(r *validator.Release) { r.Leaf = vt.Leaf(t, otherChain) }),
@@ -208,14 +209,8 @@ func TestAnAnswerToSomethingElseDoesNotCount(t *testing.T) {
 		"junk": func(context.Context, quorum.Method, []byte, func() ([]byte, error)) ([]byte, error) {
 			return []byte("junk"), nil
 		},
-		"nothing": func(context.Context, quorum.Method, []byte, func() ([]byte, error)) ([]byte, error) { return nil, nil },
-		"another's answer": func(ctx context.Context, m quorum.Method, raw []byte, ask func() ([]byte, error)) ([]byte, error) {
-			var r validator.ReleaseRequest
-			if err := statement.Unmarshal(raw, &r); err != nil {
-				return nil, err
-			}
-			return replayed(t, w, other, otherChain), nil
-		},
+		"nothing":          func(context.Context, quorum.Method, []byte, func() ([]byte, error)) ([]byte, error) { return nil, nil },
+		"another's answer": func(context.Context, quorum.Method, []byte, func() ([]byte, error)) ([]byte, error) { return old, nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w.set(nil, 0, 1, 2, 3)

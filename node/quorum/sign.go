@@ -48,10 +48,11 @@ func (c *Committee) SignGrant(ctx context.Context, ask SignAsk) (*Signing, error
 	which := slices.DeleteFunc(c.everybody(), func(i int) bool { return slices.Contains(t.answered, i) })
 	need := int(c.record.Numbers.K)
 	if !c.decided(&t, need) {
+		grant := ask.Grant.Bytes()
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		giveUp := sync.OnceValue(func() *time.Timer { return time.AfterFunc(lingerSign, cancel) })
-		c.ask(ctx, Sign, which, 0, func(_ int, s Session) ([]byte, error) { return c.signRequest(ask, s) }, func(a answer) bool {
+		c.ask(ctx, Sign, which, 0, func(_ int, s Session) ([]byte, error) { return c.signRequest(ask, grant, s) }, func(a answer) bool {
 			c.takeSigned(&t, ask.Grant, a)
 			if len(t.pending)+len(t.denied) > int(c.record.Numbers.N)-need && len(t.answered)+len(t.pending) >= need {
 				giveUp() // K at once are out of reach; the rest should hear of it all the same
@@ -69,8 +70,10 @@ func (c *Committee) SignGrant(ctx context.Context, ask SignAsk) (*Signing, error
 	return out, c.shortage(&t, need, "the grant")
 }
 
-func (c *Committee) signRequest(ask SignAsk, s Session) ([]byte, error) {
-	r := validator.SignRequest{Grant: ask.Grant.Bytes(), Consent: ask.Consent, Identities: ask.Identities, Reason: ask.Reason}
+// signRequest is asked for while answers come in and change the grant: it has a
+// copy of its bytes.
+func (c *Committee) signRequest(ask SignAsk, grant []byte, s Session) ([]byte, error) {
+	r := validator.SignRequest{Grant: grant, Consent: ask.Consent, Identities: ask.Identities, Reason: ask.Reason}
 	if ask.Owner != nil {
 		authority, err := c.ProveIdentity(ask.Owner, s, r.Digest())
 		if err != nil {
