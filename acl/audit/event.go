@@ -31,7 +31,7 @@ type Event struct {
 	_       struct{} `cbor:",toarray"`
 	Time    int64    // Unix milliseconds, by the clock of whoever decided
 	Action  string   // what was asked: "release", "deposit", "grant", "revoke", "add", "get", ...
-	Outcome string   // "ok" or "denied"
+	Outcome string   // "ok" or "denied"; "pending" where a person will decide
 	Actor   []byte   // who asked: a salted commitment, or an id that names no person
 	Subject []byte   // about whom: likewise
 	Object  []byte   // on what: an address or id

@@ -264,6 +264,7 @@ func (j *Judge) keep(ctx context.Context, owner *identity.Identity, todo []*pend
 		ops = append(ops,
 			kv.Op{Key: slices.Concat(depositPrefix, p.keyID[:]), Value: encode(p.deposit)},
 			kv.Op{Key: slices.Concat(addressPrefix, p.deposit.Address), Value: p.keyID[:]})
+		ops = append(ops, withinOps(&p.deposit, p.keyID, false)...)
 		for _, h := range p.old {
 			old = append(old, h.Share.Slot)
 		}

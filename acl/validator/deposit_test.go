@@ -45,7 +45,7 @@ func wantOutcomes(t *testing.T, got []uint8, err error, want ...uint8) {
 // wantErr checks an answer that must be an error of one kind and of no other.
 func wantErr(t *testing.T, got error, want error) {
 	t.Helper()
-	for _, e := range []error{validator.ErrMalformed, validator.ErrDenied, validator.ErrUnavailable} {
+	for _, e := range []error{nil, validator.ErrMalformed, validator.ErrDenied, validator.ErrUnavailable, validator.ErrNotWaiting} {
 		if errors.Is(got, e) != (e == want) {
 			t.Errorf("error %v, want %v", got, want)
 			return

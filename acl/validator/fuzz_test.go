@@ -60,7 +60,7 @@ func FuzzSign(f *testing.F) {
 		bare.Identities = nil
 		return []any{r, bare, validator.SignRequest{}}
 	}, func(t *testing.T, w *world, raw []byte) error {
-		_, err := w.Validators[0].Sign(t.Context(), raw)
+		_, err := w.Validators[0].Sign(t.Context(), validator.Conn{}, raw)
 		return err
 	})
 }

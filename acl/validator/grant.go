@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/kv"
-	"cerebrum.dev/cerebrum/acl/policy"
 	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"github.com/ipfs/go-cid"
@@ -26,11 +24,15 @@ var (
 )
 
 // Sign judges a root grant and signs it: its form, the owner's consent, policy.
-// The decision is in the audit log before the signature leaves.
-func (j *Judge) Sign(ctx context.Context, raw []byte) ([]byte, error) {
+// What policy leaves open waits on the desk. The decision is in the audit log
+// before the signature leaves.
+func (j *Judge) Sign(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	var r SignRequest
 	if err := decode(raw, &r); err != nil {
 		return nil, err
+	}
+	if len(r.Reason) > maxWords {
+		return nil, fmt.Errorf("%w: a reason has at most %d bytes", ErrMalformed, maxWords)
 	}
 	if !j.Fresh.Fresh() {
 		return nil, fmt.Errorf("%w: it does not hear enough other validators", ErrUnavailable)
@@ -39,30 +41,86 @@ func (j *Judge) Sign(ctx context.Context, raw []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, g, owner, err := j.readGrant(r)
+	d, err := j.readGrant(r)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	id, leaf := owner.ID(), s.ID()
-	d := j.Policy.Decide(policy.Request{
-		Principal: id, PrincipalKind: principalKind(owner.Kind()), Action: "grant",
-		Object: g.Target.Ref, ObjectKind: "Dataset", Owner: g.Owner, Consented: true, Now: j.Now().Truncate(time.Second),
-	})
-	if !d.Allow {
-		return nil, j.deny(ctx, "grant", id[:], leaf[:], errors.New("policy denies the grant"))
+	mayKnow := j.askedBy(c, r, d.asker)
+	if d.asker != d.owner && !mayKnow { // a reason in another's name would be worth nothing
+		id, of := d.audience.ID(), d.statement.ID()
+		return nil, j.deny(ctx, "grant", id[:], of[:], errors.New("under a standing consent the audience asks by itself"))
 	}
-	if err := j.Audit.Append(ctx, j.event("grant", "ok", id[:], g.Audience[:], g.Target.Ref[:], leaf[:], "")); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	j.desk.mu.Lock() // two requests for one grant must not both begin to wait
+	defer j.desk.mu.Unlock()
+	if reply, err := j.decided(d, mayKnow); reply != nil || err != nil {
+		return reply, err
 	}
-	s.AddSignature(uint16(seat), j.Signing)
-	return encode(SignReply{Grant: s.Bytes()}), nil
+	v, err := j.decideGrant(d, r.Reason)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case v.Allow:
+		return j.signGrant(ctx, d, seat, v.Bundle)
+	case v.Settled:
+		return nil, j.denyGrant(ctx, d, v, mayKnow)
+	}
+	return j.wait(ctx, c, r, d, v)
 }
 
-// readGrant checks a root grant that lacks nothing but validators' signatures.
-func (j *Judge) readGrant(r SignRequest) (*statement.Statement, *capability.Grant, *identity.Identity, error) {
-	bad := func(err error) (*statement.Statement, *capability.Grant, *identity.Identity, error) {
-		return nil, nil, nil, err
+// askedBy reports whether a request carries the proof of an identity.
+func (j *Judge) askedBy(c Conn, r SignRequest, asker *identity.Identity) bool {
+	if len(r.Authority) == 0 {
+		return false
 	}
+	a, err := capability.ParseAuthority(r.Authority)
+	if err != nil {
+		return false
+	}
+	who, _, err := j.Verifier.OpenIdentity(a, j.expect(c, r.Digest()))
+	return err == nil && who.ID() == asker.ID()
+}
+
+func (j *Judge) signGrant(ctx context.Context, d *draft, seat int, bundle statement.ID) ([]byte, error) {
+	asker, id := d.asker.ID(), d.statement.ID()
+	if err := j.Audit.Append(ctx, under(j.event("grant", "ok", asker[:], d.Audience[:], d.Target.Ref[:], id[:], ""), bundle)); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if err := j.leave(id); err != nil { // policy has changed while it waited
+		return nil, err
+	}
+	d.statement.AddSignature(uint16(seat), j.Signing)
+	return encode(SignReply{Grant: d.statement.Bytes()}), nil
+}
+
+// denyGrant records a denial by policy, and tells whoever asks what was wanting.
+func (j *Judge) denyGrant(ctx context.Context, d *draft, v *verdict, mayKnow bool) error {
+	asker, id := d.asker.ID(), d.statement.ID()
+	if err := j.Audit.Append(ctx, under(j.event("grant", "denied", asker[:], d.Audience[:], d.Target.Ref[:], id[:], v.Rule()), v.Bundle)); err != nil {
+		return ErrUnavailable
+	}
+	if err := j.leave(id); err != nil {
+		return err
+	}
+	if mayKnow {
+		return &PolicyError{Wants: v.wants}
+	}
+	return ErrDenied
+}
+
+// draft is a root grant that lacks nothing but validators' signatures.
+type draft struct {
+	capability.Grant
+	statement       *statement.Statement
+	owner, audience *identity.Identity
+	// asker is whom policy is asked about: the owner, or under a standing consent
+	// the audience, which asks by itself.
+	asker *identity.Identity
+}
+
+// readGrant checks a root grant and the owner's consent to it.
+func (j *Judge) readGrant(r SignRequest) (*draft, error) {
+	bad := func(err error) (*draft, error) { return nil, err }
 	in, err := statement.Parse(r.Grant)
 	if err != nil {
 		return bad(err)
@@ -98,12 +156,19 @@ func (j *Judge) readGrant(r SignRequest) (*statement.Statement, *capability.Gran
 	if err != nil {
 		return bad(err)
 	}
-	if standing != nil && standing.Role != "" {
-		return bad(errors.New("its owner leaves it to validators who holds a role, and this one knows no roles"))
+	if standing != nil && standing.Role != "" && !slices.Contains(j.Roles.Roles(audience.ID(), j.Now()), standing.Role) {
+		return bad(errors.New("its owner consents to the holders of a role, of whom its audience is none"))
+	}
+	if slices.Contains(j.Set.Revokers(in.ID()), owner.ID()) {
+		return bad(errors.New("its owner has revoked it"))
 	}
 	// Sign our own copy: whatever signatures came with it are not ours to pass on.
 	out, err := statement.New(capability.KindGrant, g)
-	return out, &g, owner, err
+	d := &draft{Grant: g, statement: out, owner: owner, audience: audience, asker: owner}
+	if standing != nil {
+		d.asker = audience
+	}
+	return d, err
 }
 
 // Deliver keeps a finished chain in its audience's mailbox. Durable on return.

@@ -17,7 +17,7 @@ import (
 // sign asks a validator and returns the grant that comes back.
 func (w *world) sign(t *testing.T, i int, r validator.SignRequest) (*statement.Statement, error) {
 	t.Helper()
-	raw, err := w.Validators[i].Sign(t.Context(), encode(t, r))
+	raw, err := w.Validators[i].Sign(t.Context(), w.Connect(w.alice, i).Conn(), encode(t, r))
 	if err != nil {
 		return nil, err
 	}

@@ -55,8 +55,9 @@ type Judge struct {
 	Log      *revocation.Log
 	Set      *revocation.Set
 	Verifier *capability.Verifier
-	Policy   *policy.Engine
-	Bundle   statement.ID
+	Policies *policy.History
+	Roles    Roles
+	Book     *RoleBook // takes role statements that come by themselves
 	Audit    Auditor
 	Guard    *trust.Guard // over Store
 	Fresh    Freshness
@@ -64,6 +65,8 @@ type Judge struct {
 	Logger   *slog.Logger
 
 	deposits lockTable
+	used     counter
+	desk     desk
 	dealt    pages
 	seeds    sync.Mutex
 }
@@ -101,7 +104,7 @@ func (j *Judge) AnswerFresh(raw []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := statement.New(revocation.KindFresh, j.Log.Fresh(r.Nonce, c.ID(), j.Bundle))
+	s, err := statement.New(revocation.KindFresh, j.Log.Fresh(r.Nonce, c.ID(), j.Policies.Head()))
 	if err != nil {
 		return nil, err
 	}
@@ -135,10 +138,21 @@ func (j *Judge) AnswerSeen(raw []byte) ([]byte, error) {
 // event is an audit event of this validator. Identities and objects are ids:
 // the log's own package decides what of them a leaf may hold.
 func (j *Judge) event(action, outcome string, actor, subject, object, grant []byte, reason string) audit.Event {
+	var head statement.ID
+	if e, err := j.Policies.InForce(j.Now()); err == nil {
+		head = e.Head()
+	}
 	return audit.Event{
 		Time: j.Now().UnixMilli(), Action: action, Outcome: outcome, Actor: actor, Subject: subject,
-		Object: object, Grant: grant, Policy: j.Bundle[:], Reason: audit.Clean(reason),
+		Object: object, Grant: grant, Policy: head[:], Reason: audit.Clean(reason),
 	}
+}
+
+// under names the bundle that a decision was made under, where that is not the
+// one in force by this validator's own clock.
+func under(e audit.Event, bundle statement.ID) audit.Event {
+	e.Policy = bundle[:]
+	return e
 }
 
 // deny records a denial durably and answers with nothing but that.

@@ -15,6 +15,8 @@
 //	Release   shares of up to 1,000 objects under one chain
 //	Revoke    an entry for the revocation log, acknowledged once durable
 //	Fresh     the validator's head over a nonce; Tail reads its log
+//	Role      a role statement, to be signed or kept
+//	Bundle    signed policy bundles, between validators
 //
 // A request that acts for somebody ends in an authority: a proof of possession
 // over the digest of the whole request, the authority itself left empty.
@@ -22,7 +24,26 @@
 // # Answers to those who may not know
 //
 // A release that is refused says "denied" and nothing else, whether the object
-// exists or not; the rule that refused goes to the audit log.
+// exists or not; the rule that refused goes to the audit log. One thing more is
+// told to whoever shows a valid chain that covers the object and proves to be its
+// audience: that it was policy ([PolicyError]), and whether a purpose or a reason,
+// the requester's own words, was wanting. Roles, labels and the policies
+// themselves are told to nobody.
+//
+// # The desk
+//
+// A grant that policy neither permits nor forbids waits for a person: [Judge.Sign]
+// answers Pending and keeps the request, durably and within limits, until the
+// validator's operator calls [Judge.Approve] or [Judge.Refuse], or it expires.
+// Whoever asks again gets the signature; the owner, who proves to be it, also
+// gets the reason of a refusal. Under a standing consent the audience takes the
+// owner's part: it asks, with a proof, and policy is asked about it.
+//
+// # Roles and bundles
+//
+// [Judge.AnswerRole] signs role statements for other validators of the newest
+// record and keeps those with K signatures; [Judge.AnswerBundle] gives and takes
+// signed bundles. A validator believes K signatures, whoever brings them.
 package validator
 
 import (
@@ -117,6 +138,7 @@ const (
 	ItemRefused  = 1 // malformed, forged, or its share does not fit the dealing
 	ItemConflict = 2 // the key id belongs to another manifest, a newer dealing stands, or another version of its lineage was first
 	ItemBehind   = 3 // a version before it has not come here yet; it may be sent again after that one
+	ItemPolicy   = 5 // of a release: the chain covers the object, and policy says no
 )
 
 // DepositReply has an outcome for each item. ItemOK means durable here.
@@ -131,13 +153,24 @@ type SignRequest struct {
 	Grant      []byte   // unsigned statement
 	Consent    []byte
 	Identities [][]byte // owner, audience
+	Reason     string   // why, for policy and for the person who decides
+	Authority  []byte   // proof by the owner, or empty; under a standing consent by the audience, always
 }
 
-// SignReply is the grant with this validator's signature, or pending.
+// Digest is what the proof of possession signs.
+func (r SignRequest) Digest() statement.ID {
+	r.Authority = nil
+	return digest("sign request", r)
+}
+
+// SignReply is the grant with this validator's signature, or pending, or denied
+// by a person.
 type SignReply struct {
 	_       struct{} `cbor:",toarray"`
 	Grant   []byte
-	Pending bool // a person decides
+	Pending bool   // a person decides
+	Denied  bool   // a person has: only the owner is told so, others get [ErrDenied]
+	Reason  string // of the denial
 }
 
 // Delivery is a chain on its way to its audience.

@@ -389,6 +389,7 @@ func (j *Judge) withShare(in *incoming, lines *lineages, h held) ([]kv.Op, error
 		if err := lines.inherit(dep); err != nil {
 			return nil, err
 		}
+		ops = append(ops, withinOps(dep, keyID, false)...)
 		if len(in.owner) > 0 {
 			if id, err := identity.IDOf(in.owner); err == nil {
 				ops = append(ops, kv.Op{Key: slices.Concat(ownerPrefix, id[:]), Value: in.owner})

@@ -34,32 +34,54 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	if !j.Fresh.Fresh() {
 		return nil, fmt.Errorf("%w: it does not hear enough other validators", ErrUnavailable)
 	}
-	a, err := capability.ParseAuthority(r.Authority)
+	authority, err := capability.ParseAuthority(r.Authority)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	v, at, err := j.Verifier.Open(a, j.expect(c, r.Digest()))
+	v, at, err := j.Verifier.Open(authority, j.expect(c, r.Digest()))
 	if err != nil {
 		return nil, j.deny(ctx, "release", nil, r.Objects[0], err)
 	}
-	out := Release{Request: r.Digest(), Leaf: v.Leaf(), Server: j.Peer, Items: make([]ReleaseItem, len(r.Objects))}
+	engine, err := j.Policies.InForce(at)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	actor, leaf := v.Audience().ID(), v.Leaf()
+	a := &asking{v: v, at: at, engine: engine, roles: j.Roles.Roles(actor, at), r: &r}
+	// Counted before it is decided, so that requests side by side do not all see
+	// the same count; what is not released is taken back.
+	now, released := j.Now(), 0
+	a.used = j.used.take(actor, now, len(r.Objects))
+	defer func() { j.used.giveBack(actor, now, len(r.Objects)-released) }()
+	out := Release{Request: r.Digest(), Leaf: leaf, Server: j.Peer, Items: make([]ReleaseItem, len(r.Objects))}
 	events := make([]audit.Event, len(r.Objects))
-	actor, leaf, released := v.Audience().ID(), v.Leaf(), 0
+	var byPolicy *PolicyError
+	allowed := 0
 	for i, address := range r.Objects {
-		item, err := j.releaseOne(v, at, address, r)
-		if err != nil {
+		item, err := j.releaseOne(a, address)
+		var p *policyDenial
+		switch {
+		case errors.As(err, &p):
+			out.Items[i] = ReleaseItem{Outcome: ItemPolicy}
+			byPolicy = byPolicy.with(p.wants)
+		case err != nil:
 			out.Items[i] = ReleaseItem{Outcome: ItemRefused}
-			events[i] = j.event("release", "denied", actor[:], nil, address, leaf[:], err.Error())
+		default:
+			out.Items[i] = *item
+			events[i] = under(j.event("release", "ok", actor[:], nil, address, leaf[:], r.Reason), engine.Head())
+			allowed++
 			continue
 		}
-		out.Items[i] = *item
-		events[i] = j.event("release", "ok", actor[:], nil, address, leaf[:], r.Reason)
-		released++
+		events[i] = under(j.event("release", "denied", actor[:], nil, address, leaf[:], err.Error()), engine.Head())
 	}
 	if err := j.Audit.Append(ctx, events...); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
+	released = allowed // in the log, and counted again from it at the next start
 	if released == 0 {
+		if byPolicy != nil {
+			return nil, byPolicy
+		}
 		return nil, ErrDenied
 	}
 	// A large batch takes a while: what was revoked meanwhile, and acknowledged
@@ -78,7 +100,17 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	return encode(ReleaseReply{Box: box}), nil
 }
 
-func (j *Judge) releaseOne(v *capability.Verified, at time.Time, address []byte, r ReleaseRequest) (*ReleaseItem, error) {
+// asking is one request for a release, as policy sees it.
+type asking struct {
+	v      *capability.Verified
+	at     time.Time // signed in the request
+	engine *policy.Engine
+	roles  []string // of the audience at that time
+	used   int64    // keys that it got here in the last 24 hours, before this request
+	r      *ReleaseRequest
+}
+
+func (j *Judge) releaseOne(a *asking, address []byte) (*ReleaseItem, error) {
 	dep, keyID, err := j.load(address)
 	if err != nil {
 		return nil, errors.New("no such deposit")
@@ -91,11 +123,11 @@ func (j *Judge) releaseOne(v *capability.Verified, at time.Time, address []byte,
 	if err != nil {
 		return nil, err
 	}
-	if err := j.decide(v, at, o, d, r); err != nil {
+	if err := a.decide(o, d); err != nil {
 		return nil, err
 	}
 	item := &ReleaseItem{Dealing: id, Holders: dep.Holders}
-	if r.Dealings {
+	if a.r.Dealings {
 		item.Signed = dep.Dealing
 	}
 	for _, h := range dep.Shares {
@@ -104,7 +136,7 @@ func (j *Judge) releaseOne(v *capability.Verified, at time.Time, address []byte,
 			return nil, err
 		}
 		out := ReleasedShare{Epoch: h.Epoch, Record: h.Record, Share: share}
-		if r.Dealings {
+		if a.r.Dealings {
 			out.Scale, out.Points = h.Scale, h.Points
 		}
 		item.Shares = append(item.Shares, out)
@@ -113,32 +145,30 @@ func (j *Judge) releaseOne(v *capability.Verified, at time.Time, address []byte,
 }
 
 // decide asks the capability and then policy; both must say yes.
-func (j *Judge) decide(v *capability.Verified, at time.Time, o capability.Object, d *Dealing, r ReleaseRequest) error {
+func (a *asking) decide(o capability.Object, d *Dealing) error {
+	v := a.v
 	if err := v.Allows(capability.Read, o); err != nil {
 		return err
 	}
-	if err := v.AllowsPurpose(r.Purpose); err != nil {
+	if err := v.AllowsPurpose(a.r.Purpose); err != nil {
 		return err
 	}
 	if err := v.AllowsClass(d.Class); err != nil {
 		return err
 	}
-	if err := v.AllowsRegion(nil); err != nil { // this network establishes nobody's region yet
+	if err := v.AllowsRegion(policy.Regions(a.roles)); err != nil {
 		return err
 	}
 	if v.NeedsAttestation() {
 		return errors.New("the grant asks for attested evidence, which this network does not take yet")
 	}
-	who := v.Audience()
-	decision := j.Policy.Decide(policy.Request{
-		Principal: who.ID(), PrincipalKind: principalKind(who.Kind()), Action: "read",
-		Object: envelope.KeyID(d.Network, d.Owner, d.KeyNonce), ObjectKind: "Dataset", Owner: d.Owner,
-		Purpose: r.Purpose, Reason: r.Reason, Classification: int64(d.Class), Consented: true, Now: at,
-	})
-	if !decision.Allow {
-		return fmt.Errorf("denied by policy %v", decision.Policies)
+	q := principal(v.Audience(), "read", a.roles, a.at)
+	about(&q, d, o)
+	q.Purpose, q.Reason, q.Batch, q.Used = a.r.Purpose, a.r.Reason, int64(len(a.r.Objects)), a.used
+	if a.engine.Decide(q).Allow {
+		return nil
 	}
-	return nil
+	return &policyDenial{rule: a.engine.Explain(q).Rule(), wants: a.engine.Wants(q)}
 }
 
 // readDealing decodes a dealing of our own store, whose signature was verified

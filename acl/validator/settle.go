@@ -282,6 +282,7 @@ func (r *Rotation) dropOlder(ctx context.Context, record *trust.Committee, settl
 			continue
 		}
 		ops = append(ops, kv.Op{Key: key, Delete: true}, kv.Op{Key: slices.Concat(addressPrefix, d.Address), Delete: true})
+		ops = append(ops, withinOps(d, id, true)...)
 	}
 	if err := j.Audit.Append(ctx, j.event("retire", "ok", nil, nil, nil, nil, fmt.Sprintf("%d shares of older committees", len(slots)))); err != nil {
 		return err

@@ -60,6 +60,8 @@ type Service interface {
 	// Permit asks the guard of this home whether a validator's key may sign; what it
 	// permits is durable, and nothing else is permitted in its place.
 	Permit(ctx context.Context, r PermitRequest) (*Permitted, error)
+
+	Desk
 }
 
 // NetworkFile is a network file as text.
@@ -113,6 +115,8 @@ type Status struct {
 	Bytes            uint64   `json:"bytes"`             // ciphertext of the objects
 	FreshnessSeconds *float64 `json:"freshness_seconds"` // age of the T-th newest answer; null: too few answers
 	Outbox           int      `json:"outbox"`            // deposits that some validator still lacks
+	Pending          int      `json:"pending"`           // grants given that wait for a person at validators
+	Desk             int      `json:"desk"`              // grants that wait for this validator's person
 	AuditEntries     int64    `json:"audit_entries"`
 	Healthy          bool     `json:"healthy"`
 	Problems         []string `json:"problems,omitempty"`
@@ -308,6 +312,7 @@ type GrantRequest struct {
 	Purposes    []string `json:"purposes,omitempty"`
 	Depth       int      `json:"depth,omitempty"`
 	Offline     bool     `json:"offline,omitempty"`
+	Reason      string   `json:"reason,omitempty"` // for policy and for the person who decides
 	As          string   `json:"as,omitempty"`
 }
 
@@ -349,7 +354,8 @@ type GrantInfo struct {
 	Depth    int      `json:"depth"`
 	Links    int      `json:"links"`
 	Purposes []string `json:"purposes,omitempty"`
-	State    string   `json:"state"` // valid, expired or revoked
+	State    string   `json:"state"`            // valid, expired or revoked; of those given also pending or denied
+	Reason   string   `json:"reason,omitempty"` // of a denial
 }
 
 // RevokeRequest names a grant or link that this home owns or issued.

@@ -112,9 +112,23 @@ func (s *Server) routes() http.Handler {
 	verb(m, "network", func(ctx context.Context, _ struct{}) (*NetworkFile, error) { return v.Network(ctx) })
 	verb(m, "adopt", v.Adopt)
 	verb(m, "permit", v.Permit)
+	deskVerbs(m, v)
 	m.HandleFunc("POST /v1/add-stream", s.addStream)
 	m.HandleFunc("POST /v1/get-stream", s.getStream)
 	return m
+}
+
+func deskVerbs(m *http.ServeMux, v Desk) {
+	verb(m, "pending", func(ctx context.Context, _ struct{}) (*PendingGrants, error) { return v.Pending(ctx) })
+	verb(m, "decide", v.Decide)
+	verb(m, "policy", v.Policy)
+	verb(m, "policy-propose", v.PolicyPropose)
+	verb(m, "policy-sign", v.PolicySign)
+	verb(m, "policy-adopt", v.PolicyAdopt)
+	verb(m, "policy-simulate", v.PolicySimulate)
+	verb(m, "role-assign", v.RoleAssign)
+	verb(m, "role-revoke", v.RoleRevoke)
+	verb(m, "role-list", v.RoleList)
 }
 
 // verb routes one method. Requests are small and read whole; a request with

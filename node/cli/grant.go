@@ -62,7 +62,10 @@ func grantCommand(e *Env) *cobra.Command {
 		Use: "grant ADDRESS --to CONTACT", Short: "Let somebody do something with what you own", Args: cobra.ExactArgs(1),
 		Long: `Let somebody read what you own, for a time. The address means the object and its
 later versions, a directory's address everything in it; --this-version narrows.
-You consent, the validators sign, and the grant waits in its holder's mailbox.`,
+You consent, the validators sign, and the grant waits in its holder's mailbox.
+
+Where policy leaves it to persons, the grant is pending: this node goes on asking,
+and delivers it once enough of them have approved. See cerebrum grants --issued.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := g.parse(); err != nil {
 				return err
@@ -75,6 +78,7 @@ You consent, the validators sign, and the grant waits in its holder's mailbox.`,
 		},
 	}
 	g.add(c)
+	c.Flags().StringVar(&g.r.Reason, "reason", "", "why, for policy and for the persons who may have to approve it")
 	c.Flags().BoolVar(&g.r.ThisVersion, "this-version", false, "this version only, not the object's later ones")
 	return c
 }
@@ -106,6 +110,9 @@ func (e *Env) printGranted(g *api.Granted, err error) error {
 		fmt.Fprintln(w, g.Grant)
 		if !e.Quiet {
 			fmt.Fprintf(e.Err, "%s until %s, %d signatures\n", g.State, g.Expires, g.Signatures)
+			if g.State == "pending" {
+				fmt.Fprintln(e.Err, "it waits for persons at the validators; see `cerebrum grants --issued`")
+			}
 		}
 	})
 }
@@ -170,6 +177,9 @@ func printGrants(w io.Writer, gs *api.Grants, issued bool) {
 		fmt.Fprintf(w, "%s  %-7s  %s until %s  %s %s\n", g.Grant, g.State, g.Can, g.Expires, who, whose)
 		if g.Address != "" {
 			fmt.Fprintf(w, "  %s of %s\n", g.Target, g.Address)
+		}
+		if g.Reason != "" {
+			fmt.Fprintf(w, "  %s\n", plain(g.Reason))
 		}
 	}
 }

@@ -413,6 +413,6 @@ func validatorCommand(e *Env) *cobra.Command {
 	}
 	card.Flags().StringArrayVar(&addresses, "address", nil, "where the validator can be reached (default: its configured addresses)")
 	c := &cobra.Command{Use: "validator", Short: "For members of the committee"}
-	c.AddCommand(card)
+	c.AddCommand(card, pendingCommand(e), approveCommand(e), denyCommand(e))
 	return c
 }

@@ -122,6 +122,12 @@ func printStatus(w io.Writer, s *api.Status) {
 		row("freshness", "too few answers")
 	}
 	row("outbox", "%d waiting", s.Outbox)
+	if s.Pending > 0 {
+		row("pending", "%d grants wait for persons at validators", s.Pending)
+	}
+	if s.Desk > 0 {
+		row("desk", "%d grants wait for you: see `cerebrum validator pending`", s.Desk)
+	}
 	row("audit", "%d entries", s.AuditEntries)
 	for _, p := range s.Problems {
 		row("problem", "%s", plain(p))

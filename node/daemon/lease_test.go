@@ -29,7 +29,7 @@ func granted(t *testing.T, m *members, address cid.Cid, can string) *lease {
 		t.Fatal(err)
 	}
 	g.Target = targetOf(h, false)
-	out, err := owner.mint(ctx, p, to, g, address)
+	out, err := owner.mint(ctx, p, to, g, address, "")
 	if err != nil {
 		t.Fatal(err)
 	}

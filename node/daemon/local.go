@@ -49,6 +49,14 @@ func (n *Node) Status(context.Context) (*api.Status, error) {
 	if out.Outbox, err = n.outbox.Waiting(); err != nil {
 		return nil, err
 	}
+	if out.Pending, err = n.countPending(); err != nil {
+		return nil, err
+	}
+	if n.judge != nil {
+		if out.Desk, err = n.judge.Waits(); err != nil {
+			return nil, err
+		}
+	}
 	if !out.Running {
 		out.Problems = append(out.Problems, "no node runs on this home")
 		return out, nil

@@ -74,6 +74,7 @@ type Node struct {
 	rotation *validator.Rotation // of one that has a judge
 	behind   chan struct{}       // holds a token while somebody serves a record that is not known here
 	quorum   *quorum.Committee
+	newer    chan heard // policy heads of other validators that are not known here
 
 	// Set by Run before it says that it is ready, and never changed.
 	gate      *gate
@@ -87,7 +88,7 @@ type Node struct {
 
 // Open takes a home's lock and opens its stores. Nothing is started.
 func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err error) {
-	n = &Node{home: h, log: log, now: now, behind: make(chan struct{}, 1)}
+	n = &Node{home: h, log: log, now: now, behind: make(chan struct{}, 1), newer: make(chan heard, 16)}
 	defer func() {
 		if err != nil {
 			n.Close()
@@ -133,7 +134,7 @@ func (n *Node) openNetwork() (err error) {
 	n.verifier = &capability.Verifier{Trust: n.trust, Revocations: n.set, Now: n.now}
 	n.quorum = &quorum.Committee{Trust: n.trust, Transport: &transport{n}, Now: n.now}
 	n.tracker = &revocation.Tracker{
-		Trust: n.trust, Validators: n.quorum, Set: n.set, Store: store, Now: n.now, Log: n.log,
+		Trust: n.trust, Validators: n.quorum, Set: n.set, Store: store, Now: n.now, Log: n.log, PolicyHead: n.heardPolicy,
 		Behind: func(record statement.ID, _ int) {
 			if _, known := n.trust.Known(record); !known { // others may still serve one that we know
 				n.askSoon()
@@ -169,21 +170,26 @@ func (n *Node) openJudge(revocations kv.Store) error {
 		return err
 	}
 	bundle := policy.Builtin()
-	engine, err := policy.NewEngine(bundle)
+	policies, err := policy.OpenHistory(n.store.KV("policy"), n.trust, bundle)
 	if err != nil {
 		return err
 	}
-	if listed && bundle.Head() != n.trust.Current().PolicyHead {
+	if listed && !policies.Knows(n.trust.Current().PolicyHead) {
 		return fault.New(fault.Failed, "use the cerebrum of the version that created the network", "the committee record names another policy than this program has")
 	}
 	n.tracker.Own = log
+	keep := n.store.KV("validator")
+	book, err := validator.OpenRoles(keep, n.trust)
+	if err != nil {
+		return err
+	}
 	n.judge = &validator.Judge{
 		Trust: n.trust, Peer: n.home.PeerKey(), Signing: keys.Signing, Opener: keys.Opener,
-		Store: n.store.KV("validator"), Guard: n.guards, Shares: n.secrets, Log: log, Set: n.set, Verifier: n.verifier,
-		Policy: engine, Bundle: bundle.Head(), Audit: n.audit, Fresh: n.tracker, Now: n.now, Logger: n.log,
+		Store: keep, Guard: n.guards, Shares: n.secrets, Log: log, Set: n.set, Verifier: n.verifier,
+		Policies: policies, Roles: book, Book: book, Audit: n.audit, Fresh: n.tracker, Now: n.now, Logger: n.log,
 	}
 	n.rotation = &validator.Rotation{Judge: n.judge, Peers: rotationPeers{n}, Log: n.log}
-	return nil
+	return n.judge.Recount(n.audit.Scan)
 }
 
 // reclaim frees slots of the erasable store that nothing refers to: what a crash
@@ -300,6 +306,7 @@ func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Read
 	g.Go(func() error { return n.outbox.Run(below) })
 	g.Go(func() error { return n.runRotation(below) })
 	g.Go(func() error { return n.provideLoop(below) })
+	g.Go(func() error { return n.policyLoop(below) })
 	g.Go(func() error { return n.followRecords(below) })
 	g.Go(func() error { return n.askForRecords(below) })
 	up, upStop := context.WithCancel(ctx)

@@ -20,7 +20,8 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// outbox finishes deposits. Two things wait in it: requests for validators that
+// outbox finishes deposits, and grants that wait for a person at a validator (see
+// pending.go). Of deposits, two things wait in it: requests for validators that
 // did not answer, each sealed to its validator and durable here until it
 // acknowledges; and objects whose dealing did not reach T validators, which are
 // dealt again from the owner's wrap. The first kind is stored, the second is
@@ -245,7 +246,11 @@ func (o *outbox) pass(ctx context.Context) (left int, err error) {
 		}
 		if len(items) == 0 {
 			again, err := o.dealAgain(ctx)
-			return skipped + again, err
+			if err != nil {
+				return skipped + again, err
+			}
+			wait, err := o.n.askPending(ctx)
+			return skipped + again + wait, err
 		}
 		for _, it := range items {
 			if down[it.index] {

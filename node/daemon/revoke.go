@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"time"
 
@@ -53,6 +54,13 @@ func (n *Node) Grants(ctx context.Context, r api.GrantsRequest) (*api.Grants, er
 		seen[info.Grant] = true
 		out.Grants = append(out.Grants, *info)
 	}
+	if r.Issued {
+		waiting, err := n.pendingInfos(p.Identity.ID())
+		if err != nil {
+			return nil, err
+		}
+		out.Grants = append(out.Grants, slices.DeleteFunc(waiting, func(i api.GrantInfo) bool { return seen[i.Grant] })...)
+	}
 	sort.Slice(out.Grants, func(i, j int) bool {
 		a, b := out.Grants[i], out.Grants[j]
 		return a.Expires < b.Expires || a.Expires == b.Expires && a.Grant < b.Grant
@@ -84,21 +92,33 @@ func (n *Node) describeGrant(d validator.Delivery) (*api.GrantInfo, error) {
 		return nil, err
 	}
 	g := v.Grant()
-	info := &api.GrantInfo{
-		Grant: v.Leaf().String(), Owner: g.Owner.String(), Audience: g.Audience.String(), Can: g.Abilities.String(),
-		Expires: stamp(g.Caveats.Expires), Depth: int(g.Depth), Links: len(c.Links), Purposes: g.Caveats.Purposes, State: "valid",
-		Target: [...]string{"", "version", "lineage", "scope"}[g.Target.Kind],
-	}
-	if a, err := cid.Cast(d.Hint); err == nil {
-		info.Address = a.String()
-	}
+	info := grantInfo(&g, v.Leaf(), d.Hint)
+	info.Links = len(c.Links)
 	switch err := n.verifier.Live(v); {
 	case errors.Is(err, capability.ErrRevoked):
 		info.State = "revoked"
 	case err != nil:
 		info.State = "expired"
 	}
-	return info, nil
+	return &info, nil
+}
+
+// grantInfo is a grant or link in words, as if it were in force.
+func grantInfo(g *capability.Grant, id statement.ID, hint []byte) api.GrantInfo {
+	info := api.GrantInfo{
+		Grant: id.String(), Owner: g.Owner.String(), Audience: g.Audience.String(), Can: g.Abilities.String(),
+		Expires: stamp(g.Caveats.Expires), Depth: int(g.Depth), Purposes: g.Caveats.Purposes, State: "valid",
+		Target: targetKind(g.Target),
+	}
+	if a, err := cid.Cast(hint); err == nil {
+		info.Address = a.String()
+	}
+	return info
+}
+
+// targetKind names the kind of a target that was checked.
+func targetKind(t capability.Target) string {
+	return [...]string{"", "version", "lineage", "scope"}[t.Kind]
 }
 
 // issued is a grant that one of this home's identities may revoke.

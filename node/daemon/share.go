@@ -27,6 +27,9 @@ const tokenPrefix = "cerebrum-grant-1."
 // maxGrant is the longest that a grant may last.
 const maxGrant = 30 * 24 * time.Hour
 
+// maxGrantReason is the longest reason that validators take, in bytes.
+const maxGrantReason = 256
+
 // Grant implements api.Service: the owner consents, validators sign, the chain
 // goes to its audience's mailbox.
 func (n *Node) Grant(ctx context.Context, r api.GrantRequest) (*api.Granted, error) {
@@ -50,7 +53,7 @@ func (n *Node) Grant(ctx context.Context, r api.GrantRequest) (*api.Granted, err
 		return nil, err
 	}
 	g.Target = targetOf(h, r.ThisVersion)
-	return n.mint(ctx, owner, to, g, address)
+	return n.mint(ctx, owner, to, g, address, r.Reason)
 }
 
 // targetOf is the object's lineage, a directory's scope, or this version.
@@ -109,7 +112,10 @@ func (n *Node) newGrant(r api.GrantRequest, from *home.Principal) (*capability.G
 	return g, to, nil
 }
 
-func (n *Node) mint(ctx context.Context, owner *home.Principal, to *identity.Identity, g *capability.Grant, hint cid.Cid) (*api.Granted, error) {
+func (n *Node) mint(ctx context.Context, owner *home.Principal, to *identity.Identity, g *capability.Grant, hint cid.Cid, reason string) (*api.Granted, error) {
+	if len(reason) > maxGrantReason {
+		return nil, fault.New(fault.Usage, "", "a reason has at most %d bytes", maxGrantReason)
+	}
 	g.Owner = owner.Identity.ID()
 	unsigned, err := statement.New(capability.KindGrant, g)
 	if err != nil {
@@ -119,21 +125,18 @@ func (n *Node) mint(ctx context.Context, owner *home.Principal, to *identity.Ide
 	if err != nil {
 		return nil, err
 	}
-	identities := [][]byte{owner.Identity.Record(), to.Record()}
-	signed, err := n.quorum.SignGrant(ctx, unsigned, consent, identities)
+	p := &pendingGrant{
+		Owner: g.Owner, Grant: unsigned.Bytes(), Consent: consent, Hint: hint.Bytes(), Reason: reason,
+		Identities: [][]byte{owner.Identity.Record(), to.Record()},
+	}
+	done, err := n.collect(ctx, owner, p)
 	if err != nil {
 		return nil, err
 	}
-	if owner.Identity.ID() == to.ID() {
-		identities = identities[:1] // a grant to oneself names one identity
+	if !done {
+		return n.keepPending(ctx, p)
 	}
-	chain := &capability.Chain{Grant: signed.Bytes(), Consent: consent, Identities: identities}
-	out, err := n.deliver(ctx, chain, g.Owner, hint, "grant")
-	if err != nil {
-		return nil, err
-	}
-	out.Signatures = len(signed.Signers())
-	return out, nil
+	return n.complete(ctx, p)
 }
 
 func signAs(p *home.Principal, kind statement.Kind, body any) ([]byte, error) {

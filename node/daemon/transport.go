@@ -28,6 +28,8 @@ var methods = map[quorum.Method]rpc.Method{
 	quorum.Revoke:  service("revoke", capability.MaxChain+(64<<10), 4<<10, 10*time.Second, 8),
 	quorum.Fresh:   service("fresh", 1<<10, 8<<10, 5*time.Second, 8),
 	quorum.Tail:    service("tail", 1<<10, 4<<20, 10*time.Second, 4),
+	quorum.Role:    service("role", 65<<10, 65<<10, 10*time.Second, 8),
+	quorum.Bundle:  service("bundle", 1<<20+(4<<10), 1<<20+(4<<10), 20*time.Second, 2),
 	quorum.Seen:    service("seen", 1<<10, 16<<10, 5*time.Second, 4),
 }
 
@@ -60,11 +62,22 @@ func (t *transport) Call(ctx context.Context, server statement.PublicKey, m quor
 	case err == nil:
 		return raw, nil
 	case errors.Is(err, &rpc.Error{Code: rpc.Denied}):
-		return nil, fmt.Errorf("%w: %w", quorum.ErrDenied, err)
+		return nil, denial(err)
 	case errors.Is(err, &rpc.Error{Code: rpc.Malformed}):
 		return nil, fmt.Errorf("%w: %w", quorum.ErrRefused, err)
 	}
 	return nil, fmt.Errorf("%w: %w", quorum.ErrUnreachable, err)
+}
+
+// denial is a denial from the wire, with what it says of policy.
+func denial(err error) error {
+	var e *rpc.Error
+	if errors.As(err, &e) {
+		if p, ok := validator.ParsePolicyError(e.Message); ok {
+			return fmt.Errorf("%w: %w", quorum.ErrDenied, p)
+		}
+	}
+	return fmt.Errorf("%w: %w", quorum.ErrDenied, err)
 }
 
 // How long a validator may take before its connection is taken for dead: QUIC
@@ -112,7 +125,7 @@ func (t *transport) callSelf(ctx context.Context, m quorum.Method, build func(qu
 	case err == nil:
 		return out, nil
 	case errors.Is(err, validator.ErrDenied):
-		return nil, quorum.ErrDenied
+		return nil, fmt.Errorf("%w: %w", quorum.ErrDenied, err)
 	case errors.Is(err, validator.ErrMalformed):
 		return nil, fmt.Errorf("%w: %w", quorum.ErrRefused, err)
 	}
@@ -129,7 +142,7 @@ func (n *Node) judgeCall(ctx context.Context, m quorum.Method, c validator.Conn,
 	case quorum.Deposit:
 		return j.Deposit(ctx, c, raw)
 	case quorum.Sign:
-		return j.Sign(ctx, raw)
+		return j.Sign(ctx, c, raw)
 	case quorum.Deliver:
 		return nil, j.Deliver(ctx, raw)
 	case quorum.Mailbox:
@@ -148,6 +161,10 @@ func (n *Node) judgeCall(ctx context.Context, m quorum.Method, c validator.Conn,
 		return j.AnswerFresh(raw)
 	case quorum.Tail:
 		return j.AnswerTail(raw)
+	case quorum.Role:
+		return j.AnswerRole(ctx, c, raw)
+	case quorum.Bundle:
+		return j.AnswerBundle(ctx, c, raw)
 	case quorum.Seen:
 		return j.AnswerSeen(raw)
 	}
@@ -175,9 +192,12 @@ func (n *Node) serveValidator() {
 // explained to somebody who may not know.
 func codeOf(err error) error {
 	code := rpc.Internal
+	var byPolicy *validator.PolicyError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &byPolicy):
+		return &rpc.Error{Code: rpc.Denied, Message: byPolicy.Error()}
 	case errors.Is(err, validator.ErrDenied):
 		return &rpc.Error{Code: rpc.Denied, Message: "denied"}
 	case errors.Is(err, validator.ErrMalformed):

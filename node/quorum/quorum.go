@@ -15,6 +15,7 @@ import (
 
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/trust"
+	"cerebrum.dev/cerebrum/acl/validator"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/fault"
 	"cerebrum.dev/cerebrum/node/home"
@@ -34,6 +35,8 @@ const (
 	Revoke  Method = "revoke"
 	Fresh   Method = "fresh"
 	Tail    Method = "tail"
+	Role    Method = "role"
+	Bundle  Method = "bundle"
 	Seen    Method = "seen"
 )
 
@@ -164,7 +167,13 @@ func (a *answer) judge(err error) {
 }
 
 // tally counts answers for the sentence that a person reads.
-type tally struct{ answered, denied, refused, wrong []int }
+type tally struct {
+	answered, denied, refused, wrong []int
+
+	pending []int                    // wait for a person
+	policy  []*validator.PolicyError // of those that denied
+	reasons []string                 // of persons who denied
+}
 
 func (t *tally) add(a answer) {
 	switch {
@@ -172,6 +181,7 @@ func (t *tally) add(a answer) {
 		t.answered = append(t.answered, a.index)
 	case errors.Is(a.err, ErrDenied):
 		t.denied = append(t.denied, a.index)
+		t.why(a)
 	case errors.Is(a.err, ErrRefused):
 		t.refused = append(t.refused, a.index)
 	case errors.Is(a.err, errWrong):
@@ -192,6 +202,12 @@ func (c *Committee) decided(t *tally, need int) bool {
 // shortage says how many are needed and which answered.
 func (c *Committee) shortage(t *tally, need int, what string) error {
 	if c.certain(t, need) {
+		if err := c.byPolicy(t, what); err != nil {
+			return err
+		}
+		if len(t.reasons) > 0 {
+			return fault.New(fault.Denied, "change what it asks for, or talk to the validators", "%s was denied by %d of %d validators: %s", what, len(t.denied), len(c.record.Validators), strings.Join(t.reasons, "; "))
+		}
 		return fault.New(fault.Denied, "ask its owner for a grant, or see `cerebrum grants --mine`", "%s was denied by %d of %d validators", what, len(t.denied), len(c.record.Validators))
 	}
 	return fault.New(fault.Unavailable, "see `cerebrum status`; try again when more validators can be reached",
@@ -204,7 +220,7 @@ func (t *tally) words() string {
 	for _, group := range []struct {
 		which []int
 		text  string
-	}{{t.answered, "answered:"}, {t.denied, "denied:"}, {t.refused, "refused:"}, {t.wrong, "answered wrongly:"}} {
+	}{{t.answered, "answered:"}, {t.pending, "asked a person:"}, {t.denied, "denied:"}, {t.refused, "refused:"}, {t.wrong, "answered wrongly:"}} {
 		if len(group.which) == 0 {
 			continue
 		}

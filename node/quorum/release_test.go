@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -193,6 +194,7 @@ func TestAnAnswerToSomethingElseDoesNotCount(t *testing.T) {
 	chain := w.Grant(t, w.alice, w.bob, vt.VersionOf(o))
 	otherChain := w.Grant(t, w.alice, w.bob, vt.VersionOf(other))
 	change := func(f func(*validator.Release)) behaviour { return tampering(t, w.bob, f) }
+	old := replayed(t, w, other, otherChain) // now: a lie may be told after the test has ended
 	for name, lie := range map[string]behaviour{
 		"another request":   change(func(r *validator.Release) { r.Request[0] ^= 1 }),
 		"another grant":     change(func(r *validator.Release) { r.Leaf = vt.Leaf(t, otherChain) }),
@@ -207,14 +209,8 @@ func TestAnAnswerToSomethingElseDoesNotCount(t *testing.T) {
 		"junk": func(context.Context, quorum.Method, []byte, func() ([]byte, error)) ([]byte, error) {
 			return []byte("junk"), nil
 		},
-		"nothing": func(context.Context, quorum.Method, []byte, func() ([]byte, error)) ([]byte, error) { return nil, nil },
-		"another's answer": func(ctx context.Context, m quorum.Method, raw []byte, ask func() ([]byte, error)) ([]byte, error) {
-			var r validator.ReleaseRequest
-			if err := statement.Unmarshal(raw, &r); err != nil {
-				return nil, err
-			}
-			return replayed(t, w, other, otherChain), nil
-		},
+		"nothing":          func(context.Context, quorum.Method, []byte, func() ([]byte, error)) ([]byte, error) { return nil, nil },
+		"another's answer": func(context.Context, quorum.Method, []byte, func() ([]byte, error)) ([]byte, error) { return old, nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w.set(nil, 0, 1, 2, 3)
@@ -319,5 +315,44 @@ func TestSharesOfTwoDealingsDoNotMix(t *testing.T) {
 		if err := read(); (err == nil) != readable {
 			t.Errorf("with %d of 4 replaced: %v", i+1, err)
 		}
+	}
+}
+
+// What validators say of policy counts where more say it than may lie, and no
+// further than they agree.
+func TestPolicyIsBlamedByMoreThanMayLie(t *testing.T) {
+	w, c := newWorld(t, vt.Options{})
+	o := w.shared(t)
+	chain := w.Grant(t, w.alice, w.bob, vt.VersionOf(o))
+	says := func(wants ...string) behaviour {
+		return func(context.Context, quorum.Method, []byte, func() ([]byte, error)) ([]byte, error) {
+			return nil, &validator.PolicyError{Wants: wants}
+		}
+	}
+	for _, tc := range []struct {
+		name           string
+		two, three     behaviour
+		sentence, hint string
+	}{
+		{"both deny without a word", denying, denying, "the key was denied by 2 of 4 validators", "ask its owner"},
+		{"one blames policy", denying, says("reason"), "the key was denied by 2 of 4 validators", "ask its owner"},
+		{"both do", says(), says(), "the key was denied by policy", "a role"},
+		{"one wants a reason", says(), says("reason"), "the key was denied by policy", "a role"},
+		{"both want a reason", says("reason"), says("purpose", "reason"), "the key was denied by policy, which wants a reason", "--reason"},
+		{"both want a purpose", says("purpose"), says("purpose"), "the key was denied by policy, which allows it for other purposes", "--purpose"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w.set(tc.two, 1)
+			w.set(tc.three, 2)
+			_, err := c.AskRelease(t.Context(), w.asks(t, chain, o))
+			wantFault(t, err, fault.Denied, tc.sentence)
+			if f := fault.Of(err); !strings.Contains(f.Hint, tc.hint) {
+				t.Errorf("the hint is %q", f.Hint)
+			}
+		})
+	}
+	w.set(nil, 1) // control: one denial is none
+	if _, err := c.AskRelease(t.Context(), w.asks(t, chain, o)); err != nil {
+		t.Error(err)
 	}
 }

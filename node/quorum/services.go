@@ -38,46 +38,6 @@ func (c *Committee) SendDeposits(ctx context.Context, requests map[int][]byte) m
 	return got
 }
 
-// SignGrant gathers K signatures under a root grant.
-func (c *Committee) SignGrant(ctx context.Context, unsigned *statement.Statement, consent []byte, identities [][]byte) (*statement.Statement, error) {
-	c = c.pin()
-	request, err := statement.Marshal(validator.SignRequest{Grant: unsigned.Bytes(), Consent: consent, Identities: identities})
-	if err != nil {
-		return nil, err
-	}
-	var t tally
-	need := int(c.record.Numbers.K)
-	c.ask(ctx, Sign, c.everybody(), 0, func(int, Session) ([]byte, error) { return request, nil }, func(a answer) bool {
-		if a.err == nil {
-			a.judge(c.takeSignature(unsigned, a))
-		}
-		t.add(a)
-		return c.decided(&t, need)
-	})
-	if len(t.answered) < need {
-		return nil, c.shortage(&t, need, "the grant")
-	}
-	return unsigned, nil
-}
-
-func (c *Committee) takeSignature(into *statement.Statement, a answer) error {
-	var r validator.SignReply
-	if err := statement.Unmarshal(a.raw, &r); err != nil {
-		return err
-	}
-	s, err := statement.Parse(r.Grant)
-	if err != nil {
-		return err
-	}
-	if !slices.Equal(s.Signers(), []int{a.index}) || s.ID() != into.ID() {
-		return errors.New("signed something else")
-	}
-	if err := c.record.VerifyOne(capability.KindGrant, s, a.index); err != nil {
-		return err
-	}
-	return into.Merge(s)
-}
-
 // SendDelivery puts a chain into its audience's mailbox at T validators at least.
 func (c *Committee) SendDelivery(ctx context.Context, d validator.Delivery) error {
 	c = c.pin()

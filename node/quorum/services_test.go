@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -87,7 +88,7 @@ func TestAGrantIsSignedByK(t *testing.T) {
 	o := w.shared(t)
 	other, otherRequest := w.draft(t, vt.VersionOf(o))
 	swap := func(_ context.Context, _ quorum.Method, _ []byte, _ func() ([]byte, error)) ([]byte, error) {
-		return w.Validators[3].Sign(t.Context(), encode(t, otherRequest)) // signs another thing
+		return w.Validators[3].Sign(t.Context(), validator.Conn{}, encode(t, otherRequest)) // signs another thing
 	}
 	resign := func(index uint16, key statement.PrivateKey) behaviour {
 		return func(_ context.Context, _ quorum.Method, raw []byte, _ func() ([]byte, error)) ([]byte, error) {
@@ -103,9 +104,6 @@ func TestAGrantIsSignedByK(t *testing.T) {
 			return encode(t, validator.SignReply{Grant: s.Bytes()}), nil
 		}
 	}
-	pending := func(context.Context, quorum.Method, []byte, func() ([]byte, error)) ([]byte, error) {
-		return encode(t, validator.SignReply{Pending: true}), nil
-	}
 	for _, tc := range []struct {
 		name     string
 		three    behaviour // validator 4; validator 1 is absent
@@ -116,7 +114,6 @@ func TestAGrantIsSignedByK(t *testing.T) {
 		{"signs another thing", swap, fault.Unavailable, "the grant needs 3 of 4 validators, and answered: 2, 3; answered wrongly: 4"},
 		{"signs with another key", resign(3, statement.GenerateKey()), fault.Unavailable, "the grant needs 3 of 4 validators, and answered: 2, 3; answered wrongly: 4"},
 		{"signs in another's place", resign(0, w.Validators[3].Signing), fault.Unavailable, "the grant needs 3 of 4 validators, and answered: 2, 3; answered wrongly: 4"},
-		{"asks a person", pending, fault.Unavailable, ""},
 		{"is absent", absent, fault.Unavailable, "the grant needs 3 of 4 validators, and answered: 2, 3"},
 		{"denies", denying, fault.Unavailable, "the grant needs 3 of 4 validators, and answered: 2, 3; denied: 4"},
 	} {
@@ -124,7 +121,7 @@ func TestAGrantIsSignedByK(t *testing.T) {
 			w.set(absent, 0)
 			w.set(tc.three, 3)
 			s, r := w.draft(t, vt.VersionOf(o))
-			signed, err := c.SignGrant(t.Context(), s, r.Consent, r.Identities)
+			got, err := c.SignGrant(t.Context(), quorum.SignAsk{Grant: s, Consent: r.Consent, Identities: r.Identities})
 			if tc.exit != 0 {
 				wantFault(t, err, tc.exit, tc.sentence)
 				return
@@ -132,19 +129,65 @@ func TestAGrantIsSignedByK(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := w.VerifyK(capability.KindGrant, signed); err != nil || signed.ID() == other.ID() {
+			if err := w.VerifyK(capability.KindGrant, got.Grant); err != nil || !got.Done || got.Grant.ID() == other.ID() {
 				t.Error(err)
 			}
 		})
 	}
+	checkPending(t, w, c, vt.VersionOf(o))
 	w.set(nil, 0, 3)
 	w.set(denying, 0, 1)
 	s, r := w.draft(t, vt.VersionOf(o))
-	_, err := c.SignGrant(t.Context(), s, r.Consent, r.Identities)
+	ask := quorum.SignAsk{Grant: s, Consent: r.Consent, Identities: r.Identities}
+	_, err := c.SignGrant(t.Context(), ask)
 	wantFault(t, err, fault.Denied, "the grant was denied by 2 of 4 validators")
 	w.set(nil, 0, 1)
-	_, err = c.SignGrant(t.Context(), s, nil, r.Identities) // without consent all say that it is malformed
+	ask.Consent = nil
+	_, err = c.SignGrant(t.Context(), ask) // without consent all say that it is malformed
 	wantFault(t, err, fault.Unavailable, "the grant needs 3 of 4 validators, and refused: 1, 2, 3, 4")
+}
+
+// checkPending has persons decide: their answers come later, those of the others
+// are kept.
+func checkPending(t *testing.T, w *world, c *quorum.Committee, target capability.Target) {
+	t.Helper()
+	reply := func(r validator.SignReply) behaviour {
+		return func(context.Context, quorum.Method, []byte, func() ([]byte, error)) ([]byte, error) {
+			return encode(t, r), nil
+		}
+	}
+	pending := reply(validator.SignReply{Pending: true})
+	s, r := w.draft(t, target)
+	ask := quorum.SignAsk{Grant: s, Consent: r.Consent, Identities: r.Identities}
+	w.set(pending, 2, 3)
+	w.set(nil, 0)
+	got, err := c.SignGrant(t.Context(), ask)
+	if err != nil || got.Done || len(got.Pending) == 0 {
+		t.Fatalf("two sign and two wait: %+v, %v", got, err)
+	}
+	w.set(reply(validator.SignReply{Denied: true, Reason: "too long"}), 3)
+	if got, err = c.SignGrant(t.Context(), ask); err != nil || got.Done { // one more denial is needed to be certain
+		t.Fatalf("one has denied, one waits: %+v, %v", got, err)
+	}
+	w.set(absent, 0, 1) // they have signed already and are not asked again
+	w.set(nil, 2)
+	if got, err = c.SignGrant(t.Context(), ask); err != nil || !got.Done {
+		t.Fatalf("the third has signed: %+v, %v", got, err)
+	}
+	s, r = w.draft(t, target)
+	ask = quorum.SignAsk{Grant: s, Consent: r.Consent, Identities: r.Identities}
+	w.set(reply(validator.SignReply{Denied: true, Reason: "too long"}), 2, 3)
+	w.set(nil, 0, 1)
+	_, err = c.SignGrant(t.Context(), ask)
+	if f := fault.Of(err); f.Exit != fault.Denied || !strings.Contains(f.Message, "too long (validator ") {
+		t.Errorf("two have denied: %v", err)
+	}
+	w.set(pending, 1)
+	w.set(absent, 0, 2, 3)
+	s, r = w.draft(t, target)
+	_, err = c.SignGrant(t.Context(), quorum.SignAsk{Grant: s, Consent: r.Consent, Identities: r.Identities})
+	wantFault(t, err, fault.Unavailable, "the grant needs 3 of 4 validators, and asked a person: 2")
+	w.set(nil, 0, 1, 2, 3)
 }
 
 func TestADeliveryIsAtTValidators(t *testing.T) {

@@ -90,7 +90,7 @@ func (w *world) judge(ctx context.Context, index int, m quorum.Method, c validat
 	case quorum.Deposit:
 		return j.Deposit(ctx, c, raw)
 	case quorum.Sign:
-		return j.Sign(ctx, raw)
+		return j.Sign(ctx, c, raw)
 	case quorum.Deliver:
 		return nil, j.Deliver(ctx, raw)
 	case quorum.Mailbox:
@@ -105,6 +105,10 @@ func (w *world) judge(ctx context.Context, index int, m quorum.Method, c validat
 		return j.AnswerFresh(raw)
 	case quorum.Tail:
 		return j.AnswerTail(raw)
+	case quorum.Role:
+		return j.AnswerRole(ctx, c, raw)
+	case quorum.Bundle:
+		return j.AnswerBundle(ctx, c, raw)
 	case quorum.Seen:
 		return j.AnswerSeen(raw)
 	}

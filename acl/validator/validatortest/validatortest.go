@@ -171,8 +171,6 @@ func (net *Network) open(t testing.TB, s seat, opener *keystore.Opener, bundle *
 	<-ran
 	t.Cleanup(func() { log.Close(); <-done })
 	AwaitWriter(t, log)
-	engine, err := policy.NewEngine(bundle)
-	fail(err)
 	revocations := &kv.Memory{}
 	set, err := revocation.OpenSet(revocations, net.Chain, nil)
 	fail(err)
@@ -183,10 +181,14 @@ func (net *Network) open(t testing.TB, s seat, opener *keystore.Opener, bundle *
 		Trust: net.Chain, Validators: Direct{net}, Set: set, Own: rlog, Store: revocations, Now: net.Clock.Now, Log: Logger(t),
 	}
 	fail(v.Tracker.Open())
+	policies, err := policy.OpenHistory(&kv.Memory{}, net.Chain, bundle)
+	fail(err)
+	book, err := validator.OpenRoles(v.Memory, net.Chain)
+	fail(err)
 	v.Judge = &validator.Judge{
 		Trust: net.Chain, Peer: s.peer, Signing: s.signing, Opener: opener, Store: v.Memory, Shares: erase,
 		Log: rlog, Set: set, Verifier: &capability.Verifier{Trust: net.Chain, Revocations: set, Now: net.Clock.Now},
-		Guard: trust.NewGuard(v.Memory), Policy: engine, Bundle: bundle.Head(), Audit: log, Fresh: v.Tracker, Now: net.Clock.Now, Logger: Logger(t),
+		Guard: trust.NewGuard(v.Memory), Policies: policies, Roles: book, Book: book, Audit: log, Fresh: v.Tracker, Now: net.Clock.Now, Logger: Logger(t),
 	}
 	return v
 }
