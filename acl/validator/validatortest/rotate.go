@@ -40,9 +40,11 @@ func (net *Network) Rotate() *Rotating {
 // from freshness.
 type heard struct{}
 
-func (heard) Fresh() bool {
-	return true
-}
+func (heard) Fresh() bool { return true }
+
+func (heard) Ready() bool { return true }
+
+func (heard) Seen(statement.PublicKey) []byte { return nil }
 
 // Down makes a validator unreachable, or reachable again.
 func (r *Rotating) Down(v *Validator, down bool) {
@@ -100,7 +102,7 @@ func (r *Rotating) Join(t testing.TB, name string) (*Validator, trust.Validator)
 		Peer: trusttest.Key(name + " peer").Public(), Addresses: []string{"/ip4/192.0.2.99/tcp/4001"},
 		Log: trusttest.Key(name + " log").Public(), Witness: trusttest.Key(name + " witness").Public(),
 	}
-	v := r.open(t, seat{peer: entry.Peer, signing: trusttest.Key(name + " signing"), person: p, index: -1}, opener, policy.Builtin())
+	v := r.open(t, seat{peer: entry.Peer, signing: trusttest.Key(name + " signing"), person: p}, opener, policy.Builtin())
 	v.Judge.Fresh = heard{}
 	r.All = append(r.All, v)
 	return v, entry
