@@ -92,6 +92,10 @@ type pending struct {
 	share   []byte
 	dealing *Dealing
 	old     []held // replaced by this one
+	again   bool   // the object is held already; this is another dealing of it
+
+	lineage  statement.ID
+	manifest *envelope.Manifest
 }
 
 // Deposit takes an owner's objects. Every item is judged by itself; those that
@@ -140,18 +144,19 @@ func (j *Judge) Deposit(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 		keys[p.keyID] = true
 		todo = append(todo, p)
 	}
+	for _, p := range todo {
+		keys[p.lineage] = true
+	}
 	unlock := j.deposits.lock(keys)
 	defer unlock()
-	conflicts, err := j.keep(ctx, owner, todo)
+	outcomes, err := j.keep(ctx, owner, todo)
 	if err != nil {
 		return nil, err
 	}
 	k := 0
 	for i := range reply.Outcomes {
 		if reply.Outcomes[i] == ItemOK {
-			if conflicts[k] {
-				reply.Outcomes[i] = ItemConflict
-			}
+			reply.Outcomes[i] = outcomes[k]
 			k++
 		}
 	}
@@ -190,8 +195,6 @@ func (j *Judge) judgeItem(it DepositItem, share []byte, owner *identity.Identity
 		return nil, errors.New("it is dealt to another committee")
 	case d.KeyNonce != m.KeyNonce:
 		return nil, errors.New("manifest and dealing name different keys")
-	case m.Sequence != 0:
-		return nil, errors.New("versions after the first are not taken yet")
 	}
 	s, err := parseShare(share)
 	if err != nil {
@@ -204,7 +207,7 @@ func (j *Judge) judgeItem(it DepositItem, share []byte, owner *identity.Identity
 		keyID:   envelope.KeyID(d.Network, d.Owner, d.KeyNonce),
 		id:      id,
 		deposit: deposit{Address: d.Manifest, Manifest: it.Manifest, Dealing: it.Dealing, Holders: holders},
-		share:   share, dealing: d,
+		share:   share, dealing: d, lineage: m.LineageID(), manifest: m,
 	}, nil
 }
 
@@ -215,22 +218,31 @@ func parseShare(b []byte) (committee.Share, error) {
 	return committee.Share{Value: [32]byte(b[:32]), Blinding: [32]byte(b[32:])}, nil
 }
 
-// keep stores judged items; the caller holds the locks of their key ids. An
-// identical retry is acknowledged without being written again.
-func (j *Judge) keep(ctx context.Context, owner *identity.Identity, todo []*pending) (conflicts []bool, err error) {
-	conflicts = make([]bool, len(todo))
+// keep stores judged items; the caller holds the locks of their key ids and
+// lineages. An identical retry is acknowledged without being written again.
+func (j *Judge) keep(ctx context.Context, owner *identity.Identity, todo []*pending) (outcomes []uint8, err error) {
+	outcomes = make([]uint8, len(todo))
+	lines := newLineages(j)
 	var write []*pending
 	for i, p := range todo {
 		same, conflict, err := j.compare(p)
 		if err != nil {
 			return nil, err
 		}
-		if conflicts[i] = conflict; !same && !conflict {
+		switch {
+		case conflict:
+			outcomes[i] = ItemConflict
+		case !same && !p.again: // one that is held and dealt again moves no head
+			if outcomes[i], err = lines.take(p); err != nil {
+				return nil, err
+			}
+		}
+		if !same && outcomes[i] == ItemOK {
 			write = append(write, p)
 		}
 	}
 	if len(write) == 0 {
-		return conflicts, nil
+		return outcomes, nil
 	}
 	items := make([]keystore.Item, len(write))
 	for i, p := range write {
@@ -241,7 +253,7 @@ func (j *Judge) keep(ctx context.Context, owner *identity.Identity, todo []*pend
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	id := owner.ID()
-	ops := []kv.Op{{Key: slices.Concat(ownerPrefix, id[:]), Value: owner.Record()}}
+	ops := append(lines.ops, kv.Op{Key: slices.Concat(ownerPrefix, id[:]), Value: owner.Record()})
 	var old []uint64
 	events := make([]audit.Event, len(write))
 	for i, p := range write {
@@ -265,7 +277,7 @@ func (j *Judge) keep(ctx context.Context, owner *identity.Identity, todo []*pend
 	if err := j.Shares.Destroy(old...); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return conflicts, nil
+	return outcomes, nil
 }
 
 func slotsOf(sealed []keystore.Sealed) []uint64 {
@@ -302,7 +314,7 @@ func (j *Judge) compare(p *pending) (same, conflict bool, err error) {
 	if p.dealing.Number <= d.Number {
 		return false, true, nil
 	}
-	p.old = have.Shares
+	p.old, p.again = have.Shares, true
 	return false, false, nil
 }
 
@@ -359,8 +371,8 @@ func (j *Judge) Slots() (map[uint64]bool, error) {
 	return used, err
 }
 
-// lockTable serialises deposits that touch the same key ids. Deposits are short,
-// and the waiting ones are bounded by the transport.
+// lockTable serialises deposits that touch the same key ids or lineages. Deposits
+// are short, and the waiting ones are bounded by the transport.
 type lockTable struct {
 	mu   sync.Mutex
 	cond *sync.Cond

@@ -397,7 +397,6 @@ func TestADealingForOthersIsRefused(t *testing.T) {
 	}
 	for name, change := range map[string]func(*envelope.Manifest){
 		"a manifest of another network": func(m *envelope.Manifest) { m.Network = elsewhere },
-		"a later version":               func(m *envelope.Manifest) { m.Sequence, m.Previous = 1, good.Address.Bytes() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := w.Deal(t, w.alice, 0, []*vt.Object{w.Object(t, w.alice, change)})

@@ -106,6 +106,24 @@ func FuzzRelease(f *testing.F) {
 	})
 }
 
+func FuzzLatest(f *testing.F) {
+	var s *vt.Session
+	fuzzEntry[validator.LatestRequest](f, func(w *world) []any {
+		o := w.Object(f, w.alice)
+		w.DepositAll(f, w.alice, o)
+		w.DepositAll(f, w.alice, w.Version(f, o))
+		s = w.Connect(w.bob, 0)
+		c := w.Grant(f, w.alice, w.bob, vt.LineageOf(o))
+		good, own, nowhere := vt.LatestOf(o), vt.LatestOf(o), validator.LatestRequest{Address: []byte("nowhere")}
+		good.Authority, own.Authority = w.ByChain(f, w.bob, c, s, good.Digest()), w.ByIdentity(f, w.alice, s, own.Digest())
+		nowhere.Authority = w.ByChain(f, w.bob, c, s, nowhere.Digest())
+		return []any{good, own, nowhere, vt.LatestOf(o), validator.LatestRequest{}}
+	}, func(t *testing.T, w *world, raw []byte) error {
+		_, err := w.Validators[0].Latest(t.Context(), s.Conn(), raw)
+		return err
+	})
+}
+
 func FuzzRevoke(f *testing.F) {
 	fuzzEntry[validator.RevokeRequest](f, func(w *world) []any {
 		c := w.Grant(f, w.alice, w.bob, capability.Target{Kind: capability.Lineage})

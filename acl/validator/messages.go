@@ -11,6 +11,7 @@
 //	Sign      the validator's signature under a root grant
 //	Deliver   a finished chain for the mailbox of its audience
 //	Mailbox   the chains of an identity
+//	Latest    the newest version of a lineage, for those who may know it
 //	Release   shares of up to 1,000 objects under one chain
 //	Revoke    an entry for the revocation log, acknowledged once durable
 //	Fresh     the validator's head over a nonce; Tail reads its log
@@ -114,7 +115,8 @@ func DigestItems(items []DepositItem) statement.ID {
 const (
 	ItemOK       = 0
 	ItemRefused  = 1 // malformed, forged, or its share does not fit the dealing
-	ItemConflict = 2 // the key id belongs to another manifest, or a newer dealing stands
+	ItemConflict = 2 // the key id belongs to another manifest, a newer dealing stands, or another version of its lineage was first
+	ItemBehind   = 3 // a version before it has not come here yet; it may be sent again after that one
 )
 
 // DepositReply has an outcome for each item. ItemOK means durable here.

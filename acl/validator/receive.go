@@ -309,8 +309,16 @@ func (r *Rotation) keep(ctx context.Context, p *signedPlan, all []*incoming) err
 	}
 	keys := map[statement.ID]bool{}
 	items := make([]keystore.Item, len(all))
+	lines := newLineages(j)
 	for i, in := range all {
 		keys[in.first.KeyID] = true
+		if in.dep != nil {
+			m, _, err := in.dep.manifest()
+			if err != nil {
+				return err
+			}
+			keys[m.LineageID()] = true
+		}
 		items[i] = keystore.Item{
 			AAD:    shareAAD(in.first.KeyID, in.epoch),
 			Secret: append(in.share.Value[:], in.share.Blinding[:]...),
@@ -325,7 +333,7 @@ func (r *Rotation) keep(ctx context.Context, p *signedPlan, all []*incoming) err
 	var ops []kv.Op
 	var unused []uint64
 	for i, in := range all {
-		add, err := j.withShare(in, held{
+		add, err := j.withShare(in, lines, held{
 			Epoch: in.epoch, Record: p.Record, Share: sealed[i], Scale: in.scaled.Scale[:], Points: in.scaled.Points,
 		})
 		if err != nil {
@@ -336,6 +344,7 @@ func (r *Rotation) keep(ctx context.Context, p *signedPlan, all []*incoming) err
 		}
 		ops = append(ops, add...)
 	}
+	ops = append(ops, lines.ops...)
 	if err := j.Audit.Append(ctx, j.event("re-share", "ok", nil, nil, nil, nil, fmt.Sprintf("%d objects", len(all)-len(unused)))); err != nil {
 		return errors.Join(err, j.Shares.Destroy(slotsOf(sealed)...))
 	}
@@ -347,7 +356,7 @@ func (r *Rotation) keep(ctx context.Context, p *signedPlan, all []*incoming) err
 
 // withShare adds a share to what the store has now; nil where a newer dealing
 // took the deposit's place meanwhile.
-func (j *Judge) withShare(in *incoming, h held) ([]kv.Op, error) {
+func (j *Judge) withShare(in *incoming, lines *lineages, h held) ([]kv.Op, error) {
 	keyID := in.first.KeyID
 	dep, err := j.loadKey(keyID)
 	var ops []kv.Op
@@ -355,6 +364,9 @@ func (j *Judge) withShare(in *incoming, h held) ([]kv.Op, error) {
 	case errors.Is(err, kv.ErrNotFound):
 		dep = &deposit{Address: in.dep.Address, Manifest: in.dep.Manifest, Dealing: in.dep.Dealing, Holders: in.dep.Holders}
 		ops = append(ops, kv.Op{Key: slices.Concat(addressPrefix, dep.Address), Value: keyID[:]})
+		if err := lines.inherit(dep); err != nil {
+			return nil, err
+		}
 		if len(in.owner) > 0 {
 			if id, err := identity.IDOf(in.owner); err == nil {
 				ops = append(ops, kv.Op{Key: slices.Concat(ownerPrefix, id[:]), Value: in.owner})

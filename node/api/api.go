@@ -34,6 +34,10 @@ type Service interface {
 	// GetStream writes to w instead. A part may have been written when it fails.
 	GetStream(ctx context.Context, r GetRequest, w io.Writer) (*Got, error)
 
+	// Rekey makes a new version of an object with the same content under a new key.
+	// Where T validators have taken it, the old version is retired.
+	Rekey(ctx context.Context, r RekeyRequest) (*Rekeyed, error)
+
 	// Progress tells how far the request is that gave its operation this name.
 	Progress(ctx context.Context, r ProgressRequest) (*Progress, error)
 
@@ -89,7 +93,8 @@ type AddRequest struct {
 	Name   string            `json:"name,omitempty"` // of a stream
 	As     string            `json:"as,omitempty"`
 	Labels map[string]string `json:"labels,omitempty"`
-	Op     string            `json:"op,omitempty"` // names the operation for Progress
+	Update string            `json:"update,omitempty"` // address of the version that it follows; Labels then are the old ones where there are none
+	Op     string            `json:"op,omitempty"`     // names the operation for Progress
 }
 
 // ProgressRequest names an operation under way.
@@ -120,6 +125,8 @@ type Added struct {
 	Directory  bool     `json:"directory,omitempty"`
 	Deposits   Deposits `json:"deposits"`
 	State      string   `json:"state"` // shared or local
+	Sequence   uint64   `json:"sequence,omitempty"`
+	Previous   string   `json:"previous,omitempty"` // address of the version that it follows
 	Skipped    []string `json:"skipped,omitempty"`
 	Seconds    float64  `json:"seconds"`
 }
@@ -131,6 +138,7 @@ type GetRequest struct {
 	First   int64  `json:"first,omitempty"`
 	Last    int64  `json:"last,omitempty"`
 	Ranged  bool   `json:"ranged,omitempty"`
+	Latest  bool   `json:"latest,omitempty"` // the newest version of the object instead
 	As      string `json:"as,omitempty"`
 	Purpose string `json:"purpose,omitempty"`
 	Reason  string `json:"reason,omitempty"`
@@ -139,7 +147,7 @@ type GetRequest struct {
 
 // Got says what get did.
 type Got struct {
-	Address   string   `json:"address"`
+	Address   string   `json:"address"` // of the version that was read
 	Size      int64    `json:"size"`
 	From      []string `json:"from"`     // peers that sent ciphertext; "local" for this home
 	Releases  []int    `json:"releases"` // validators, from 1, that released a share
@@ -148,6 +156,23 @@ type Got struct {
 	Directory bool     `json:"directory,omitempty"`
 	Name      string   `json:"name,omitempty"`
 	Files     int      `json:"files,omitempty"`
+}
+
+// RekeyRequest names the newest version of an object of this home.
+type RekeyRequest struct {
+	Address string `json:"address"`
+	Op      string `json:"op,omitempty"` // names the operation for Progress
+}
+
+// Rekeyed says what rekey made.
+type Rekeyed struct {
+	Address  string   `json:"address"`
+	Old      string   `json:"old"`
+	Sequence uint64   `json:"sequence"`
+	Deposits Deposits `json:"deposits"`
+	State    string   `json:"state"`   // shared or local
+	Retired  bool     `json:"retired"` // the old version
+	Seconds  float64  `json:"seconds"`
 }
 
 // Objects are what the home holds.
@@ -163,8 +188,10 @@ type Object struct {
 	Stored  int64  `json:"stored_size"`
 	Owned   bool   `json:"owned"`
 	Kind    string `json:"kind,omitempty"` // file or directory
-	State   string `json:"state"`          // shared, local or held
+	State   string `json:"state"`          // shared, local, conflict, retired or held
 	Added   string `json:"added"`
+
+	SupersededBy string `json:"superseded_by,omitempty"` // address of the version made here that follows
 }
 
 // InfoRequest names an object.
@@ -183,6 +210,7 @@ type Info struct {
 	KeyID     string   `json:"key_id"`
 	Lineage   string   `json:"lineage"`
 	Sequence  uint64   `json:"sequence"`
+	Previous  string   `json:"previous,omitempty"` // address of the version before
 	Scopes    []string `json:"scopes,omitempty"`
 	Created   string   `json:"created"`
 	MediaType string   `json:"media_type,omitempty"`

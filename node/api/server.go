@@ -97,6 +97,7 @@ func (s *Server) routes() http.Handler {
 	verb(m, "peers", func(ctx context.Context, _ struct{}) (*Peers, error) { return v.Peers(ctx) })
 	verb(m, "add", v.Add)
 	verb(m, "get", v.Get)
+	verb(m, "rekey", v.Rekey)
 	verb(m, "progress", v.Progress)
 	verb(m, "list", func(ctx context.Context, _ struct{}) (*Objects, error) { return v.List(ctx) })
 	verb(m, "info", v.Info)

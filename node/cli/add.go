@@ -14,7 +14,7 @@ import (
 
 func addCommand(e *Env) *cobra.Command {
 	var labels []string
-	var as string
+	var as, update string
 	c := &cobra.Command{
 		Use: "add PATH...", Short: "Encrypt, store and deposit files and folders", Args: cobra.MinimumNArgs(1),
 		Long: `Encrypt files and folders, store them, and deposit shares of their keys with the
@@ -22,15 +22,23 @@ validators. The address that it prints is what you grant and what others get.
 With - the content comes from standard input.
 
 Without a running node the object stays local, readable by you alone; the node
-deposits it when it runs.`,
+deposits it when it runs.
+
+--update ADDRESS makes a new version of a file of yours, under a key of its own.
+Grants of the object cover it, ADDRESS stays readable, and "get --latest" finds it.
+Without --label it keeps the labels.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			parsed, err := parseLabels(labels)
 			if err != nil {
 				return err
 			}
+			if c.Flags().Changed("update") && (len(args) > 1 || update == "") {
+				return fault.New(fault.Usage, "", "--update takes the ADDRESS that one PATH is the new version of")
+			}
+			r := api.AddRequest{As: as, Labels: parsed, Update: update}
 			return e.service(c.Context(), func(ctx context.Context, s api.Service) error {
 				for _, path := range args {
-					a, err := e.addOne(ctx, s, path, as, parsed)
+					a, err := e.addOne(ctx, s, path, r)
 					if err != nil {
 						return err
 					}
@@ -43,21 +51,24 @@ deposits it when it runs.`,
 		},
 	}
 	c.Flags().StringArrayVar(&labels, "label", nil, "KEY=VALUE that validators' policy sees; classification=0..255")
+	c.Flags().StringVar(&update, "update", "", "ADDRESS of the version that it follows")
 	c.Flags().StringVar(&as, "as", "", "the identity that owns it")
 	return c
 }
 
-func (e *Env) addOne(ctx context.Context, s api.Service, path, as string, labels map[string]string) (*api.Added, error) {
+func (e *Env) addOne(ctx context.Context, s api.Service, path string, r api.AddRequest) (*api.Added, error) {
 	op, stop := e.watch(ctx, s)
 	defer stop()
+	r.Op = op
 	if path == "-" {
-		return s.AddStream(ctx, api.AddRequest{Name: "stdin", As: as, Labels: labels, Op: op}, e.In)
+		r.Name = "stdin"
+		return s.AddStream(ctx, r, e.In)
 	}
-	abs, err := absolute(path)
-	if err != nil {
+	var err error
+	if r.Path, err = absolute(path); err != nil {
 		return nil, err
 	}
-	return s.Add(ctx, api.AddRequest{Path: abs, As: as, Labels: labels, Op: op})
+	return s.Add(ctx, r)
 }
 
 func (e *Env) printAdded(w io.Writer, a *api.Added) {

@@ -29,7 +29,10 @@ func getCommand(e *Env) *cobra.Command {
 from a holder, verify and decrypt it. Without -o it goes to standard output.
 
 A file appears under its name only when all of it has been verified; a directory
-is restored as a folder.`,
+is restored as a folder.
+
+With --latest the validators are asked first which version of the object is the
+newest, and that one is read.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			r.Address = args[0]
 			if err := parseRange(span, &r); err != nil {
@@ -56,6 +59,7 @@ is restored as a folder.`,
 	f.StringVar(&r.As, "as", "", "the identity that reads")
 	f.StringVar(&r.Purpose, "purpose", "", "what it is for, where the grant asks")
 	f.StringVar(&r.Reason, "reason", "", "a reason for the validators' log")
+	f.BoolVar(&r.Latest, "latest", false, "the newest version of the object")
 	f.BoolVar(&force, "force", false, "replace an existing file")
 	return c
 }

@@ -28,6 +28,9 @@ func lsCommand(e *Env) *cobra.Command {
 						if o.Kind == "directory" {
 							name += "/"
 						}
+						if o.SupersededBy != "" {
+							name += "  (superseded)"
+						}
 						fmt.Fprintf(w, "%s  %9s  %-6s  %s\n", o.Address, humanize.IBytes(uint64(o.Size)), o.State, name)
 					}
 				})
@@ -67,6 +70,8 @@ func printInfo(w io.Writer, i *api.Info) {
 	row("owner", i.Owner)
 	row("network", i.Network)
 	row("lineage", fmt.Sprintf("%s, version %d", i.Lineage, i.Sequence))
+	row("previous", i.Previous)
+	row("newer", i.SupersededBy)
 	for _, s := range i.Scopes {
 		row("scope", s)
 	}

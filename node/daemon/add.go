@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"time"
@@ -26,8 +27,13 @@ func (n *Node) Add(ctx context.Context, r api.AddRequest) (*api.Added, error) {
 	}
 	ctx, done := n.operation(ctx, r.Op)
 	defer done()
-	return n.add(ctx, r, func(p *home.Principal, labels object.Labels) (*object.Added, error) {
-		return n.library.AddPath(ctx, p, r.Path, labels)
+	return n.add(ctx, r, making{
+		first: func(p *home.Principal, labels object.Labels) (*object.Added, error) {
+			return n.library.AddPath(ctx, p, r.Path, labels)
+		},
+		later: func(p *home.Principal, b *object.Base, labels *object.Labels) (*object.Added, error) {
+			return n.library.UpdatePath(ctx, p, b, r.Path, labels)
+		},
 	})
 }
 
@@ -35,49 +41,77 @@ func (n *Node) Add(ctx context.Context, r api.AddRequest) (*api.Added, error) {
 func (n *Node) AddStream(ctx context.Context, r api.AddRequest, content io.Reader) (*api.Added, error) {
 	ctx, done := n.operation(ctx, r.Op)
 	defer done()
-	return n.add(ctx, r, func(p *home.Principal, labels object.Labels) (*object.Added, error) {
-		return n.library.AddStream(ctx, p, r.Name, content, labels)
+	return n.add(ctx, r, making{
+		first: func(p *home.Principal, labels object.Labels) (*object.Added, error) {
+			return n.library.AddStream(ctx, p, r.Name, content, labels)
+		},
+		later: func(p *home.Principal, b *object.Base, labels *object.Labels) (*object.Added, error) {
+			return n.library.UpdateStream(ctx, p, b, r.Name, content, labels)
+		},
 	})
 }
 
-func (n *Node) add(ctx context.Context, r api.AddRequest, make func(*home.Principal, object.Labels) (*object.Added, error)) (*api.Added, error) {
+// making makes the first version of an object, or a later one.
+type making struct {
+	first func(*home.Principal, object.Labels) (*object.Added, error)
+	later func(*home.Principal, *object.Base, *object.Labels) (*object.Added, error)
+}
+
+func (n *Node) add(ctx context.Context, r api.AddRequest, with making) (*api.Added, error) {
 	began := time.Now()
 	n.busy.Add(1)
 	defer n.busy.Add(-1)
 	if n.trust == nil {
 		return nil, fault.New(fault.Usage, "adopt one with `cerebrum network use FILE`; an object's ids are bound to its network", "this home belongs to no network yet")
 	}
-	p, err := n.home.Principal(r.As)
-	if err != nil {
-		return nil, err
-	}
 	labels, err := parseLabels(r.Labels)
 	if err != nil {
 		return nil, err
 	}
-	added, err := make(p, labels)
+	var p *home.Principal
+	var added *object.Added
+	if r.Update != "" {
+		p, added, err = n.makeVersion(ctx, r, labels, with)
+	} else if p, err = n.home.Principal(r.As); err == nil {
+		added, err = with.first(p, labels)
+	}
 	if err != nil {
 		return nil, diskFault(err)
 	}
 	if err := n.record(ctx, "add", "ok", p.Identity.ID(), added.Root.Address.Bytes(), nil, fmt.Sprintf("%d files", added.Files)); err != nil {
 		return nil, err
 	}
-	acks, err := n.deposit(ctx, p, added)
+	out, err := n.share(ctx, p, added)
 	if err != nil {
 		return nil, err
+	}
+	out.Directory = len(added.Batches) > 1 || added.Files != 1 || len(added.Batches[0]) > 1
+	out.Seconds = time.Since(began).Seconds()
+	return out, nil
+}
+
+// share deals what was made and says where it stands. A version that lost to
+// another one is an error.
+func (n *Node) share(ctx context.Context, p *home.Principal, added *object.Added) (*api.Added, error) {
+	t, err := n.deposit(ctx, p, added)
+	if err != nil {
+		return nil, err
+	}
+	if t.lost {
+		return nil, fault.New(fault.Failed, "get the newest with `cerebrum get ADDRESS --latest`, and update that version",
+			"another version was deposited first: validators do not take %s, which stays in this home alone", added.Root.Address)
 	}
 	m := n.trust.Current().Numbers
 	out := &api.Added{
 		Address: added.Root.Address.String(), File: added.Root.File.String(), Size: added.Size, StoredSize: added.Stored,
 		Files: added.Files, Skipped: added.Skipped, State: "local",
-		Deposits: api.Deposits{Acknowledged: acks, Of: int(m.N), Safe: acks >= int(m.T+m.F)},
+		Sequence: added.Root.Sequence(), Previous: added.Root.Previous(),
+		Deposits: api.Deposits{Acknowledged: t.acks, Of: int(m.N), Safe: t.acks >= int(m.T+m.F)},
 	}
-	out.Directory = len(added.Batches) > 1 || added.Files != 1 || len(added.Batches[0]) > 1
-	if acks >= int(m.T) {
+	if t.acks >= int(m.T) {
 		out.State = "shared"
 		n.provideSoon(added.Root.Address)
 	}
-	out.Seconds = time.Since(began).Seconds()
 	return out, nil
 }
 
@@ -116,14 +150,20 @@ func parseLabels(in map[string]string) (object.Labels, error) {
 	return out, nil
 }
 
-// deposit deals what was made and returns how many validators hold all of it.
-// What could not be delivered stays in the outbox; an add without a network
-// stays local and is dealt when the node runs.
-func (n *Node) deposit(ctx context.Context, p *home.Principal, added *object.Added) (acks int, err error) {
+// deposited is how many validators hold all of what was made, and whether some
+// of it lost to another version.
+type deposited struct {
+	acks int
+	lost bool
+}
+
+// deposit deals what was made. What could not be delivered stays in the outbox;
+// an add without a network stays local and is dealt when the node runs.
+func (n *Node) deposit(ctx context.Context, p *home.Principal, added *object.Added) (out deposited, err error) {
 	if !n.running.Load() {
-		return 0, nil
+		return out, nil
 	}
-	perBatch := make([]int, len(added.Batches))
+	perBatch := make([]*taken, len(added.Batches))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(2) // one batch is dealt while another is on its way
 	for i, batch := range added.Batches {
@@ -137,11 +177,12 @@ func (n *Node) deposit(ctx context.Context, p *home.Principal, added *object.Add
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return 0, err
+		return out, err
 	}
-	acks = perBatch[0]
-	for _, a := range perBatch {
-		acks = min(acks, a)
+	out.acks = perBatch[0].least()
+	for _, t := range perBatch {
+		out.acks = min(out.acks, t.least())
+		out.lost = out.lost || slices.Contains(t.lost, true)
 	}
-	return acks, nil
+	return out, nil
 }

@@ -84,18 +84,29 @@ func (n *Node) get(ctx context.Context, r api.GetRequest, to *target) (*api.Got,
 		return nil, err
 	}
 	got := &api.Got{Address: address.String(), From: []string{}, Releases: []int{}}
-	if h, err := n.library.Find(ctx, address); err == nil && h.Owned {
+	h, err := n.findOwn(ctx, address, r)
+	if err != nil {
+		return nil, err
+	}
+	if h != nil {
+		got.Address = h.CID.String()
 		err = n.getOwn(ctx, p, h, r, to, got)
 		got.Seconds = time.Since(began).Seconds()
 		return got, integrity(err)
-	} else if err != nil && fault.Of(err).Exit != fault.NotFound {
-		return nil, err
 	}
 	if err := n.needsNetwork(); err != nil {
 		return nil, err
 	}
 	err = n.withAuthority(ctx, p, address, func(v *capability.Verified) error {
-		return n.getGranted(ctx, &reading{n: n, p: p, v: v, ask: r, got: got}, address, to)
+		read := address
+		if r.Latest {
+			var err error
+			if read, err = n.newestGranted(ctx, p, v, address); err != nil {
+				return err
+			}
+			got.Address = read.String()
+		}
+		return n.getGranted(ctx, &reading{n: n, p: p, v: v, ask: r, got: got}, read, to)
 	})
 	if err != nil {
 		f := fault.Of(err)
@@ -106,11 +117,39 @@ func (n *Node) get(ctx context.Context, r api.GetRequest, to *target) (*api.Got,
 		}
 		return nil, integrity(err)
 	}
-	if err := n.record(ctx, "get", "ok", p.Identity.ID(), address.Bytes(), nil, r.Purpose); err != nil {
+	read, err := cid.Decode(got.Address)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.record(ctx, "get", "ok", p.Identity.ID(), read.Bytes(), nil, r.Purpose); err != nil {
 		return nil, err
 	}
 	got.Seconds = time.Since(began).Seconds()
 	return got, nil
+}
+
+// findOwn finds the object of this home that is to be read: nil where it is
+// another's.
+func (n *Node) findOwn(ctx context.Context, address cid.Cid, r api.GetRequest) (*object.Held, error) {
+	h, err := n.library.Find(ctx, address)
+	switch {
+	case err != nil && fault.Of(err).Exit == fault.NotFound, err == nil && !h.Owned:
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	owner := n.principalOf(h.Manifest.Claims().Owner)
+	if !r.Latest || owner == nil {
+		return h, nil
+	}
+	newest, err := n.newestOwn(ctx, owner, h)
+	if err != nil || newest == address {
+		return h, err
+	}
+	if h, err = n.library.Find(ctx, newest); err != nil && fault.Of(err).Exit == fault.NotFound {
+		return nil, fault.New(fault.NotFound, "get it where it was made, or grant it to yourself there", "the newest version is %s, and it is not in this home", newest)
+	}
+	return h, err
 }
 
 // getOwn reads an object of this home with the owner's wrap. Another identity of

@@ -101,12 +101,20 @@ func (n *Node) describe(ctx context.Context, c cid.Cid, o store.Object) api.Obje
 		return out
 	}
 	out.State = "local"
-	if o.State == object.StateShared {
+	switch o.State {
+	case object.StateShared:
 		out.State = "shared"
+	case object.StateConflict:
+		out.State = "conflict"
+	case object.StateRetired:
+		out.State = "retired"
 	}
 	h, err := n.library.Find(ctx, c)
 	if err != nil {
 		return out
+	}
+	if next, ok := h.Next(); ok {
+		out.SupersededBy = next.String()
 	}
 	if opened, err := n.library.Open(ctx, h); err == nil {
 		out.Name, out.Kind = opened.Details.Name, kindName(opened.Details.Kind)
@@ -137,6 +145,9 @@ func (n *Node) Info(ctx context.Context, r api.InfoRequest) (*api.Info, error) {
 		KeyID:   envelope.KeyID(m.Network, m.Owner, m.KeyNonce).String(),
 		Lineage: envelope.LineageID(m.Network, m.Owner, m.Lineage).String(),
 		Created: time.Unix(m.Created, 0).UTC().Format(time.RFC3339),
+	}
+	if previous, ok := m.PreviousAddress(); ok {
+		out.Previous = previous.String()
 	}
 	for _, s := range m.Scopes {
 		out.Scopes = append(out.Scopes, envelope.ScopeID(m.Network, m.Owner, s).String())

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/home"
 	"cerebrum.dev/cerebrum/node/object"
+	"cerebrum.dev/cerebrum/node/quorum"
 	"cerebrum.dev/cerebrum/node/store"
 	"github.com/ipfs/go-cid"
 )
@@ -50,37 +52,107 @@ func (o *outbox) key(index int) []byte {
 	return binary.BigEndian.AppendUint16(k, uint16(index))
 }
 
-// deliver sends a dealt batch and returns how many validators took all of it.
-// With T or more the objects are shared, and what the others lack is kept here
-// before deliver returns; with fewer they stay local and are dealt again later.
-func (o *outbox) deliver(ctx context.Context, d *object.Dealt) (acks int, err error) {
+// taken counts what validators said to a batch, by object.
+type taken struct {
+	acks      []int
+	conflicts []int
+	lost      []bool // to another version of the same sequence
+}
+
+func newTaken(objects int) *taken {
+	return &taken{acks: make([]int, objects), conflicts: make([]int, objects), lost: make([]bool, objects)}
+}
+
+func (t *taken) add(outcomes []uint8) {
+	if len(outcomes) != len(t.acks) {
+		return // no answer to this batch
+	}
+	for i, o := range outcomes {
+		switch o {
+		case validator.ItemOK:
+			t.acks[i]++
+		case validator.ItemConflict:
+			t.conflicts[i]++
+		}
+	}
+}
+
+// least is how many validators hold the object that the fewest hold.
+func (t *taken) least() int { return slices.Min(t.acks) }
+
+// deliver sends a dealt batch and returns how many validators took each object.
+// An object that T or more took is shared, and what the others lack is kept here
+// before deliver returns; one that fewer took stays local and is dealt again
+// later, unless so many took another version of it that T never will.
+func (o *outbox) deliver(ctx context.Context, d *object.Dealt) (*taken, error) {
 	got := o.n.quorum.SendDeposits(ctx, d.Requests)
+	t := newTaken(len(d.Objects))
 	var rest []kv.Op
 	for i, request := range d.Requests {
 		switch outcomes := got[i]; {
-		case outcomes == nil:
+		case outcomes == nil, slices.Contains(outcomes, validator.ItemBehind): // what it lacks may wait here, before this
 			rest = append(rest, kv.Op{Key: o.key(i), Value: request})
-		case allOK(outcomes, len(d.Objects)):
-			acks++
-		default:
+		case worst(outcomes) != validator.ItemOK:
 			o.n.log.Warn("a validator refused a deposit", "validator", i+1, "outcomes", worst(outcomes))
 		}
+		t.add(got[i])
 	}
-	if acks < int(o.n.trust.Current().Numbers.T) {
+	shared, err := o.settle(ctx, d, t)
+	if err != nil || len(shared) == 0 {
 		o.poke()
-		return acks, nil
+		return t, err
 	}
 	if len(rest) > 0 {
 		if err := o.store.Apply(rest); err != nil {
-			return acks, err
+			return t, err
 		}
 		o.poke()
 	}
-	return acks, o.n.library.MarkShared(d.Objects)
+	return t, o.n.library.MarkShared(shared)
 }
 
-func allOK(outcomes []uint8, n int) bool {
-	return len(outcomes) == n && worst(outcomes) == validator.ItemOK
+// settle finds the objects that are shared now, and marks those that cannot be
+// any more.
+func (o *outbox) settle(ctx context.Context, d *object.Dealt, t *taken) (shared []cid.Cid, err error) {
+	m := o.n.trust.Current().Numbers
+	for i, c := range d.Objects {
+		switch {
+		case t.acks[i] >= int(m.T):
+			shared = append(shared, c)
+		case t.conflicts[i] > int(m.N)-int(m.T):
+			if t.lost[i], err = o.isLost(ctx, c); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return shared, nil
+}
+
+// isLost finds out why validators refuse a version. That a dealing of it with a
+// higher number stands, after a clock was put back, passes; that another version
+// of its sequence was first does not.
+func (o *outbox) isLost(ctx context.Context, c cid.Cid) (bool, error) {
+	h, err := o.n.library.Find(ctx, c)
+	if err != nil {
+		return false, err
+	}
+	m := h.Manifest.Claims()
+	p := o.n.principalOf(m.Owner)
+	if m.Sequence == 0 || p == nil {
+		return false, nil
+	}
+	// Asked by the version before: this one may be known to nobody.
+	previous, _ := m.PreviousAddress()
+	ask := quorum.LatestAsk{Principal: p, Address: previous}
+	newest, err := o.n.quorum.Latest(ctx, ask)
+	if err != nil {
+		return false, nil // nobody knows yet; it is dealt again
+	}
+	if newest.Manifest.Sequence < m.Sequence || newest.Address == c && newest.Rivals == 0 {
+		return false, nil
+	}
+	o.n.log.Warn("validators took another version first", "object", c, "other", newest.Address)
+	return true, o.n.library.MarkConflict(ctx, c)
 }
 
 func worst(outcomes []uint8) uint8 {
@@ -160,9 +232,9 @@ const outboxBatch = 16 // requests in memory at a time; one may have a megabyte
 // answer is not asked again in this pass, and what waits for it does not hold up
 // the others.
 func (o *outbox) pass(ctx context.Context) (left int, err error) {
-	down := map[int]bool{}
+	down, behind := map[int]bool{}, map[string]bool{}
 	for {
-		items, skipped, err := o.next(down)
+		items, skipped, err := o.next(down, behind)
 		if err != nil {
 			return skipped, err
 		}
@@ -179,6 +251,10 @@ func (o *outbox) pass(ctx context.Context) (left int, err error) {
 				down[it.index] = true
 				continue
 			}
+			if slices.Contains(outcomes, validator.ItemBehind) {
+				behind[string(it.key)] = true // until a version before it has come there
+				continue
+			}
 			if worst(outcomes) != validator.ItemOK {
 				o.n.log.Warn("a validator refused a deposit", "validator", it.index+1, "outcomes", worst(outcomes))
 			}
@@ -189,12 +265,12 @@ func (o *outbox) pass(ctx context.Context) (left int, err error) {
 	}
 }
 
-// next reads the oldest requests that are not for validators in down, and counts
-// those that are.
-func (o *outbox) next(down map[int]bool) (items []waiting, skipped int, err error) {
+// next reads the oldest requests that are neither for validators in down nor in
+// behind, and counts those that are.
+func (o *outbox) next(down map[int]bool, behind map[string]bool) (items []waiting, skipped int, err error) {
 	err = o.store.Scan(outboxPrefix, nil, func(k, v []byte) (bool, error) {
 		index := int(binary.BigEndian.Uint16(k[len(k)-2:]))
-		if down[index] || index >= len(o.n.trust.Current().Validators) {
+		if down[index] || behind[string(k)] || index >= len(o.n.trust.Current().Validators) {
 			skipped++
 			return true, nil
 		}
@@ -206,7 +282,7 @@ func (o *outbox) next(down map[int]bool) (items []waiting, skipped int, err erro
 
 // dealAgain deals local objects again, a batch of each owner at a time.
 func (o *outbox) dealAgain(ctx context.Context) (left int, err error) {
-	byOwner := map[statement.ID][]cid.Cid{}
+	byOwner := map[statement.ID][]*object.Held{}
 	fits := validator.MaxBatch
 	err = o.n.store.Objects(func(obj store.Object) (bool, error) {
 		if !obj.Owned || obj.State != object.StateLocal {
@@ -226,43 +302,40 @@ func (o *outbox) dealAgain(ctx context.Context) (left int, err error) {
 			return true, nil
 		}
 		owner := h.Manifest.Claims().Owner
-		byOwner[owner] = append(byOwner[owner], c)
+		byOwner[owner] = append(byOwner[owner], h)
 		fits = min(fits, h.DealSize())
 		return true, nil
 	})
 	if err != nil {
 		return left, err
 	}
-	for owner, addresses := range byOwner {
-		for batch := range slices.Chunk(addresses, fits) {
-			acks, err := o.dealBatch(ctx, owner, batch)
+	for owner, held := range byOwner {
+		slices.SortStableFunc(held, func(a, b *object.Held) int { // a version after the one that it follows
+			return cmp.Compare(a.Manifest.Claims().Sequence, b.Manifest.Claims().Sequence)
+		})
+		for batch := range slices.Chunk(held, fits) {
+			t, err := o.dealBatch(ctx, owner, batch)
 			if err != nil {
 				return left, err
 			}
-			if acks < int(o.n.trust.Current().Numbers.T) {
-				left += len(batch)
+			for i := range batch {
+				if t.acks[i] < int(o.n.trust.Current().Numbers.T) && !t.lost[i] {
+					left++
+				}
 			}
 		}
 	}
 	return left, nil
 }
 
-func (o *outbox) dealBatch(ctx context.Context, owner statement.ID, batch []cid.Cid) (int, error) {
+func (o *outbox) dealBatch(ctx context.Context, owner statement.ID, batch []*object.Held) (*taken, error) {
 	p := o.n.principalOf(owner)
 	if p == nil {
-		return 0, fmt.Errorf("the identity %s is not in this home any more", owner)
+		return nil, fmt.Errorf("the identity %s is not in this home any more", owner)
 	}
-	held := make([]*object.Held, 0, len(batch))
-	for _, c := range batch {
-		h, err := o.n.library.Find(ctx, c)
-		if err != nil {
-			return 0, err
-		}
-		held = append(held, h)
-	}
-	dealt, err := o.n.library.DealAgain(p, held, o.n.addresses())
+	dealt, err := o.n.library.DealAgain(p, batch, o.n.addresses())
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	return o.deliver(ctx, dealt)
 }

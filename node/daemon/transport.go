@@ -23,6 +23,7 @@ var methods = map[quorum.Method]rpc.Method{
 	quorum.Deliver: service("deliver", 128<<10, 1<<10, 10*time.Second, 8),
 	quorum.Mailbox: service("mailbox", 64<<10, validator.MaxMailbox, 10*time.Second, 8),
 	quorum.Release: service("release", 256<<10, validator.MaxRelease+(64<<10), 20*time.Second, 32),
+	quorum.Newest:  service("latest", 128<<10, validator.MaxLatest, 10*time.Second, 8),
 	quorum.Revoke:  service("revoke", 128<<10, 4<<10, 10*time.Second, 8),
 	quorum.Fresh:   service("fresh", 1<<10, 8<<10, 5*time.Second, 8),
 	quorum.Tail:    service("tail", 1<<10, 4<<20, 10*time.Second, 4),
@@ -131,6 +132,8 @@ func (n *Node) judgeCall(ctx context.Context, m quorum.Method, c validator.Conn,
 		return j.Mailbox(ctx, c, raw)
 	case quorum.Release:
 		return j.Release(ctx, c, raw)
+	case quorum.Newest:
+		return j.Latest(ctx, c, raw)
 	case quorum.Revoke:
 		out, err := j.Revoke(ctx, raw)
 		if err == nil {

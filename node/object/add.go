@@ -42,9 +42,14 @@ type Added struct {
 
 // AddStream makes an object of a stream.
 func (l *Library) AddStream(ctx context.Context, owner *home.Principal, name string, r io.Reader, labels Labels) (*Added, error) {
-	m, err := l.Make(ctx, owner, Input{Name: name, Content: ProgressOf(ctx).Count(r), Modified: l.Now(), Labels: labels.Labels, Class: labels.Class}, l.Store)
+	return l.addStream(ctx, owner, r, Input{Name: name, Labels: labels.Labels, Class: labels.Class})
+}
+
+func (l *Library) addStream(ctx context.Context, owner *home.Principal, r io.Reader, in Input) (*Added, error) {
+	in.Content, in.Modified = ProgressOf(ctx).Count(r), l.Now()
+	m, err := l.Make(ctx, owner, in, l.Store)
 	if err != nil {
-		return nil, addError(name, err)
+		return nil, addError(in.Name, err)
 	}
 	return l.single(owner, m)
 }
@@ -55,11 +60,17 @@ func (l *Library) AddPath(ctx context.Context, owner *home.Principal, path strin
 	if err != nil {
 		return nil, addError(path, err)
 	}
-	name := filepath.Base(filepath.Clean(path))
-	switch {
-	case info.IsDir():
-		return l.addFolder(ctx, owner, path, name, info, labels)
-	case !info.Mode().IsRegular():
+	if info.IsDir() {
+		return l.addFolder(ctx, owner, path, baseName(path), info, labels)
+	}
+	return l.addRegular(ctx, owner, path, info, Input{Name: baseName(path), Labels: labels.Labels, Class: labels.Class})
+}
+
+func baseName(path string) string { return filepath.Base(filepath.Clean(path)) }
+
+// addRegular makes an object of a file. info is from before it was opened.
+func (l *Library) addRegular(ctx context.Context, owner *home.Principal, path string, info fs.FileInfo, in Input) (*Added, error) {
+	if !info.Mode().IsRegular() {
 		return nil, fault.New(fault.Usage, "use `cerebrum add -` to add what a program writes", "%s is neither a file nor a folder", path)
 	}
 	f, err := os.Open(path)
@@ -72,9 +83,8 @@ func (l *Library) AddPath(ctx context.Context, owner *home.Principal, path strin
 	}
 	progress := ProgressOf(ctx)
 	progress.Total.Store(info.Size())
-	m, err := l.Make(ctx, owner, Input{
-		Name: name, Content: progress.Count(exactly(f, info)), Modified: info.ModTime(), Labels: labels.Labels, Class: labels.Class,
-	}, l.Store)
+	in.Content, in.Modified = progress.Count(exactly(f, info)), info.ModTime()
+	m, err := l.Make(ctx, owner, in, l.Store)
 	if err != nil {
 		return nil, addError(path, err)
 	}

@@ -126,15 +126,20 @@ func (l *Library) dealOne(owner *home.Principal, t toDeal, number uint64) (valid
 }
 
 // MarkShared records that T validators have acknowledged objects.
-func (l *Library) MarkShared(addresses []cid.Cid) error {
+func (l *Library) MarkShared(addresses []cid.Cid) error { return l.mark(addresses, StateShared) }
+
+// mark gives objects a state, all or none. What was retired meanwhile stays so.
+func (l *Library) mark(addresses []cid.Cid, state uint8) error {
+	l.entries.Lock()
+	defer l.entries.Unlock()
 	var out []store.Object
 	for _, a := range addresses {
 		o, err := l.Store.Object(a)
 		if err != nil {
 			return err
 		}
-		if o.State != StateShared {
-			o.State = StateShared
+		if o.State != state && o.State != StateRetired {
+			o.State = state
 			out = append(out, o)
 		}
 	}

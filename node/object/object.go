@@ -27,6 +27,7 @@ import (
 	"io"
 	"mime"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/identity"
@@ -50,8 +51,10 @@ const (
 
 // States of an owned object.
 const (
-	StateLocal  = 0 // fewer than T validators have acknowledged its shares
-	StateShared = 1
+	StateLocal    = 0 // fewer than T validators have acknowledged its shares
+	StateShared   = 1
+	StateConflict = 2 // a version: validators took another one first, and will not take this one
+	StateRetired  = 3 // a version that was rekeyed: its key is not dealt any more
 )
 
 // Library is one home's objects. Its fields are set once.
@@ -60,6 +63,8 @@ type Library struct {
 	Secrets *keystore.Erasable
 	Trust   *trust.Chain
 	Now     func() time.Time
+
+	entries sync.Mutex // held while an index entry is read to be written again
 }
 
 // local is what the index keeps for the owner, opaque to the store.
@@ -71,6 +76,8 @@ type local struct {
 	Labels   []validator.Label // for a later dealing: policy must see the same
 	Class    uint8
 	Secret   keystore.Sealed
+	Next     []byte // address of the version made here that follows; empty: none
+	Rekey    bool   // the version before it is to be retired
 }
 
 // Input is something to make an object of.
@@ -82,6 +89,8 @@ type Input struct {
 	Scopes   []envelope.Nonce
 	Labels   []validator.Label
 	Class    uint8
+	After    *Base // the version that it follows; nil: the first of a lineage
+	Rekey    bool  // the same content under a new key
 }
 
 // Made is an object whose blocks are stored and whose index entry is not yet.
@@ -106,6 +115,9 @@ func (l *Library) Make(ctx context.Context, owner *home.Principal, in Input, sin
 		return nil, err
 	}
 	m := &Made{in: in, key: envelope.NewNonce(), line: envelope.NewNonce(), secret: committee.NewSecret(), Size: payload.PlainSize}
+	if in.After != nil {
+		m.line = in.After.manifest.Lineage
+	}
 	header, err := l.header(owner, m, key)
 	if err != nil {
 		return nil, err
@@ -146,15 +158,20 @@ func (l *Library) manifest(owner *home.Principal, m *Made, key envelope.FileKey,
 	if err != nil {
 		return envelope.Block{}, err
 	}
-	return envelope.SignManifest(envelope.Manifest{
+	manifest := envelope.Manifest{
 		Format: 1, Network: l.Trust.Network(), KeyNonce: m.key, Owner: id, Lineage: m.line, Author: id,
 		Scopes: m.in.Scopes, File: root.Bytes(), Header: header.Bytes(), Payload: p.Root.Bytes(),
 		Size: uint64(p.Size), Created: l.Now().Unix(), Sealed: sealed,
-	}, owner.Device)
+	}
+	if m.in.After != nil {
+		manifest.Sequence, manifest.Previous = m.in.After.manifest.Sequence+1, m.in.After.Address.Bytes()
+	}
+	return envelope.SignManifest(manifest, owner.Device)
 }
 
 // Keep makes objects exist: their secrets are wrapped, then they are indexed, in
-// one durable batch each. The caller has flushed their blocks.
+// one durable batch each. The caller has flushed their blocks. A version that is
+// no longer the newest of this home is not followed by another, see [Base].
 func (l *Library) Keep(owner *home.Principal, made []*Made) error {
 	items := make([]keystore.Item, len(made))
 	for i, m := range made {
@@ -166,7 +183,7 @@ func (l *Library) Keep(owner *home.Principal, made []*Made) error {
 	}
 	objects := make([]store.Object, len(made))
 	for i, m := range made {
-		raw, err := statement.Marshal(local{KeyNonce: m.key, Lineage: m.line, Kind: m.in.Kind, Labels: m.in.Labels, Class: m.in.Class, Secret: sealed[i]})
+		raw, err := statement.Marshal(local{KeyNonce: m.key, Lineage: m.line, Kind: m.in.Kind, Labels: m.in.Labels, Class: m.in.Class, Secret: sealed[i], Rekey: m.in.Rekey})
 		if err != nil {
 			return err
 		}
@@ -178,7 +195,13 @@ func (l *Library) Keep(owner *home.Principal, made []*Made) error {
 			objects[i].Scope = m.in.Scopes[0][:]
 		}
 	}
-	return l.Store.PutObjects(objects)
+	l.entries.Lock()
+	defer l.entries.Unlock()
+	followed, err := l.follow(made)
+	if err != nil {
+		return err
+	}
+	return l.Store.PutObjects(append(objects, followed...))
 }
 
 // Held is an object of this home with its manifest decoded. The manifest of an

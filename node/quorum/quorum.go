@@ -30,6 +30,7 @@ const (
 	Deliver Method = "deliver"
 	Mailbox Method = "mailbox"
 	Release Method = "release"
+	Newest  Method = "latest"
 	Revoke  Method = "revoke"
 	Fresh   Method = "fresh"
 	Tail    Method = "tail"

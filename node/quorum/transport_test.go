@@ -97,6 +97,8 @@ func (w *world) judge(ctx context.Context, index int, m quorum.Method, c validat
 		return j.Mailbox(ctx, c, raw)
 	case quorum.Release:
 		return j.Release(ctx, c, raw)
+	case quorum.Newest:
+		return j.Latest(ctx, c, raw)
 	case quorum.Revoke:
 		return j.Revoke(ctx, raw)
 	case quorum.Fresh:

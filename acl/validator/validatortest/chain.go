@@ -20,6 +20,11 @@ func VersionOf(o *Object) capability.Target {
 	return capability.Target{Kind: capability.Version, Ref: [sha256.Size]byte(o.Address.Hash()[2:])}
 }
 
+// LineageOf is the target of an object and its later versions.
+func LineageOf(o *Object) capability.Target {
+	return capability.Target{Kind: capability.Lineage, Ref: o.Lineage}
+}
+
 // GrantBody is a grant to read for an hour of everything that no test has said
 // otherwise; change, if there is any, alters it.
 func (net *Network) GrantBody(owner, audience *Person, target capability.Target, change ...func(*capability.Grant)) capability.Grant {
@@ -193,6 +198,32 @@ func (net *Network) SendRelease(t testing.TB, i int, p *Person, s *Session, r va
 	}
 	var out validator.Release
 	if err := statement.Unmarshal(plain, &out); err != nil {
+		t.Fatal(err)
+	}
+	return &out, nil
+}
+
+// LatestOf is a request for the newest version of an object.
+func LatestOf(o *Object) validator.LatestRequest {
+	return validator.LatestRequest{Address: o.Address.Bytes()}
+}
+
+// Latest asks a validator on a new connection for the newest version, as the
+// audience of a chain, or as an owner where c is nil.
+func (net *Network) Latest(t testing.TB, i int, p *Person, c *capability.Chain, r validator.LatestRequest) (*validator.LatestReply, error) {
+	t.Helper()
+	s := net.Connect(p, i)
+	if c == nil {
+		r.Authority = net.ByIdentity(t, p, s, r.Digest())
+	} else {
+		r.Authority = net.ByChain(t, p, c, s, r.Digest())
+	}
+	raw, err := net.Validators[i].Latest(t.Context(), s.Conn(), marshal(r))
+	if err != nil {
+		return nil, err
+	}
+	var out validator.LatestReply
+	if err := statement.Unmarshal(raw, &out); err != nil {
 		t.Fatal(err)
 	}
 	return &out, nil

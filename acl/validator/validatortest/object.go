@@ -55,6 +55,16 @@ func (net *Network) Object(t testing.TB, owner *Person, change ...func(*envelope
 	return o
 }
 
+// Version makes the version that follows an object; change, if there is any,
+// alters its manifest before it is signed.
+func (net *Network) Version(t testing.TB, o *Object, change ...func(*envelope.Manifest)) *Object {
+	t.Helper()
+	follow := func(m *envelope.Manifest) {
+		m.Lineage, m.Scopes, m.Sequence, m.Previous = o.Lineage, o.Scopes, o.Sequence+1, o.Address.Bytes()
+	}
+	return net.Object(t, o.Owner, append([]func(*envelope.Manifest){follow}, change...)...)
+}
+
 // Open says whether a secret opens the object: its own file key comes out.
 func (o *Object) Open(s committee.Secret) error {
 	key, err := committee.OpenKey(s, o.KeyID(), o.Network, o.sealed)

@@ -169,6 +169,11 @@ func (c *Client) GetStream(ctx context.Context, r api.GetRequest, w io.Writer) (
 	return api.DecodeResult(resp.Trailer.Get(api.ResultTrailer))
 }
 
+// Rekey implements api.Service.
+func (c *Client) Rekey(ctx context.Context, r api.RekeyRequest) (*api.Rekeyed, error) {
+	return call[api.Rekeyed](ctx, c, "rekey", r)
+}
+
 // Progress implements api.Service.
 func (c *Client) Progress(ctx context.Context, r api.ProgressRequest) (*api.Progress, error) {
 	return call[api.Progress](ctx, c, "progress", r)

@@ -168,6 +168,10 @@ func (s *spy) GetStream(_ context.Context, r api.GetRequest, _ io.Writer) (*api.
 	s.note("GetStream", r.As)
 	return &api.Got{}, nil
 }
+func (s *spy) Rekey(_ context.Context, r api.RekeyRequest) (*api.Rekeyed, error) {
+	s.note("Rekey", r.Address)
+	return &api.Rekeyed{}, nil
+}
 func (s *spy) Progress(_ context.Context, r api.ProgressRequest) (*api.Progress, error) {
 	s.note("Progress", r.Op)
 	return &api.Progress{}, nil
