@@ -29,6 +29,7 @@ type Set struct {
 	heardOf  map[string][]statement.PublicKey
 	alone    map[statement.PublicKey]int // entries of heardOf, by validator
 	changes  uint64
+	changed  chan struct{} // closed and replaced with every change; nil until somebody watches
 }
 
 type subject struct {
@@ -179,7 +180,7 @@ func (s *Set) learn(f *Fact) {
 	if r, ok := f.Body.(*Revocation); ok {
 		s.revokers[r.Target] = append(s.revokers[r.Target], r.Signer)
 	}
-	s.changes++
+	s.bump()
 }
 
 // insert makes a new list: readers may hold the old one.
@@ -225,7 +226,7 @@ func (s *Set) Recheck() error {
 		s.setHeard(d.slot(), nil)
 		delete(s.dormant, d.slot())
 	}
-	s.changes++
+	s.bump()
 	return nil
 }
 

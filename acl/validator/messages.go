@@ -14,6 +14,8 @@
 //	Latest    the newest version of a lineage, for those who may know it
 //	Release   shares of up to 1,000 objects under one chain
 //	Revoke    an entry for the revocation log, acknowledged once durable
+//	Erase     an owner's order to destroy the shares of keys, answered with receipts
+//	Hold      the validator's signature under a legal hold; Keep takes the signed one
 //	Fresh     the validator's head over a nonce; Tail reads its log
 //
 // A request that acts for somebody ends in an authority: a proof of possession
@@ -117,6 +119,7 @@ const (
 	ItemRefused  = 1 // malformed, forged, or its share does not fit the dealing
 	ItemConflict = 2 // the key id belongs to another manifest, a newer dealing stands, or another version of its lineage was first
 	ItemBehind   = 3 // a version before it has not come here yet; it may be sent again after that one
+	ItemErased   = 4 // its owner has erased the key, for ever
 )
 
 // DepositReply has an outcome for each item. ItemOK means durable here.
