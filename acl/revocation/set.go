@@ -284,7 +284,8 @@ func (s *Set) Holds(id statement.ID) []*Fact {
 	return slices.DeleteFunc(facts, func(f *Fact) bool { return !f.Body.(*Hold).Placed || ended[f.ID] })
 }
 
-// Changes grows with every new entry, and when the committee has changed; who
+// Changes grows with every new entry, with every one that comes to be vouched for,
+// and when the committee has changed; who
 // watches it need not look at the set.
 func (s *Set) Changes() uint64 {
 	s.mu.RLock()
