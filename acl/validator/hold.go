@@ -14,10 +14,12 @@ import (
 // RoleOfficer is the role whose holders may order legal holds.
 const RoleOfficer = "legal-officer"
 
-// HoldRequest asks for this validator's signature under a hold or its release.
+// HoldRequest asks for this validator's signature under a hold or its release, or
+// for the manifest of an object that is to be held.
 type HoldRequest struct {
 	_         struct{} `cbor:",toarray"`
 	Hold      []byte   // statement; what signatures it has are not looked at
+	Address   []byte   // instead: of the object
 	Authority []byte   // proof of possession of the officer's identity
 }
 
@@ -27,10 +29,12 @@ func (r HoldRequest) Digest() statement.ID {
 	return digest("hold request", r)
 }
 
-// HoldReply is the statement with this validator's signature alone.
+// HoldReply is the statement with this validator's signature alone, or the
+// manifest.
 type HoldReply struct {
-	_    struct{} `cbor:",toarray"`
-	Hold []byte
+	_        struct{} `cbor:",toarray"`
+	Hold     []byte
+	Manifest []byte // block
 }
 
 // KeepRequest hands over a hold or a release that K validators have signed.
@@ -57,6 +61,9 @@ func (j *Judge) Hold(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	a, err := capability.ParseAuthority(r.Authority)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if len(r.Address) > 0 {
+		return j.manifestToHold(ctx, c, r, a)
 	}
 	in, err := statement.Parse(r.Hold)
 	if err != nil {
@@ -91,6 +98,36 @@ func (j *Judge) Hold(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	return encode(HoldReply{Hold: out.Bytes()}), nil
 }
 
+// manifestToHold shows an officer what an address names, so that it can be held.
+func (j *Judge) manifestToHold(ctx context.Context, c Conn, r HoldRequest, a *capability.Authority) ([]byte, error) {
+	if len(r.Hold) > 0 || len(r.Address) > maxAddress {
+		return nil, fmt.Errorf("%w: it asks for two things, or for what is no address", ErrMalformed)
+	}
+	who, _, err := capability.OpenIdentity(a, j.expect(c, r.Digest()))
+	if err != nil {
+		return nil, j.deny(ctx, "hold", nil, r.Address, err)
+	}
+	officer := who.ID()
+	if !j.isOfficer(officer) {
+		return nil, j.deny(ctx, "hold", officer[:], r.Address, errNoOfficer)
+	}
+	d, _, err := j.load(r.Address)
+	if err != nil {
+		return nil, j.deny(ctx, "hold", officer[:], r.Address, errors.New("no such deposit"))
+	}
+	if err := j.Audit.Append(ctx, j.event("look to hold", "ok", officer[:], nil, r.Address, nil, "")); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return encode(HoldReply{Manifest: d.Manifest}), nil
+}
+
+var errNoOfficer = errors.New("only a legal officer and validators' identities order holds")
+
+func (j *Judge) isOfficer(id statement.ID) bool {
+	_, sits := j.Trust.Current().ByIdentity(id)
+	return sits || j.HasRole != nil && j.HasRole(id, RoleOfficer)
+}
+
 // mayHold decides what an officer may order.
 func (j *Judge) mayHold(h *revocation.Hold, officer statement.ID) error {
 	if err := h.Check(); err != nil {
@@ -102,9 +139,8 @@ func (j *Judge) mayHold(h *revocation.Hold, officer statement.ID) error {
 	case h.Officer != officer:
 		return errors.New("it names another officer")
 	}
-	_, sits := j.Trust.Current().ByIdentity(officer)
-	if !sits && (j.HasRole == nil || !j.HasRole(officer, RoleOfficer)) {
-		return errors.New("only a legal officer and validators' identities order holds")
+	if !j.isOfficer(officer) {
+		return errNoOfficer
 	}
 	if h.Placed {
 		return nil

@@ -109,6 +109,10 @@ func (s *Server) routes() http.Handler {
 	verb(m, "accept", v.Accept)
 	verb(m, "grants", v.Grants)
 	verb(m, "revoke", v.Revoke)
+	verb(m, "erase", v.Erase)
+	verb(m, "hold", v.Hold)
+	verb(m, "unhold", v.Unhold)
+	verb(m, "holds", func(ctx context.Context, _ struct{}) (*Holds, error) { return v.Holds(ctx) })
 	m.HandleFunc("POST /v1/add-stream", s.addStream)
 	m.HandleFunc("POST /v1/get-stream", s.getStream)
 	return m

@@ -116,6 +116,9 @@ func printStatus(w io.Writer, s *api.Status) {
 		row("freshness", "too few answers")
 	}
 	row("outbox", "%d waiting", s.Outbox)
+	if s.Erasing > 0 {
+		row("erasing", "%s", plain(s.ErasingSays))
+	}
 	row("audit", "%d entries", s.AuditEntries)
 	for _, p := range s.Problems {
 		row("problem", "%s", plain(p))

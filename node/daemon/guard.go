@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/validator"
+	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/store"
 	"cerebrum.dev/cerebrum/p2p/admission"
 	"cerebrum.dev/cerebrum/p2p/exchange"
@@ -66,7 +68,7 @@ func (g *guard) Open(ctx context.Context, conn network.Conn, r *exchange.Request
 	if err := n.record(ctx, "serve", "ok", v.Audience().ID(), r.Items[0].Address, leaf[:], fmt.Sprintf("%d objects", len(r.Items))); err != nil {
 		return nil, err
 	}
-	l := &lease{n: n, v: v}
+	l := &lease{n: n, v: v, keys: map[statement.ID]bool{}}
 	l.seen.Store(changes)
 	return l, nil
 }
@@ -76,6 +78,9 @@ type lease struct {
 	n    *Node
 	v    *capability.Verified
 	seen atomic.Uint64 // changes of the revocation set at the last full check
+
+	mu   sync.Mutex
+	keys map[statement.ID]bool // of the objects that it serves; owned by mu
 }
 
 // Allows serves an object only if this home obtained it itself, as an object:
@@ -88,7 +93,26 @@ func (l *lease) Allows(address cid.Cid, manifest []byte) error {
 	if err != nil {
 		return err
 	}
-	return l.v.Allows(capability.Carry, validator.ObjectOf(address, m))
+	if err := l.v.Allows(capability.Carry, validator.ObjectOf(address, m)); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.keys[m.KeyID()] = true
+	l.mu.Unlock()
+	return l.notErased()
+}
+
+var errErased = errors.New("its owner has erased it")
+
+func (l *lease) notErased() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for k := range l.keys {
+		if l.n.set.Barred(k) {
+			return errErased
+		}
+	}
+	return nil
 }
 
 // Live is asked before every block, so the usual case looks at a clock and a
@@ -103,6 +127,9 @@ func (l *lease) Live() error {
 		return nil
 	}
 	if err := l.n.verifier.Live(l.v); err != nil {
+		return err
+	}
+	if err := l.notErased(); err != nil {
 		return err
 	}
 	l.seen.Store(changes)

@@ -52,6 +52,13 @@ func (n *Node) Status(context.Context) (*api.Status, error) {
 	if out.Outbox, err = n.outbox.Waiting(); err != nil {
 		return nil, err
 	}
+	orders, err := n.erasures.open()
+	if err != nil {
+		return nil, err
+	}
+	if out.Erasing = len(orders); out.Erasing > 0 {
+		out.ErasingSays = n.erasingSays(orders)
+	}
 	if err := n.trust.Current().Live(n.now()); err != nil {
 		out.Problems = append(out.Problems, err.Error())
 	}
@@ -106,6 +113,8 @@ func (n *Node) describe(ctx context.Context, c cid.Cid, o store.Object) api.Obje
 		out.State = "shared"
 	case object.StateConflict:
 		out.State = "conflict"
+	case object.StateErased:
+		out.State = "erased"
 	case object.StateRetired:
 		out.State = "retired"
 	}
@@ -226,6 +235,9 @@ func (n *Node) verifyOne(ctx context.Context, address string, out *api.Verified)
 	}
 	if err := n.verifyManifest(ctx, c); err != nil {
 		bad(c)
+	}
+	if h.State == object.StateErased {
+		return nil // its ciphertext is gone, as it should be
 	}
 	return n.library.Check(ctx, h, func(c cid.Cid, err error) {
 		out.Checked++

@@ -60,6 +60,9 @@ type Node struct {
 	grants  *store.KV
 	outbox  *outbox
 
+	erasing  sync.Mutex // held by whoever works on orders to erase
+	erasures *erasures
+
 	// Everything below needs a network and is nil without one.
 	trust    *trust.Chain
 	self     int // index in the committee, -1 for a node
@@ -110,6 +113,7 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 	}
 	n.library = &object.Library{Store: n.store, Secrets: n.secrets, Trust: n.trust, Now: now}
 	n.outbox = newOutbox(n)
+	n.erasures = &erasures{store: n.store.KV("erasures")}
 	if n.trust == nil {
 		return n, nil
 	}
@@ -258,6 +262,11 @@ func (n *Node) Run(ctx context.Context, ready func(Ready)) error {
 }
 
 func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Ready)) error {
+	if n.judge != nil {
+		if err := n.judge.Sweep(ctx); err != nil { // what a crash left undone, before anything is answered
+			return err
+		}
+	}
 	if err := n.buildHost(); err != nil {
 		return err
 	}
@@ -277,6 +286,10 @@ func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Read
 	g.Go(func() error { return n.discovery.Run(below) })
 	g.Go(func() error { return n.outbox.Run(below) })
 	g.Go(func() error { return n.runRotation(below) })
+	g.Go(func() error { return n.runForget(below) })
+	if n.judge != nil {
+		g.Go(func() error { return n.judge.Run(below) })
+	}
 	g.Go(func() error { return n.provideLoop(below) })
 	up, upStop := context.WithCancel(ctx)
 	defer upStop()

@@ -26,7 +26,7 @@ var methods = map[quorum.Method]rpc.Method{
 	quorum.Newest:  service("latest", 128<<10, validator.MaxLatest, 10*time.Second, 8),
 	quorum.Revoke:  service("revoke", 128<<10, 4<<10, 10*time.Second, 8),
 	quorum.Erase:   service("erase", 64<<10, 512<<10, 20*time.Second, 4),
-	quorum.Hold:    service("hold", 64<<10, 8<<10, 10*time.Second, 4),
+	quorum.Hold:    service("hold", 64<<10, 64<<10, 10*time.Second, 4),
 	quorum.Keep:    service("keep", 64<<10, 4<<10, 10*time.Second, 4),
 	quorum.Fresh:   service("fresh", 1<<10, 8<<10, 5*time.Second, 8),
 	quorum.Tail:    service("tail", 1<<10, 4<<20, 10*time.Second, 4),

@@ -128,7 +128,8 @@ func (l *Library) dealOne(owner *home.Principal, t toDeal, number uint64) (valid
 // MarkShared records that T validators have acknowledged objects.
 func (l *Library) MarkShared(addresses []cid.Cid) error { return l.mark(addresses, StateShared) }
 
-// mark gives objects a state, all or none. What was retired meanwhile stays so.
+// mark gives objects a state, all or none. What was retired or erased
+// meanwhile stays so.
 func (l *Library) mark(addresses []cid.Cid, state uint8) error {
 	l.entries.Lock()
 	defer l.entries.Unlock()
@@ -138,7 +139,7 @@ func (l *Library) mark(addresses []cid.Cid, state uint8) error {
 		if err != nil {
 			return err
 		}
-		if o.State != state && o.State != StateRetired {
+		if o.State != state && o.State != StateRetired && o.State != StateErased {
 			o.State = state
 			out = append(out, o)
 		}

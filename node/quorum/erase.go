@@ -9,8 +9,10 @@ import (
 
 	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/acl/validator"
+	"cerebrum.dev/cerebrum/crypto/envelope"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/home"
+	"github.com/ipfs/go-cid"
 )
 
 // Erasing is what validators said to an order to erase.
@@ -157,4 +159,37 @@ func (c *Committee) SendHold(ctx context.Context, e revocation.Entry, id stateme
 		return len(t.answered), c.shortage(&t, need, "the legal hold")
 	}
 	return len(t.answered), nil
+}
+
+// FindHeld gets the manifest at an address for an officer who is to hold it. It is
+// what the address names, whoever sent it; nobody's signature is verified.
+func (c *Committee) FindHeld(ctx context.Context, officer *home.Principal, address cid.Cid) (*envelope.UnverifiedManifest, error) {
+	c = c.pin()
+	var t tally
+	var out *envelope.UnverifiedManifest
+	need := int(c.record.Numbers.T)
+	c.ask(ctx, Hold, c.everybody(), 0, func(_ int, s Session) ([]byte, error) {
+		r := validator.HoldRequest{Address: address.Bytes()}
+		authority, err := c.ProveIdentity(officer, s, r.Digest())
+		if err != nil {
+			return nil, err
+		}
+		r.Authority = authority
+		return statement.Marshal(r)
+	}, func(a answer) bool {
+		if a.err == nil {
+			var r validator.HoldReply
+			err := statement.Unmarshal(a.raw, &r)
+			if err == nil {
+				out, err = envelope.ParseManifest(address, r.Manifest)
+			}
+			a.judge(err)
+		}
+		t.add(a)
+		return a.err == nil || c.certain(&t, need)
+	})
+	if out == nil {
+		return nil, c.shortage(&t, need, "looking at "+address.String())
+	}
+	return out, nil
 }

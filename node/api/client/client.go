@@ -239,3 +239,23 @@ func (c *Client) Grants(ctx context.Context, r api.GrantsRequest) (*api.Grants, 
 func (c *Client) Revoke(ctx context.Context, r api.RevokeRequest) (*api.Revoked, error) {
 	return call[api.Revoked](ctx, c, "revoke", r)
 }
+
+// Erase implements api.Service.
+func (c *Client) Erase(ctx context.Context, r api.EraseRequest) (*api.Erased, error) {
+	return call[api.Erased](ctx, c, "erase", r)
+}
+
+// Hold implements api.Service.
+func (c *Client) Hold(ctx context.Context, r api.HoldRequest) (*api.Held, error) {
+	return call[api.Held](ctx, c, "hold", r)
+}
+
+// Unhold implements api.Service.
+func (c *Client) Unhold(ctx context.Context, r api.UnholdRequest) (*api.Held, error) {
+	return call[api.Held](ctx, c, "unhold", r)
+}
+
+// Holds implements api.Service.
+func (c *Client) Holds(ctx context.Context) (*api.Holds, error) {
+	return call[api.Holds](ctx, c, "holds", struct{}{})
+}
