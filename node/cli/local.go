@@ -31,7 +31,7 @@ func lsCommand(e *Env) *cobra.Command {
 						if o.SupersededBy != "" {
 							name += "  (superseded)"
 						}
-						fmt.Fprintf(w, "%s  %9s  %-6s  %s\n", o.Address, humanize.IBytes(uint64(o.Size)), o.State, name)
+						fmt.Fprintf(w, "%s  %9s  %-8s  %s\n", o.Address, humanize.IBytes(uint64(o.Size)), o.State, name)
 					}
 				})
 			})
