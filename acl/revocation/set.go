@@ -146,8 +146,14 @@ func (s *Set) pick(entries []Entry, facts []*Fact) (fresh []*Fact, ops []kv.Op) 
 // knows reports a fact that is stored, whether or not it counts. The caller holds
 // mu.
 func (s *Set) knows(f *Fact) bool {
-	slot, id := f.slot(), string(slotKey(f.Kind, f.ID[:]))
-	return s.facts[slot] != nil || f.asleep && (s.dormant[slot] != nil || s.dormant[id] != nil || s.facts[id] != nil)
+	if slot := f.slot(); s.facts[slot] != nil || f.asleep && s.dormant[slot] != nil {
+		return true
+	}
+	if !f.asleep {
+		return false
+	}
+	id := slotKey(f.Kind, f.ID[:]) // where it is if it once counted
+	return s.facts[id] != nil || s.dormant[id] != nil
 }
 
 // commit stores and then learns. The caller holds writing.

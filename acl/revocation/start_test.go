@@ -177,6 +177,26 @@ func mustAnswer(t testing.TB, s *server) []byte {
 	return raw
 }
 
+// A validator that has lost nothing is followed while it is starting, and makes
+// nobody's view fresh until it has started.
+func TestAStartingValidatorMakesNobodyFresh(t *testing.T) {
+	w := newTown(t, 4)
+	w.servers[3].lie(func(s *server) { s.down = errDown })
+	w.revoke(t, "x", 0)
+	s := w.reboot(t, 0, backup(t, w.servers[0].store))
+	w.tracker.Round(t.Context())
+	if w.tracker.Fresh() || len(w.set.Revokers(target("x"))) != 1 {
+		t.Error("its answer counts, or its log is not pulled")
+	}
+	if p := w.tracker.Problems(); len(p) != 0 {
+		t.Errorf("it is named: %v", p)
+	}
+	w.rounds(t, s)
+	if w.tracker.Round(t.Context()); !w.tracker.Fresh() {
+		t.Error("control: nor does it when it has started")
+	}
+}
+
 // A network that was switched off as a whole starts again: those that have not
 // started answer one another. One validator stays away and one is restored.
 func TestAColdStart(t *testing.T) {

@@ -74,7 +74,7 @@ func (j *Judge) Hold(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	target := h.Target()
-	who, _, err := capability.OpenIdentity(a, j.expect(c, r.Digest()))
+	who, _, err := j.Verifier.OpenIdentity(a, j.expect(c, r.Digest()))
 	if err != nil {
 		return nil, j.deny(ctx, "hold", nil, target[:], err)
 	}
@@ -103,7 +103,7 @@ func (j *Judge) manifestToHold(ctx context.Context, c Conn, r HoldRequest, a *ca
 	if len(r.Hold) > 0 || len(r.Address) > maxAddress {
 		return nil, fmt.Errorf("%w: it asks for two things, or for what is no address", ErrMalformed)
 	}
-	who, _, err := capability.OpenIdentity(a, j.expect(c, r.Digest()))
+	who, _, err := j.Verifier.OpenIdentity(a, j.expect(c, r.Digest()))
 	if err != nil {
 		return nil, j.deny(ctx, "hold", nil, r.Address, err)
 	}

@@ -79,7 +79,7 @@ type asker struct {
 
 func (j *Judge) openAsker(a *capability.Authority, want capability.Expectation) (*asker, error) {
 	if len(a.Identity) > 0 {
-		owner, _, err := capability.OpenIdentity(a, want)
+		owner, _, err := j.Verifier.OpenIdentity(a, want)
 		if err != nil {
 			return nil, err
 		}

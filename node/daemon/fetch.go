@@ -41,7 +41,8 @@ type reading struct {
 	got *api.Got
 
 	keys    *quorum.Keys
-	holders []peer.AddrInfo // in the order in which they are asked
+	kept    *committee.Secret // of a grant for offline use, in the place of keys
+	holders []peer.AddrInfo   // in the order in which they are asked
 }
 
 // release gets the keys of objects and learns where their ciphertext is.
@@ -208,11 +209,15 @@ func (r *reading) unlock(ctx context.Context, i int, address cid.Cid, manifest, 
 	if err := r.v.Allows(capability.Read, validator.ObjectOf(address, m)); err != nil {
 		return nil, fault.Wrap(fault.Denied, err, "ask its owner for a grant", "%s", address)
 	}
+	if r.kept != nil {
+		return object.Unlock(address, *m, header, *r.kept)
+	}
 	var opened *object.Opened
+	var secret committee.Secret
 	liars, err := r.keys.Open(ctx, i, func(s committee.Secret) error {
 		o, err := object.Unlock(address, *m, header, s)
 		if err == nil {
-			opened = o
+			opened, secret = o, s
 		}
 		return err
 	})
@@ -228,6 +233,9 @@ func (r *reading) unlock(ctx context.Context, i int, address cid.Cid, manifest, 
 	}
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err, "see `cerebrum status`", "the key of %s cannot be recovered", address)
+	}
+	if err := r.n.keepKey(r.p.Identity.ID(), r.v, address, opened.Manifest.KeyID(), secret); err != nil {
+		return nil, diskFault(err)
 	}
 	return opened, nil
 }

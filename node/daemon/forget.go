@@ -63,6 +63,9 @@ func (n *Node) forgetErased(ctx context.Context, done map[statement.ID]bool) err
 	if err != nil {
 		return err
 	}
+	if _, err := n.sweepKept(); err != nil { // keys for offline use
+		return err
+	}
 	if len(doomed) > 0 {
 		if err := n.library.Erase(doomed); err != nil { // where the owner erased from another home
 			return err

@@ -165,9 +165,12 @@ func (m *members) open(t *testing.T, h *home.Home) *Node {
 	return n
 }
 
-// refresh has everybody ask the validators, as they do each minute.
+// refresh has everybody ask the validators, as they do each minute: twice, since
+// the answers of a validator that is starting do not count.
 func (m *members) refresh() {
-	for _, n := range slices.Concat(m.validators, m.nodes) {
-		n.tracker.Round(context.Background())
+	for range 2 {
+		for _, n := range slices.Concat(m.validators, m.nodes) {
+			n.tracker.Round(context.Background())
+		}
 	}
 }

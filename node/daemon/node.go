@@ -58,6 +58,7 @@ type Node struct {
 	audit   *audit.Log
 	library *object.Library
 	grants  *store.KV
+	kept    *store.KV // keys of grants for offline use
 	outbox  *outbox
 
 	erasing  sync.Mutex // held by whoever works on orders to erase
@@ -107,7 +108,7 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 	if n.audit, err = audit.Open(filepath.Join(h.Dir, "audit")); err != nil {
 		return n, fault.Wrap(fault.Integrity, err, "keep a copy of the folder as evidence before anything else", "the audit log of this home")
 	}
-	n.grants = n.store.KV("grants")
+	n.grants, n.kept = n.store.KV("grants"), n.store.KV("kept")
 	if h.Committee != nil {
 		n.trust = trust.Fixed(h.Committee)
 	}
@@ -181,6 +182,13 @@ func (n *Node) reclaim() error {
 	used, err := n.library.Slots()
 	if err != nil {
 		return err
+	}
+	kept, err := n.sweepKept()
+	if err != nil {
+		return err
+	}
+	for s := range kept {
+		used[s] = true
 	}
 	if n.judge != nil {
 		more, err := n.judge.Slots()

@@ -30,6 +30,8 @@ type outbox struct {
 	store *store.KV
 	wake  chan struct{}
 	seq   atomic.Uint64
+
+	sorted statement.ID // record for which closed deposits were taken out; owned by pass
 }
 
 var outboxPrefix = []byte("deposit/")
@@ -183,7 +185,7 @@ func (o *outbox) drop(erased []cid.Cid) error {
 	if err != nil || len(ops) == 0 {
 		return err
 	}
-	if err := o.n.library.Undeal(again); err != nil { // first: nothing is forgotten in between
+	if err := o.n.library.MarkLocal(again); err != nil { // first: nothing is forgotten in between
 		return err
 	}
 	if err := o.store.Apply(ops); err != nil {
@@ -299,6 +301,9 @@ const outboxBatch = 16 // requests in memory at a time; one may have a megabyte
 // answer is not asked again in this pass, and what waits for it does not hold up
 // the others.
 func (o *outbox) pass(ctx context.Context) (left int, err error) {
+	if err := o.dropClosed(); err != nil {
+		return 1, err
+	}
 	down, behind := map[int]bool{}, map[string]bool{}
 	for {
 		items, skipped, err := o.next(down, behind)

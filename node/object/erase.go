@@ -87,29 +87,6 @@ func (l *Library) Family(h *Held) ([]cid.Cid, error) {
 	return out, err
 }
 
-// Undeal makes shared objects local again, so that they are dealt anew: what was
-// on its way to a validator was taken back.
-func (l *Library) Undeal(addresses []cid.Cid) error {
-	l.entries.Lock()
-	defer l.entries.Unlock()
-	var out []store.Object
-	for _, a := range addresses {
-		o, err := l.Store.Object(a)
-		if errors.Is(err, store.ErrNotFound) || err == nil && o.State != StateShared {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		o.State = StateLocal
-		out = append(out, o)
-	}
-	if len(out) == 0 {
-		return nil
-	}
-	return l.Store.PutObjects(out)
-}
-
 // Forget deletes the ciphertext of objects from this home and, where they are not
 // owned, that they were ever here. Blocks that another object here has too stay.
 // Manifests of owned objects stay, which name what was erased. It may be repeated.

@@ -9,6 +9,7 @@ import (
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/policy"
+	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/acl/trust/trusttest"
 	"cerebrum.dev/cerebrum/acl/validator"
@@ -31,20 +32,18 @@ type Rotating struct {
 func (net *Network) Rotate() *Rotating {
 	r := &Rotating{Network: net, All: net.Validators, down: map[statement.PublicKey]bool{}}
 	for _, v := range r.All {
-		v.Judge.Fresh = heard{}
+		v.Judge.Fresh = heard{v.Tracker}
 	}
 	return r
 }
 
 // heard stands for a validator that hears all others: rotations are tested apart
 // from freshness.
-type heard struct{}
+type heard struct{ *revocation.Tracker }
 
 func (heard) Fresh() bool { return true }
 
 func (heard) Ready() bool { return true }
-
-func (heard) Seen(statement.PublicKey) []byte { return nil }
 
 // Down makes a validator unreachable, or reachable again.
 func (r *Rotating) Down(v *Validator, down bool) {
@@ -103,7 +102,7 @@ func (r *Rotating) Join(t testing.TB, name string) (*Validator, trust.Validator)
 		Log: trusttest.Key(name + " log").Public(), Witness: trusttest.Key(name + " witness").Public(),
 	}
 	v := r.open(t, seat{peer: entry.Peer, signing: trusttest.Key(name + " signing"), person: p}, opener, policy.Builtin())
-	v.Judge.Fresh = heard{}
+	v.Judge.Fresh = heard{v.Tracker}
 	r.All = append(r.All, v)
 	return v, entry
 }
