@@ -29,6 +29,7 @@ type Set struct {
 	heardOf  map[string][]statement.PublicKey
 	alone    map[statement.PublicKey]int // entries of heardOf, by validator
 	changes  uint64
+	moves    uint64        // changes, and entries that came to be vouched for
 	changed  chan struct{} // closed and replaced with every change; nil until somebody watches
 }
 
@@ -186,7 +187,8 @@ func (s *Set) learn(f *Fact) {
 	if r, ok := f.Body.(*Revocation); ok {
 		s.revokers[r.Target] = append(s.revokers[r.Target], r.Signer)
 	}
-	s.bump()
+	s.changes++
+	s.move()
 }
 
 // insert makes a new list: readers may hold the old one.
@@ -232,7 +234,8 @@ func (s *Set) Recheck() error {
 		s.setHeard(d.slot(), nil)
 		delete(s.dormant, d.slot())
 	}
-	s.bump()
+	s.changes++
+	s.move()
 	return nil
 }
 
@@ -290,8 +293,7 @@ func (s *Set) Holds(id statement.ID) []*Fact {
 	return slices.DeleteFunc(facts, func(f *Fact) bool { return !f.Body.(*Hold).Placed || ended[f.ID] })
 }
 
-// Changes grows with every new entry, with every one that comes to be vouched for,
-// and when the committee has changed; who
+// Changes grows with every new entry, and when the committee has changed; who
 // watches it need not look at the set.
 func (s *Set) Changes() uint64 {
 	s.mu.RLock()

@@ -43,7 +43,7 @@ func (s *Set) setHeard(slot string, logs []statement.PublicKey) {
 	if len(logs) == 0 {
 		if _, was := s.heardOf[slot]; was {
 			delete(s.heardOf, slot)
-			s.bump()
+			s.move()
 		}
 		return
 	}

@@ -7,9 +7,9 @@ import (
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
-// bump makes a change known. The caller holds mu, or is alone.
-func (s *Set) bump() {
-	s.changes++
+// move makes it known that the set says more. The caller holds mu, or is alone.
+func (s *Set) move() {
+	s.moves++
 	if s.changed != nil {
 		close(s.changed)
 		s.changed = nil
@@ -41,6 +41,14 @@ func (s *Set) OfKind(kind statement.Kind) []*Fact {
 	out = slices.DeleteFunc(out, func(f *Fact) bool { return !s.counts(f) })
 	slices.SortFunc(out, func(a, b *Fact) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	return out
+}
+
+// Moves grows with [Set.Changes], and with every statement that comes to be
+// vouched for: who watches it need not ask [Set.Barred] again.
+func (s *Set) Moves() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.moves
 }
 
 // Barred reports whether a key is erased for ever by an order that more than one

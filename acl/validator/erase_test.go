@@ -362,6 +362,7 @@ func sealedIn(t *testing.T, record []byte) keystore.Sealed {
 			Share         keystore.Sealed
 			Scale         []byte
 			Points        [][]byte
+			Made, Dealt   []byte
 		}
 		Holders []string
 	}

@@ -56,7 +56,7 @@ func (g *guard) Open(ctx context.Context, conn network.Conn, r *exchange.Request
 	if err != nil {
 		return nil, err
 	}
-	changes := n.set.Changes() // before the check, so that nothing falls between
+	changes := n.set.Moves() // before the check, so that nothing falls between
 	v, _, err := n.verifier.Open(a, capability.Expectation{
 		Request: r.Digest(), Server: n.home.PeerKey(), Client: client, Network: n.trust.Network(),
 		Challenge: session.Given(), UseCounter: session.UseCounter, Now: n.now(),
@@ -68,7 +68,7 @@ func (g *guard) Open(ctx context.Context, conn network.Conn, r *exchange.Request
 	if err := n.record(ctx, "serve", "ok", v.Audience().ID(), r.Items[0].Address, leaf[:], fmt.Sprintf("%d objects", len(r.Items))); err != nil {
 		return nil, err
 	}
-	l := &lease{n: n, v: v, keys: map[statement.ID]bool{}}
+	l := &lease{n: n, v: v}
 	l.seen.Store(changes)
 	return l, nil
 }
@@ -77,7 +77,7 @@ func (g *guard) Open(ctx context.Context, conn network.Conn, r *exchange.Request
 type lease struct {
 	n    *Node
 	v    *capability.Verified
-	seen atomic.Uint64 // changes of the revocation set at the last full check
+	seen atomic.Uint64 // moves of the revocation set at the last full check
 
 	mu   sync.Mutex
 	keys map[statement.ID]bool // of the objects that it serves; owned by mu
@@ -97,6 +97,9 @@ func (l *lease) Allows(address cid.Cid, manifest []byte) error {
 		return err
 	}
 	l.mu.Lock()
+	if l.keys == nil {
+		l.keys = map[statement.ID]bool{}
+	}
 	l.keys[m.KeyID()] = true
 	l.mu.Unlock()
 	return l.notErased()
@@ -122,7 +125,7 @@ func (l *lease) Live() error {
 		return errors.New("this node's view of revocations is not fresh")
 	}
 	now := l.n.now().Unix()
-	changes := l.n.set.Changes()
+	changes := l.n.set.Moves()
 	if changes == l.seen.Load() && now < l.v.Grant().Caveats.Expires {
 		return nil
 	}
