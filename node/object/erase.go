@@ -23,12 +23,19 @@ func (l *Library) Erase(addresses []cid.Cid) error {
 	var marked, bare []store.Object
 	var wraps []keystore.Sealed
 	for _, a := range addresses {
-		o, loc, err := l.entry(a)
-		if errors.Is(err, store.ErrNotFound) || err == nil && (!o.Owned || len(loc.Secret.Ciphertext) == 0) {
+		o, err := l.Store.Object(a)
+		if errors.Is(err, store.ErrNotFound) || err == nil && !o.Owned {
 			continue
 		}
 		if err != nil {
 			return err
+		}
+		var loc local
+		if err := statement.Unmarshal(o.Local, &loc); err != nil {
+			return err
+		}
+		if len(loc.Secret.Ciphertext) == 0 {
+			continue
 		}
 		o.State = StateErased
 		marked = append(marked, o)
