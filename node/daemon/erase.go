@@ -342,10 +342,10 @@ func (n *Node) eraseRetired(ctx context.Context, p *home.Principal, h *object.He
 	if err == nil {
 		err = n.firstTry(ctx, orders)
 	}
-	if f := fault.Of(err); err != nil && f.Exit == fault.Denied {
-		return false, f.Message, nil
-	}
 	if err != nil {
+		if f := fault.Of(err); f.Exit == fault.Denied {
+			return false, f.Message, nil
+		}
 		return false, "", err
 	}
 	r := n.report(h.CID, orders)
