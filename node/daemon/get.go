@@ -94,7 +94,7 @@ func (n *Node) get(ctx context.Context, r api.GetRequest, to *target) (*api.Got,
 		got.Seconds = time.Since(began).Seconds()
 		return got, integrity(err)
 	}
-	if n.trust != nil && !n.running.Load() {
+	if n.trust != nil && !n.running.Load() && !r.Latest { // which is the newest, only the network knows
 		if h, err := n.library.Find(ctx, address); err == nil {
 			if done, err := n.getKept(ctx, p, h, r, to, got); done {
 				return n.gotKept(ctx, p, address, got, began, err)

@@ -1,7 +1,6 @@
 package object
 
 import (
-	"errors"
 	"fmt"
 
 	"cerebrum.dev/cerebrum/acl/validator"
@@ -129,32 +128,12 @@ func (l *Library) dealOne(owner *home.Principal, t toDeal, number uint64) (valid
 // MarkShared records that T validators have acknowledged objects.
 func (l *Library) MarkShared(addresses []cid.Cid) error { return l.mark(addresses, StateShared) }
 
-// MarkLocal records that shared objects are to be dealt again: what was dealt did
-// not reach T validators of the committee that there is now, or was taken back.
-// Those that are not here any more are passed over.
-func (l *Library) MarkLocal(addresses []cid.Cid) error {
-	l.entries.Lock()
-	defer l.entries.Unlock()
-	var out []store.Object
-	for _, a := range addresses {
-		o, err := l.Store.Object(a)
-		if errors.Is(err, store.ErrNotFound) || err == nil && o.State != StateShared {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		o.State = StateLocal
-		out = append(out, o)
-	}
-	if len(out) == 0 {
-		return nil
-	}
-	return l.Store.PutObjects(out)
-}
+// MarkLocal records that objects are to be dealt again: what was dealt did not
+// reach T validators of the committee that there is now.
+func (l *Library) MarkLocal(addresses []cid.Cid) error { return l.mark(addresses, StateLocal) }
 
-// mark gives objects a state, all or none. What was retired or erased meanwhile
-// stays so.
+// mark gives objects a state, all or none. What was retired, lost or erased
+// meanwhile stays so.
 func (l *Library) mark(addresses []cid.Cid, state uint8) error {
 	l.entries.Lock()
 	defer l.entries.Unlock()
@@ -164,7 +143,7 @@ func (l *Library) mark(addresses []cid.Cid, state uint8) error {
 		if err != nil {
 			return err
 		}
-		if o.State != state && o.State != StateRetired && o.State != StateErased {
+		if o.State != state && o.State < StateConflict {
 			o.State = state
 			out = append(out, o)
 		}
