@@ -130,15 +130,19 @@ func (j *Judge) mayErase(e revocation.Entry, owner statement.ID) error {
 	return id.Verify(revocation.KindErasure, s)
 }
 
-// bar appends the order to the log unless a hold forbids it. An order that is in
-// the log already is not asked about again: it cannot be taken back.
+// bar appends the order to the log unless a hold forbids it. A hold on a key that is
+// destroyed here already came too late and forbids nothing.
 func (j *Judge) bar(ctx context.Context, e revocation.Entry, b *revocation.Erasure, id statement.ID) (holds []statement.ID, err error) {
 	j.erasures.holding.Lock()
 	defer j.erasures.holding.Unlock()
 	keys := b.KeyIDs()
 	for _, key := range keys {
-		on, err := j.holdsOn(key)
-		if err != nil {
+		had, err := j.loadErased(key)
+		if err == nil && had != nil && len(had.Pending) == 0 {
+			continue
+		}
+		on, herr := j.holdsOn(key)
+		if err := errors.Join(err, herr); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 		holds = append(holds, on...)

@@ -117,6 +117,22 @@ func TestAHoldKeepsAShareFromAnOrderThatOthersTook(t *testing.T) {
 	}
 }
 
+// A hold that comes when the share is destroyed keeps nothing, and does not keep
+// the validator from saying what it did.
+func TestAHoldThatComesTooLate(t *testing.T) {
+	w := newWorld(t, vt.Options{})
+	officer := w.Officer(w.bob)
+	o := w.Object(t, w.alice)
+	w.DepositAll(t, w.alice, o)
+	e := w.Erasure(t, w.alice, o.KeyNonce)
+	w.erase(t, e, 0)
+	w.keepAll(t, w.SignHold(t, officer, w.HoldOn(officer, w.alice, revocation.HoldKey, o.KeyNonce)))
+	w.erase(t, e, 0)
+	if r, err := w.Erase(t, 1, e); err != nil || len(r.Holds) != 1 { // the control: it came in time here
+		t.Errorf("%v, %v", r, err)
+	}
+}
+
 func TestWhoMayOrderHolds(t *testing.T) {
 	w := newWorld(t, vt.Options{})
 	o := w.Object(t, w.alice)
