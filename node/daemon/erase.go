@@ -196,9 +196,9 @@ func (n *Node) receiptsBy(o *order) map[int]bool {
 	return out
 }
 
-// further takes what validators said, and destroys what is here: once any of them
-// knows the order, or once this node has heard enough of them to know that no
-// hold stands against it.
+// further takes what validators said, and destroys what is here: once one of them
+// has carried the order out, or while none speaks of a hold and this node has heard
+// enough of them to know of one.
 func (n *Node) further(ctx context.Context, o *order, said *quorum.Erasing) error {
 	o.Receipts = append(o.Receipts, said.Receipts...)
 	o.Held = nil
@@ -211,7 +211,7 @@ func (n *Node) further(ctx context.Context, o *order, said *quorum.Erasing) erro
 	if err := n.erasures.save(o); err != nil {
 		return err
 	}
-	if o.Local || len(o.Receipts) == 0 && !n.tracker.Fresh() {
+	if o.Local || len(o.Receipts) == 0 && (len(o.Held) > 0 || !n.tracker.Fresh()) {
 		return nil
 	}
 	return n.eraseHere(ctx, o)
