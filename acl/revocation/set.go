@@ -29,6 +29,8 @@ type Set struct {
 	heardOf  map[string][]statement.PublicKey
 	alone    map[statement.PublicKey]int // entries of heardOf, by validator
 	changes  uint64
+	moves    uint64        // changes, and entries that came to be vouched for
+	changed  chan struct{} // closed and replaced with every change; nil until somebody watches
 }
 
 type subject struct {
@@ -186,6 +188,7 @@ func (s *Set) learn(f *Fact) {
 		s.revokers[r.Target] = append(s.revokers[r.Target], r.Signer)
 	}
 	s.changes++
+	s.move()
 }
 
 // insert makes a new list: readers may hold the old one.
@@ -232,6 +235,7 @@ func (s *Set) Recheck() error {
 		delete(s.dormant, d.slot())
 	}
 	s.changes++
+	s.move()
 	return nil
 }
 

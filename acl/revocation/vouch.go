@@ -41,7 +41,10 @@ func (s *Set) setHeard(slot string, logs []statement.PublicKey) {
 		}
 	}
 	if len(logs) == 0 {
-		delete(s.heardOf, slot)
+		if _, was := s.heardOf[slot]; was {
+			delete(s.heardOf, slot)
+			s.move()
+		}
 		return
 	}
 	s.heardOf[slot] = logs

@@ -228,6 +228,10 @@ func (j *Judge) keep(ctx context.Context, owner *identity.Identity, todo []*pend
 	lines := newLineages(j)
 	var write []*pending
 	for i, p := range todo {
+		if j.barred(p.keyID) {
+			outcomes[i] = ItemErased
+			continue
+		}
 		same, conflict, err := j.compare(p)
 		if err != nil {
 			return nil, err
@@ -334,17 +338,31 @@ func (j *Judge) loadKey(keyID statement.ID) (*deposit, error) {
 	return &d, nil
 }
 
-// load finds a deposit by address.
+// load finds a deposit by address. One whose key is erased is none, also where a
+// legal hold keeps its share.
 func (j *Judge) load(address []byte) (*deposit, statement.ID, error) {
+	key, err := j.keyAt(address)
+	if err != nil {
+		return nil, key, err
+	}
+	d, err := j.loadKey(key)
+	return d, key, err
+}
+
+// keyAt is the id of the key of the object at an address; the error is errErased
+// where the key was erased.
+func (j *Judge) keyAt(address []byte) (statement.ID, error) {
 	key, err := j.Store.Get(slices.Concat(addressPrefix, address))
 	if err != nil {
-		return nil, statement.ID{}, err
+		return statement.ID{}, err
 	}
-	if len(key) != 32 {
-		return nil, statement.ID{}, errors.New("stored key id is damaged")
+	if len(key) != len(statement.ID{}) {
+		return statement.ID{}, errors.New("stored key id is damaged")
 	}
-	d, err := j.loadKey(statement.ID(key))
-	return d, statement.ID(key), err
+	if j.barred(statement.ID(key)) {
+		return statement.ID(key), errErased
+	}
+	return statement.ID(key), nil
 }
 
 // Slots lists the slots of the erasable store that deposits refer to, so that

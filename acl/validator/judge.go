@@ -41,9 +41,12 @@ type ShareStore interface {
 	SealMany(items []keystore.Item) ([]keystore.Sealed, error)
 	Open(s keystore.Sealed, aad []byte) ([]byte, error)
 	Destroy(slots ...uint64) error
+	// Erase is Destroy, but for slots that serve another secret by now: it may be
+	// repeated at any time.
+	Erase(sealed ...keystore.Sealed) error
 }
 
-// Judge is one validator. All fields are required; the caller owns the stores
+// Judge is one validator. All fields but HasRole are required; the caller owns the stores
 // and closes them after the last request.
 type Judge struct {
 	Trust    *trust.Chain
@@ -64,9 +67,13 @@ type Judge struct {
 	Now      func() time.Time
 	Logger   *slog.Logger
 
+	// HasRole reports whether an identity holds a role now; nil: nobody holds any.
+	HasRole func(identity statement.ID, role string) bool
+
 	deposits lockTable
 	used     counter
 	desk     desk
+	erasures erasures
 	dealt    pages
 	seeds    sync.Mutex
 }

@@ -14,6 +14,8 @@
 //	Latest    the newest version of a lineage, for those who may know it
 //	Release   shares of up to 1,000 objects under one chain
 //	Revoke    an entry for the revocation log, acknowledged once durable
+//	Erase     an owner's order to destroy the shares of keys, answered with receipts
+//	Hold      the validator's signature under a legal hold; Keep takes the signed one
 //	Fresh     the validator's head over a nonce; Tail reads its log
 //	Role      a role statement, to be signed or kept
 //	Bundle    signed policy bundles, between validators
@@ -139,6 +141,7 @@ const (
 	ItemConflict = 2 // the key id belongs to another manifest, a newer dealing stands, or another version of its lineage was first
 	ItemBehind   = 3 // a version before it has not come here yet; it may be sent again after that one
 	ItemPolicy   = 5 // of a release: the chain covers the object, and policy says no
+	ItemErased   = 4 // its owner has erased the key, for ever
 )
 
 // DepositReply has an outcome for each item. ItemOK means durable here.

@@ -174,7 +174,7 @@ func (r *Rotation) takePages(ctx context.Context, p *signedPlan, pages map[uint1
 
 // group joins the items of all dealers by deposit and epoch. Those that a dealer
 // lacks are counted against it and left to a later plan; those that are kept
-// here already are passed over.
+// here already, and those that are erased, are passed over.
 func (r *Rotation) group(p *signedPlan, pages map[uint16]*SubPage, end []byte, st *progress) ([]*incoming, error) {
 	found := map[statement.ID]*incoming{}
 	var order []statement.ID
@@ -199,6 +199,9 @@ func (r *Rotation) group(p *signedPlan, pages map[uint16]*SubPage, end []byte, s
 	var out []*incoming
 	for _, key := range order {
 		in := found[key]
+		if r.Judge.barred(in.first.KeyID) {
+			continue
+		}
 		dep, err := r.Judge.loadKey(in.first.KeyID)
 		if err != nil && !errors.Is(err, kv.ErrNotFound) {
 			return nil, err
@@ -377,9 +380,12 @@ func (r *Rotation) keep(ctx context.Context, p *signedPlan, all []*incoming) err
 }
 
 // withShare adds a share to what the store has now; nil where a newer dealing
-// took the deposit's place meanwhile.
+// took the deposit's place meanwhile, or the key was erased.
 func (j *Judge) withShare(in *incoming, lines *lineages, h held) ([]kv.Op, error) {
 	keyID := in.first.KeyID
+	if j.barred(keyID) {
+		return nil, nil
+	}
 	dep, err := j.loadKey(keyID)
 	var ops []kv.Op
 	switch {

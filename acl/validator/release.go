@@ -89,6 +89,11 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	if err := j.Verifier.Live(v); err != nil {
 		return nil, j.deny(ctx, "release", actor[:], r.Objects[0], err)
 	}
+	j.erasures.leaving.RLock() // an erasure is receipted after this answer, or comes before this look
+	defer j.erasures.leaving.RUnlock()
+	if err := j.dropErased(ctx, &out, r, actor, leaf); err != nil {
+		return nil, err
+	}
 	sealer, err := keystore.NewSealer(v.Audience().Recipients()...)
 	if err != nil {
 		return nil, err
@@ -98,6 +103,34 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 		return nil, err
 	}
 	return encode(ReleaseReply{Box: box}), nil
+}
+
+// dropErased takes out of an answer what was erased since it was judged. The
+// caller holds erasures.leaving.
+func (j *Judge) dropErased(ctx context.Context, out *Release, r ReleaseRequest, actor, leaf statement.ID) error {
+	var dropped []audit.Event
+	left := 0
+	for i := range out.Items {
+		if out.Items[i].Outcome != ItemOK {
+			continue
+		}
+		if _, err := j.keyAt(r.Objects[i]); err != nil {
+			out.Items[i] = ReleaseItem{Outcome: ItemRefused}
+			dropped = append(dropped, j.event("release", "denied", actor[:], nil, r.Objects[i], leaf[:], err.Error()))
+			continue
+		}
+		left++
+	}
+	if len(dropped) == 0 {
+		return nil
+	}
+	if err := j.Audit.Append(ctx, dropped...); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if left == 0 {
+		return ErrDenied
+	}
+	return nil
 }
 
 // asking is one request for a release, as policy sees it.
@@ -112,6 +145,9 @@ type asking struct {
 
 func (j *Judge) releaseOne(a *asking, address []byte) (*ReleaseItem, error) {
 	dep, keyID, err := j.load(address)
+	if errors.Is(err, errErased) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, errors.New("no such deposit")
 	}

@@ -264,6 +264,9 @@ func (r *Rotation) dropOlder(ctx context.Context, record *trust.Committee, settl
 	var slots []uint64
 	for _, id := range settled {
 		d, err := j.loadKey(id)
+		if errors.Is(err, kv.ErrNotFound) {
+			continue // erased meanwhile
+		}
 		if err != nil {
 			return err
 		}

@@ -97,6 +97,13 @@ func (p *pages) get(key statement.ID) *dealtPage {
 	return d
 }
 
+// clear forgets all pages: a share in them was destroyed.
+func (p *pages) clear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.kept = nil
+}
+
 func (p *pages) drop(d *dealtPage) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,11 +130,16 @@ func (j *Judge) AnswerPage(ctx context.Context, c Conn, raw []byte) ([]byte, err
 		j.dealt.drop(d)
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, d.err)
 	}
-	out := SubPage{Plan: p.id, Last: d.last, More: d.more, Items: make([]SubItem, len(d.subs))}
-	for i, s := range d.subs {
-		out.Items[i] = s.item
-		share := s.shares[receiver]
-		out.Items[i].Share = append(share.Value[:], share.Blinding[:]...)
+	out := SubPage{Plan: p.id, Last: d.last, More: d.more}
+	j.erasures.leaving.RLock()
+	defer j.erasures.leaving.RUnlock()
+	for _, s := range d.subs {
+		if j.barred(s.item.KeyID) {
+			continue // since the page was dealt
+		}
+		it, share := s.item, s.shares[receiver]
+		it.Share = append(share.Value[:], share.Blinding[:]...)
+		out.Items = append(out.Items, it)
 	}
 	box, err := keystore.SealTo([]string{p.record.Validators[receiver].Recipient}, encode(out))
 	if err != nil {
@@ -182,7 +194,7 @@ func (j *Judge) dealPage(ctx context.Context, d *dealtPage, p *signedPlan, deale
 		count++
 		d.last = slices.Clone(key[len(depositPrefix):])
 		for i := range dep.Shares {
-			if dep.Shares[i].Record == p.From {
+			if dep.Shares[i].Record == p.From && !j.barred(statement.ID(d.last)) {
 				todo = append(todo, source{statement.ID(d.last), &dep, &dep.Shares[i]})
 			}
 		}
@@ -329,8 +341,10 @@ func (j *Judge) AnswerReveal(_ context.Context, c Conn, raw []byte) ([]byte, err
 	if err != nil {
 		return nil, ErrDenied
 	}
+	j.erasures.leaving.RLock()
+	defer j.erasures.leaving.RUnlock()
 	h := dep.in(r.Epoch)
-	if h == nil || h.Record != p.From {
+	if h == nil || h.Record != p.From || j.barred(r.KeyID) {
 		return nil, ErrDenied
 	}
 	s, err := j.subDeal(p, seed, dealer, r.KeyID, dep, h)

@@ -62,6 +62,15 @@ type Service interface {
 	Permit(ctx context.Context, r PermitRequest) (*Permitted, error)
 
 	Desk
+
+	// Erase orders the keys of an object to be destroyed everywhere, for ever. An
+	// order that too few validators have carried out yet is kept and goes on; the
+	// same request again tells how far it is.
+	Erase(ctx context.Context, r EraseRequest) (*Erased, error)
+	// Hold puts an object under a legal hold, and Unhold ends a hold.
+	Hold(ctx context.Context, r HoldRequest) (*Held, error)
+	Unhold(ctx context.Context, r UnholdRequest) (*Held, error)
+	Holds(ctx context.Context) (*Holds, error)
 }
 
 // NetworkFile is a network file as text.
@@ -112,11 +121,13 @@ type Status struct {
 	Addresses        []string `json:"addrs"`
 	Peers            int      `json:"peers"`
 	Objects          int      `json:"objects"`
-	Bytes            uint64   `json:"bytes"`             // ciphertext of the objects
-	FreshnessSeconds *float64 `json:"freshness_seconds"` // age of the T-th newest answer; null: too few answers
-	Outbox           int      `json:"outbox"`            // deposits that some validator still lacks
-	Pending          int      `json:"pending"`           // grants given that wait for a person at validators
-	Desk             int      `json:"desk"`              // grants that wait for this validator's person
+	Bytes            uint64   `json:"bytes"`                  // ciphertext of the objects
+	FreshnessSeconds *float64 `json:"freshness_seconds"`      // age of the T-th newest answer; null: too few answers
+	Outbox           int      `json:"outbox"`                 // deposits that some validator still lacks, and orders to erase that go on
+	Pending          int      `json:"pending"`                // grants given that wait for a person at validators
+	Desk             int      `json:"desk"`                   // grants that wait for this validator's person
+	Erasing          int      `json:"erasing"`                // orders to erase that too few validators have carried out
+	ErasingSays      string   `json:"erasing_says,omitempty"` // how far they are
 	AuditEntries     int64    `json:"audit_entries"`
 	Healthy          bool     `json:"healthy"`
 	Problems         []string `json:"problems,omitempty"`
@@ -218,8 +229,10 @@ type Rekeyed struct {
 	Old      string   `json:"old"`
 	Sequence uint64   `json:"sequence"`
 	Deposits Deposits `json:"deposits"`
-	State    string   `json:"state"`   // shared or local
-	Retired  bool     `json:"retired"` // the old version
+	State    string   `json:"state"`          // shared or local
+	Retired  bool     `json:"retired"`        // the old version
+	Erased   bool     `json:"erased"`         // the key of the old version, at enough validators
+	Kept     string   `json:"kept,omitempty"` // why it is not
 	Seconds  float64  `json:"seconds"`
 }
 
@@ -236,7 +249,7 @@ type Object struct {
 	Stored  int64  `json:"stored_size"`
 	Owned   bool   `json:"owned"`
 	Kind    string `json:"kind,omitempty"` // file or directory
-	State   string `json:"state"`          // shared, local, conflict, retired or held
+	State   string `json:"state"`          // shared, local, conflict, retired, erased or held
 	Added   string `json:"added"`
 
 	SupersededBy string `json:"superseded_by,omitempty"` // address of the version made here that follows
@@ -373,4 +386,73 @@ type Revoked struct {
 	HoldersStopped int      `json:"holders_stopped"`
 	HoldersKnown   int      `json:"holders_known"`
 	Residue        []string `json:"residue"`
+}
+
+// EraseRequest names an object of this home: all its versions are meant, or with
+// ThisVersion one. A directory means all that is in it.
+type EraseRequest struct {
+	Address     string `json:"address"`
+	ThisVersion bool   `json:"this_version,omitempty"`
+	Reason      string `json:"reason,omitempty"`
+}
+
+// Erased says how far an erasure is.
+type Erased struct {
+	Address    string       `json:"address"`
+	Erased     bool         `json:"erased"` // at so many validators that nobody gets a key any more
+	Objects    int          `json:"objects"`
+	Validators []int        `json:"validators"` // from 1, that have destroyed their shares of all
+	Need       int          `json:"need"`       // of them
+	Of         int          `json:"of"`
+	Held       []int        `json:"held,omitempty"` // from 1, that refuse because of a legal hold
+	Orders     []EraseOrder `json:"orders"`
+	Receipts   [][]byte     `json:"receipts"` // signed
+	Residue    []string     `json:"residue"`
+}
+
+// EraseOrder is a signed order, for those who check receipts.
+type EraseOrder struct {
+	Statement []byte   `json:"statement"`
+	Identity  []byte   `json:"identity"` // document of the owner
+	Addresses []string `json:"addresses"`
+}
+
+// HoldRequest names an object by its address, and why nothing of it may be
+// destroyed. It need not be in this home.
+type HoldRequest struct {
+	Address     string `json:"address"`
+	ThisVersion bool   `json:"this_version,omitempty"`
+	Directory   bool   `json:"directory,omitempty"` // what it belongs to, with all that is in it
+	Reason      string `json:"reason,omitempty"`
+	As          string `json:"as,omitempty"`
+}
+
+// UnholdRequest names a hold to end.
+type UnholdRequest struct {
+	Hold   string `json:"hold"`
+	Reason string `json:"reason,omitempty"`
+	As     string `json:"as,omitempty"`
+}
+
+// Held is a hold that was placed or ended.
+type Held struct {
+	Hold string `json:"hold"`
+	Acks int    `json:"acks"`
+	Of   int    `json:"of"`
+}
+
+// Holds are the holds in force that this node knows of.
+type Holds struct {
+	Holds []Hold `json:"holds"`
+}
+
+// Hold is a legal hold.
+type Hold struct {
+	Hold    string `json:"hold"`
+	On      string `json:"on"`     // key, lineage or scope
+	Target  string `json:"target"` // its id
+	Owner   string `json:"owner"`
+	Officer string `json:"officer"`
+	Since   string `json:"since"`
+	Reason  string `json:"reason"` // SHA-256 of the order
 }

@@ -113,6 +113,10 @@ func (s *Server) routes() http.Handler {
 	verb(m, "adopt", v.Adopt)
 	verb(m, "permit", v.Permit)
 	deskVerbs(m, v)
+	verb(m, "erase", v.Erase)
+	verb(m, "hold", v.Hold)
+	verb(m, "unhold", v.Unhold)
+	verb(m, "holds", func(ctx context.Context, _ struct{}) (*Holds, error) { return v.Holds(ctx) })
 	m.HandleFunc("POST /v1/add-stream", s.addStream)
 	m.HandleFunc("POST /v1/get-stream", s.getStream)
 	return m

@@ -17,7 +17,8 @@ address, and retire the old one. Grants of the object cover the new version;
 grants of that version alone do not, and whoever has the old key has nothing of the
 new one. Revoke first those who shall not read on.
 
-The old version is retired only once enough validators have the new one.`,
+The old version is retired only once enough validators have the new one, and its
+key is erased once the new one is safe with them and no legal hold is on it.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			return e.service(c.Context(), func(ctx context.Context, s api.Service) error {
 				op, stop := e.watch(ctx, s)
@@ -40,6 +41,12 @@ func (e *Env) printRekeyed(w io.Writer, r *api.Rekeyed) {
 	what := "the old version was retired"
 	if !r.Retired {
 		what = "the old version was not retired: too few validators have the new one yet, which the node goes on delivering"
+	}
+	switch {
+	case r.Erased:
+		what = "the old version was retired and its key erased"
+	case r.Kept != "":
+		what += ", and its key was not erased: " + plain(r.Kept)
 	}
 	fmt.Fprintf(e.Err, "version %d in %.2f s, with %d of %d validators; %s\n", r.Sequence, r.Seconds, r.Deposits.Acknowledged, r.Deposits.Of, what)
 }

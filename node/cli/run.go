@@ -128,6 +128,9 @@ func printStatus(w io.Writer, s *api.Status) {
 	if s.Desk > 0 {
 		row("desk", "%d grants wait for you: see `cerebrum validator pending`", s.Desk)
 	}
+	if s.Erasing > 0 {
+		row("erasing", "%s", plain(s.ErasingSays))
+	}
 	row("audit", "%d entries", s.AuditEntries)
 	for _, p := range s.Problems {
 		row("problem", "%s", plain(p))

@@ -256,7 +256,7 @@ func (r *reading) unlock(ctx context.Context, i int, address cid.Cid, manifest, 
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err, "see `cerebrum status`", "the key of %s cannot be recovered", address)
 	}
-	if err := r.n.keepKey(r.p.Identity.ID(), r.v, address, secret); err != nil {
+	if err := r.n.keepKey(r.p.Identity.ID(), r.v, address, opened.Manifest.KeyID(), secret); err != nil {
 		return nil, diskFault(err)
 	}
 	return opened, nil

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/validator"
+	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/store"
 	"cerebrum.dev/cerebrum/p2p/admission"
 	"cerebrum.dev/cerebrum/p2p/exchange"
@@ -54,7 +56,7 @@ func (g *guard) Open(ctx context.Context, conn network.Conn, r *exchange.Request
 	if err != nil {
 		return nil, err
 	}
-	changes := n.set.Changes() // before the check, so that nothing falls between
+	changes := n.set.Moves() // before the check, so that nothing falls between
 	v, _, err := n.verifier.Open(a, capability.Expectation{
 		Request: r.Digest(), Server: n.home.PeerKey(), Client: client, Network: n.trust.Network(),
 		Challenge: session.Given(), UseCounter: session.UseCounter, Now: n.now(),
@@ -75,7 +77,10 @@ func (g *guard) Open(ctx context.Context, conn network.Conn, r *exchange.Request
 type lease struct {
 	n    *Node
 	v    *capability.Verified
-	seen atomic.Uint64 // changes of the revocation set at the last full check
+	seen atomic.Uint64 // moves of the revocation set at the last full check
+
+	mu   sync.Mutex
+	keys map[statement.ID]bool // of the objects that it serves; owned by mu
 }
 
 // Allows serves an object only if this home obtained it itself, as an object:
@@ -88,7 +93,29 @@ func (l *lease) Allows(address cid.Cid, manifest []byte) error {
 	if err != nil {
 		return err
 	}
-	return l.v.Allows(capability.Carry, validator.ObjectOf(address, m))
+	if err := l.v.Allows(capability.Carry, validator.ObjectOf(address, m)); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	if l.keys == nil {
+		l.keys = map[statement.ID]bool{}
+	}
+	l.keys[m.KeyID()] = true
+	l.mu.Unlock()
+	return l.notErased()
+}
+
+var errErased = errors.New("its owner has erased it")
+
+func (l *lease) notErased() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for k := range l.keys {
+		if l.n.set.Barred(k) {
+			return errErased
+		}
+	}
+	return nil
 }
 
 // Live is asked before every block, so the usual case looks at a clock and a
@@ -98,11 +125,14 @@ func (l *lease) Live() error {
 		return errors.New("this node's view of revocations is not fresh")
 	}
 	now := l.n.now().Unix()
-	changes := l.n.set.Changes()
+	changes := l.n.set.Moves()
 	if changes == l.seen.Load() && now < l.v.Grant().Caveats.Expires {
 		return nil
 	}
 	if err := l.n.verifier.Live(l.v); err != nil {
+		return err
+	}
+	if err := l.notErased(); err != nil {
 		return err
 	}
 	l.seen.Store(changes)

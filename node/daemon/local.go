@@ -57,6 +57,13 @@ func (n *Node) Status(context.Context) (*api.Status, error) {
 			return nil, err
 		}
 	}
+	orders, err := n.erasures.open()
+	if err != nil {
+		return nil, err
+	}
+	if out.Erasing = len(orders); out.Erasing > 0 {
+		out.ErasingSays = n.erasingSays(orders)
+	}
 	if !out.Running {
 		out.Problems = append(out.Problems, "no node runs on this home")
 		return out, nil
@@ -108,6 +115,8 @@ func (n *Node) describe(ctx context.Context, c cid.Cid, o store.Object) api.Obje
 		out.State = "shared"
 	case object.StateConflict:
 		out.State = "conflict"
+	case object.StateErased:
+		out.State = "erased"
 	case object.StateRetired:
 		out.State = "retired"
 	}
@@ -228,6 +237,9 @@ func (n *Node) verifyOne(ctx context.Context, address string, out *api.Verified)
 	}
 	if err := n.verifyManifest(ctx, c); err != nil {
 		bad(c)
+	}
+	if h.State == object.StateErased {
+		return nil // its ciphertext is gone, as it should be
 	}
 	return n.library.Check(ctx, h, func(c cid.Cid, err error) {
 		out.Checked++

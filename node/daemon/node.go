@@ -22,6 +22,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,6 +63,9 @@ type Node struct {
 	grants  *store.KV
 	kept    *store.KV // keys of grants for offline use
 	outbox  *outbox
+
+	erasing  sync.Mutex // held by whoever works on orders to erase
+	erasures *erasures
 
 	// Everything below needs a network and is nil without one.
 	trust    *trust.Chain
@@ -120,6 +124,7 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 	}
 	n.library = &object.Library{Store: n.store, Secrets: n.secrets, Trust: n.trust, Now: now}
 	n.outbox = newOutbox(n)
+	n.erasures = &erasures{store: n.store.KV("erasures")}
 	if n.trust == nil {
 		return n, nil
 	}
@@ -186,7 +191,9 @@ func (n *Node) openJudge(revocations kv.Store) error {
 	n.judge = &validator.Judge{
 		Trust: n.trust, Peer: n.home.PeerKey(), Signing: keys.Signing, Opener: keys.Opener,
 		Store: keep, Guard: n.guards, Shares: n.secrets, Log: log, Set: n.set, Verifier: n.verifier,
-		Policies: policies, Roles: book, Book: book, Audit: n.audit, Fresh: n.tracker, Now: n.now, Logger: n.log,
+		Policies: policies, Roles: book, Book: book,
+		HasRole: func(id statement.ID, role string) bool { return slices.Contains(book.Roles(id, n.now()), role) },
+		Audit:   n.audit, Fresh: n.tracker, Now: n.now, Logger: n.log,
 	}
 	n.rotation = &validator.Rotation{Judge: n.judge, Peers: rotationPeers{n}, Log: n.log}
 	return n.judge.Recount(n.audit.Scan)
@@ -286,6 +293,11 @@ func (n *Node) Run(ctx context.Context, ready func(Ready)) error {
 }
 
 func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Ready)) error {
+	if n.judge != nil {
+		if err := n.judge.Sweep(ctx); err != nil { // what a crash left undone, before anything is answered
+			return err
+		}
+	}
 	if err := n.buildHost(); err != nil {
 		return err
 	}
@@ -305,6 +317,10 @@ func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Read
 	g.Go(func() error { return n.discovery.Run(below) })
 	g.Go(func() error { return n.outbox.Run(below) })
 	g.Go(func() error { return n.runRotation(below) })
+	g.Go(func() error { return n.runForget(below) })
+	if n.judge != nil {
+		g.Go(func() error { return n.judge.Run(below) })
+	}
 	g.Go(func() error { return n.provideLoop(below) })
 	g.Go(func() error { return n.policyLoop(below) })
 	g.Go(func() error { return n.followRecords(below) })

@@ -27,6 +27,7 @@ import (
 type keptKey struct {
 	_      struct{} `cbor:",toarray"`
 	Leaf   statement.ID
+	Key    statement.ID // its id, by which an erasure finds it
 	Chain  []byte
 	Secret keystore.Sealed
 }
@@ -37,7 +38,7 @@ func keptName(who statement.ID, address cid.Cid) []byte {
 }
 
 // keepKey keeps an object's key where its grant allows that.
-func (n *Node) keepKey(who statement.ID, v *capability.Verified, address cid.Cid, secret committee.Secret) error {
+func (n *Node) keepKey(who statement.ID, v *capability.Verified, address cid.Cid, key statement.ID, secret committee.Secret) error {
 	if !v.MayKeep() {
 		return nil
 	}
@@ -50,7 +51,7 @@ func (n *Node) keepKey(who statement.ID, v *capability.Verified, address cid.Cid
 		return err
 	}
 	old, err := n.keptKey(name)
-	raw, merr := statement.Marshal(keptKey{Leaf: v.Leaf(), Chain: v.Chain().Bytes(), Secret: sealed[0]})
+	raw, merr := statement.Marshal(keptKey{Leaf: v.Leaf(), Key: key, Chain: v.Chain().Bytes(), Secret: sealed[0]})
 	if merr != nil {
 		return merr
 	}
@@ -85,6 +86,9 @@ func (n *Node) openKept(p *home.Principal, address cid.Cid) (*capability.Verifie
 		return nil, committee.Secret{}, err
 	}
 	v, err := n.verifier.Verify(c)
+	if err == nil && n.set.Barred(k.Key) {
+		err = errErased
+	}
 	if err != nil {
 		return nil, committee.Secret{}, errors.Join(err, n.dropKept(name, k))
 	}
@@ -105,8 +109,8 @@ func (n *Node) dropKept(name []byte, k *keptKey) error {
 	return n.secrets.Erase(k.Secret)
 }
 
-// sweepKept destroys the keys whose grants have ended, and lists the slots of the
-// others.
+// sweepKept destroys the keys whose grants have ended and those that were erased,
+// and lists the slots of the others.
 func (n *Node) sweepKept() (slots map[uint64]bool, err error) {
 	slots = map[uint64]bool{}
 	type ended struct {
@@ -122,6 +126,9 @@ func (n *Node) sweepKept() (slots map[uint64]bool, err error) {
 		c, err := capability.ParseChain(k.Chain)
 		if err == nil {
 			_, err = n.verifier.Verify(c)
+		}
+		if err == nil && n.set.Barred(k.Key) {
+			err = errErased
 		}
 		if err != nil {
 			over = append(over, ended{slices.Clone(name), &k})

@@ -158,6 +158,68 @@ func (o *outbox) isLost(ctx context.Context, c cid.Cid) (bool, error) {
 	return true, o.n.library.MarkConflict(ctx, c)
 }
 
+// drop takes back what is on its way of objects that are erased. A request has the
+// dealings of many: the others in it are dealt again.
+func (o *outbox) drop(erased []cid.Cid) error {
+	gone := map[string]bool{}
+	for _, c := range erased {
+		gone[c.KeyString()] = true
+	}
+	var ops []kv.Op
+	var again []cid.Cid
+	err := o.store.Scan(outboxPrefix, nil, func(k, v []byte) (bool, error) {
+		addresses, err := addressesIn(v)
+		if err != nil {
+			return false, err
+		}
+		if !slices.ContainsFunc(addresses, func(c cid.Cid) bool { return gone[c.KeyString()] }) {
+			return true, nil
+		}
+		ops = append(ops, kv.Op{Key: slices.Clone(k), Delete: true})
+		for _, c := range addresses {
+			if !gone[c.KeyString()] {
+				again = append(again, c)
+			}
+		}
+		return true, nil
+	})
+	if err != nil || len(ops) == 0 {
+		return err
+	}
+	if err := o.n.library.MarkLocal(again); err != nil { // first: nothing is forgotten in between
+		return err
+	}
+	if err := o.store.Apply(ops); err != nil {
+		return err
+	}
+	o.poke()
+	return nil
+}
+
+// addressesIn are the objects of a request that this home made.
+func addressesIn(request []byte) (out []cid.Cid, err error) {
+	var r validator.DepositRequest
+	if err := statement.Unmarshal(request, &r); err != nil {
+		return nil, err
+	}
+	for _, it := range r.Items {
+		s, err := statement.Parse(it.Dealing)
+		if err != nil {
+			return nil, err
+		}
+		var d validator.Dealing
+		if err := s.Peek(validator.KindDealing, &d); err != nil {
+			return nil, err
+		}
+		c, err := cid.Cast(d.Manifest)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
 func worst(outcomes []uint8) uint8 {
 	if len(outcomes) == 0 {
 		return validator.ItemRefused
@@ -172,10 +234,15 @@ func (o *outbox) poke() {
 	}
 }
 
-// Waiting counts the requests and the local objects that are not done.
+// Waiting counts the requests, the local objects and the orders to erase that are
+// not done.
 func (o *outbox) Waiting() (int, error) {
-	count := 0
-	err := o.store.Scan(outboxPrefix, nil, func(_, _ []byte) (bool, error) {
+	orders, err := o.n.erasures.open()
+	if err != nil {
+		return 0, err
+	}
+	count := len(orders)
+	err = o.store.Scan(outboxPrefix, nil, func(_, _ []byte) (bool, error) {
 		count++
 		return true, nil
 	})
@@ -250,7 +317,11 @@ func (o *outbox) pass(ctx context.Context) (left int, err error) {
 				return skipped + again, err
 			}
 			wait, err := o.n.askPending(ctx)
-			return skipped + again + wait, err
+			if err != nil {
+				return skipped + again + wait, err
+			}
+			orders, err := o.n.passErasures(ctx)
+			return skipped + again + wait + orders, err
 		}
 		for _, it := range items {
 			if down[it.index] {

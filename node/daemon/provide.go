@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"cerebrum.dev/cerebrum/node/api"
+	"cerebrum.dev/cerebrum/node/object"
 	"cerebrum.dev/cerebrum/node/store"
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -46,7 +47,7 @@ func (n *Node) provideLoop(ctx context.Context) error {
 		var all []cid.Cid
 		err := n.store.Objects(func(o store.Object) (bool, error) {
 			c, err := cid.Cast(o.Address)
-			if err == nil && (len(o.Scope) == 0 || !o.Owned) {
+			if err == nil && (len(o.Scope) == 0 || !o.Owned) && o.State != object.StateErased {
 				all = append(all, c)
 			}
 			return true, err

@@ -26,6 +26,9 @@ var methods = map[quorum.Method]rpc.Method{
 	quorum.Release: service("release", capability.MaxChain+(128<<10), validator.MaxRelease+(64<<10), 20*time.Second, 32),
 	quorum.Newest:  service("latest", capability.MaxChain+(64<<10), validator.MaxLatest, 10*time.Second, 8),
 	quorum.Revoke:  service("revoke", capability.MaxChain+(64<<10), 4<<10, 10*time.Second, 8),
+	quorum.Erase:   service("erase", 64<<10, 512<<10, 20*time.Second, 4),
+	quorum.Hold:    service("hold", 64<<10, 64<<10, 10*time.Second, 4),
+	quorum.Keep:    service("keep", 64<<10, 4<<10, 10*time.Second, 4),
 	quorum.Fresh:   service("fresh", 1<<10, 8<<10, 5*time.Second, 8),
 	quorum.Tail:    service("tail", 1<<10, 4<<20, 10*time.Second, 4),
 	quorum.Role:    service("role", 65<<10, 65<<10, 10*time.Second, 8),
@@ -153,6 +156,20 @@ func (n *Node) judgeCall(ctx context.Context, m quorum.Method, c validator.Conn,
 		return j.Latest(ctx, c, raw)
 	case quorum.Revoke:
 		out, err := j.Revoke(ctx, raw)
+		if err == nil {
+			n.hintEverybody()
+		}
+		return out, err
+	case quorum.Erase:
+		out, err := j.Erase(ctx, raw)
+		if err == nil {
+			n.hintEverybody()
+		}
+		return out, err
+	case quorum.Hold:
+		return j.Hold(ctx, c, raw)
+	case quorum.Keep:
+		out, err := j.Keep(ctx, raw)
 		if err == nil {
 			n.hintEverybody()
 		}

@@ -78,6 +78,9 @@ func (n *Node) Rekey(ctx context.Context, r api.RekeyRequest) (*api.Rekeyed, err
 			return nil, err
 		}
 		out.Retired = true
+		if out.Erased, out.Kept, err = n.eraseRetired(ctx, p, h, out.Deposits); err != nil {
+			return nil, err
+		}
 	}
 	out.Seconds = time.Since(began).Seconds()
 	return out, nil

@@ -133,8 +133,8 @@ func (l *Library) MarkShared(addresses []cid.Cid) error { return l.mark(addresse
 // reach T validators of the committee that there is now.
 func (l *Library) MarkLocal(addresses []cid.Cid) error { return l.mark(addresses, StateLocal) }
 
-// mark gives objects a state, all or none. What was retired or lost meanwhile
-// stays so.
+// mark gives objects a state, all or none. What was retired, lost or erased
+// meanwhile stays so.
 func (l *Library) mark(addresses []cid.Cid, state uint8) error {
 	l.entries.Lock()
 	defer l.entries.Unlock()

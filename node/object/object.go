@@ -55,6 +55,7 @@ const (
 	StateShared   = 1
 	StateConflict = 2 // a version: validators took another one first, and will not take this one
 	StateRetired  = 3 // a version that was rekeyed: its key is not dealt any more
+	StateErased   = 4 // the wrap is destroyed, or about to be
 )
 
 // Library is one home's objects. Its fields are set once.
@@ -299,6 +300,9 @@ func (l *Library) OpenWith(ctx context.Context, h *Held, owner *identity.Identit
 }
 
 func (l *Library) secret(h *Held) (committee.Secret, error) {
+	if h.State == StateErased {
+		return committee.Secret{}, erasedFault(h.CID)
+	}
 	loc, err := h.local()
 	if err != nil {
 		return committee.Secret{}, err

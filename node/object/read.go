@@ -215,7 +215,9 @@ func (l *Library) Slots() (map[uint64]bool, error) {
 		if err := statement.Unmarshal(o.Local, &loc); err != nil {
 			return false, err
 		}
-		used[loc.Secret.Slot] = true
+		if len(loc.Secret.Ciphertext) > 0 { // not erased
+			used[loc.Secret.Slot] = true
+		}
 		return true, nil
 	})
 	return used, err

@@ -40,6 +40,8 @@ func (h *Held) Base() (*Base, error) {
 		return nil, err
 	case loc.Kind == KindDirectory:
 		return nil, fault.New(fault.Usage, "add the folder as a new one and grant that", "%s is a directory, and a directory has no versions yet", h.CID)
+	case h.State == StateErased:
+		return nil, erasedFault(h.CID)
 	case h.State == StateConflict, len(loc.Next) > 0:
 		return nil, notNewest(h.Object, h.CID, loc)
 	}
@@ -185,7 +187,9 @@ func (l *Library) MarkConflict(ctx context.Context, address cid.Cid) error {
 		if err != nil {
 			return err
 		}
-		o.State = StateConflict
+		if o.State != StateErased {
+			o.State = StateConflict
+		}
 		out, next = append(out, o), loc.Next
 	}
 	return l.Store.PutObjects(out)

@@ -101,6 +101,12 @@ func (w *world) judge(ctx context.Context, index int, m quorum.Method, c validat
 		return j.Latest(ctx, c, raw)
 	case quorum.Revoke:
 		return j.Revoke(ctx, raw)
+	case quorum.Erase:
+		return j.Erase(ctx, raw)
+	case quorum.Hold:
+		return j.Hold(ctx, c, raw)
+	case quorum.Keep:
+		return j.Keep(ctx, raw)
 	case quorum.Fresh:
 		return j.AnswerFresh(raw)
 	case quorum.Tail:

@@ -70,6 +70,7 @@ type Validator struct {
 	Memory  *kv.Memory // deposits and mailboxes
 	Tracker *revocation.Tracker
 	Dir     string // of the erasable store and the audit log
+	Master  []byte // of the erasable store
 }
 
 // Network is a committee at work.
@@ -176,7 +177,7 @@ func (net *Network) open(t testing.TB, s seat, opener *keystore.Opener, bundle *
 	fail(err)
 	rlog, err := revocation.OpenLog(revocations, set, s.signing.Public())
 	fail(err)
-	v := &Validator{Person: s.person, Erase: erase, Audit: log, Memory: &kv.Memory{}, Dir: dir}
+	v := &Validator{Person: s.person, Erase: erase, Audit: log, Memory: &kv.Memory{}, Dir: dir, Master: master}
 	v.Tracker = &revocation.Tracker{
 		Trust: net.Chain, Validators: Direct{net}, Set: set, Own: rlog, Store: revocations, Now: net.Clock.Now, Log: Logger(t),
 	}

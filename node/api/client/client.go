@@ -254,3 +254,23 @@ func (c *Client) Adopt(ctx context.Context, r api.AdoptRequest) (*api.Adopted, e
 func (c *Client) Permit(ctx context.Context, r api.PermitRequest) (*api.Permitted, error) {
 	return call[api.Permitted](ctx, c, "permit", r)
 }
+
+// Erase implements api.Service.
+func (c *Client) Erase(ctx context.Context, r api.EraseRequest) (*api.Erased, error) {
+	return call[api.Erased](ctx, c, "erase", r)
+}
+
+// Hold implements api.Service.
+func (c *Client) Hold(ctx context.Context, r api.HoldRequest) (*api.Held, error) {
+	return call[api.Held](ctx, c, "hold", r)
+}
+
+// Unhold implements api.Service.
+func (c *Client) Unhold(ctx context.Context, r api.UnholdRequest) (*api.Held, error) {
+	return call[api.Held](ctx, c, "unhold", r)
+}
+
+// Holds implements api.Service.
+func (c *Client) Holds(ctx context.Context) (*api.Holds, error) {
+	return call[api.Holds](ctx, c, "holds", struct{}{})
+}

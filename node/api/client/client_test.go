@@ -240,6 +240,23 @@ func (s *spy) Revoke(_ context.Context, r api.RevokeRequest) (*api.Revoked, erro
 	return &api.Revoked{}, nil
 }
 
+func (s *spy) Erase(_ context.Context, r api.EraseRequest) (*api.Erased, error) {
+	s.note("Erase", r.Address)
+	return &api.Erased{}, nil
+}
+func (s *spy) Hold(_ context.Context, r api.HoldRequest) (*api.Held, error) {
+	s.note("Hold", r.As)
+	return &api.Held{}, nil
+}
+func (s *spy) Unhold(_ context.Context, r api.UnholdRequest) (*api.Held, error) {
+	s.note("Unhold", r.As)
+	return &api.Held{}, nil
+}
+func (s *spy) Holds(context.Context) (*api.Holds, error) {
+	s.note("Holds", "Holds")
+	return &api.Holds{}, nil
+}
+
 func TestStreams(t *testing.T) {
 	content := bytes.Repeat([]byte("0123456789abcdef"), 200_000)
 	c := serve(t, &script{

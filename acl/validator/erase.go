@@ -1,0 +1,356 @@
+package validator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"cerebrum.dev/cerebrum/acl/identity"
+	"cerebrum.dev/cerebrum/acl/kv"
+	"cerebrum.dev/cerebrum/acl/revocation"
+	"cerebrum.dev/cerebrum/crypto/keystore"
+	"cerebrum.dev/cerebrum/crypto/statement"
+)
+
+// EraseRequest asks to destroy the shares of the keys that an owner's order
+// names. The order is its own authority.
+type EraseRequest struct {
+	_     struct{} `cbor:",toarray"`
+	Entry revocation.Entry
+}
+
+// EraseReply has a receipt for each key, in the order of their ids in the
+// erasure, or the ids of the holds that forbid it, and then nothing was done.
+type EraseReply struct {
+	_        struct{} `cbor:",toarray"`
+	Receipts [][]byte
+	Holds    []statement.ID
+}
+
+// maxHoldsShown bounds the holds that a refusal names.
+const maxHoldsShown = 16
+
+// An erasure goes through these states here, each durable before the next:
+//
+//	barred     the order is in the statement log: no deposit, re-share or release
+//	           of the key from now on, in this process or a later one
+//	forgotten  erased/<key> holds the sealed shares, the deposit's record is gone
+//	destroyed  their slots are overwritten; erased/<key> holds nothing
+//
+// A receipt is signed in the last state only. [Judge.Sweep] takes keys from any
+// of them to the last, whether they were barred by a request or by what other
+// validators' logs say, so that a crash, or an order that came while this
+// validator was down, ends in the same place.
+var erasedPrefix = []byte("erased/") // + key id -> erased
+
+// erased is what a validator keeps of a key that it destroyed.
+type erased struct {
+	_       struct{}          `cbor:",toarray"`
+	Address []byte            // of the object, empty where no share was ever here
+	Pending []keystore.Sealed // shares that may still exist
+	Time    int64             // unix seconds
+}
+
+// erasures is what a judge keeps about them in memory. The zero value is ready.
+type erasures struct {
+	holding sync.Mutex            // held while holds are looked at and an order, or a hold, is taken
+	leaving sync.RWMutex          // read-held by a release from its last look until its answer is made
+	mu      sync.Mutex            // guards what follows
+	done    map[statement.ID]bool // orders of which every key is destroyed here
+}
+
+// errErased is why nothing of a key is taken or given any more.
+var errErased = errors.New("its key was erased by its owner")
+
+// barred reports whether a key is erased for ever.
+func (j *Judge) barred(key statement.ID) bool { return j.Set.Barred(key) }
+
+// Erase takes an owner's order, makes it part of this validator's log, destroys
+// its shares of the keys, in all epochs, and then signs that it did. It may be
+// repeated. Under a legal hold on one of the keys, on a lineage or on a scope that
+// they belong to, nothing is done.
+func (j *Judge) Erase(ctx context.Context, raw []byte) ([]byte, error) {
+	var r EraseRequest
+	if err := decode(raw, &r); err != nil {
+		return nil, err
+	}
+	if !j.Fresh.Ready() {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, revocation.ErrStarting)
+	}
+	record, seat, err := j.sitting()
+	if err != nil {
+		return nil, err
+	}
+	b, id, err := r.Entry.VerifyErasure(j.Trust.Network())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if err := j.mayErase(r.Entry, b.Owner); err != nil {
+		return nil, j.deny(ctx, "erase", b.Owner[:], id[:], err)
+	}
+	holds, err := j.bar(ctx, r.Entry, b, id)
+	if err != nil {
+		return nil, err
+	}
+	if len(holds) > 0 {
+		return encode(EraseReply{Holds: holds}), nil
+	}
+	keys := b.KeyIDs()
+	if err := j.destroy(ctx, keys); err != nil {
+		return nil, err
+	}
+	reply := EraseReply{Receipts: make([][]byte, len(keys))}
+	for i, key := range keys {
+		if reply.Receipts[i], err = revocation.SignReceipt(revocation.Receipt{
+			Network: j.Trust.Network(), Erasure: id, Key: key, Record: record.ID(), Validator: uint16(seat), Time: j.Now().Unix(),
+		}, j.Signing); err != nil {
+			return nil, err
+		}
+	}
+	return encode(reply), nil
+}
+
+// mayErase checks that a present device of the owner signed the order: one that
+// the owner has removed is still in an old document.
+func (j *Judge) mayErase(e revocation.Entry, owner statement.ID) error {
+	id, err := identity.Parse(e.Identity)
+	if err != nil {
+		return err
+	}
+	if id, err = id.With(j.Set.IdentityRecords(owner)...); err != nil {
+		return err
+	}
+	s, err := statement.Parse(e.Statement)
+	if err != nil {
+		return err
+	}
+	return id.Verify(revocation.KindErasure, s)
+}
+
+// bar appends the order to the log unless a hold forbids it. A hold on a key that is
+// destroyed here already came too late and forbids nothing.
+func (j *Judge) bar(ctx context.Context, e revocation.Entry, b *revocation.Erasure, id statement.ID) (holds []statement.ID, err error) {
+	j.erasures.holding.Lock()
+	defer j.erasures.holding.Unlock()
+	keys := b.KeyIDs()
+	for _, key := range keys {
+		had, err := j.loadErased(key)
+		if err == nil && had != nil && len(had.Pending) == 0 {
+			continue
+		}
+		on, herr := j.holdsOn(key)
+		if err := errors.Join(err, herr); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		holds = append(holds, on...)
+	}
+	if len(holds) > 0 {
+		holds = slices.CompactFunc(holds, func(a, b statement.ID) bool { return a == b })
+		if err := j.deny(ctx, "erase", b.Owner[:], id[:], errors.New("under a legal hold")); errors.Is(err, ErrUnavailable) {
+			return nil, err
+		}
+		return holds[:min(len(holds), maxHoldsShown)], nil
+	}
+	if err := j.Audit.Append(ctx, j.event("erase", "ok", b.Owner[:], nil, nil, id[:], b.Reason)); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if _, err := j.Log.Append(e); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil, nil
+}
+
+// holdsOn are the holds in force on a key, and on the lineage and the scopes of
+// the object here that it belongs to.
+func (j *Judge) holdsOn(key statement.ID) (out []statement.ID, err error) {
+	ids := []statement.ID{key}
+	d, err := j.loadKey(key)
+	switch {
+	case err == nil:
+		m, _, err := d.manifest()
+		if err != nil {
+			return nil, err
+		}
+		ids = append(append(ids, m.LineageID()), m.ScopeIDs()...)
+	case !errors.Is(err, kv.ErrNotFound):
+		return nil, err
+	}
+	for _, id := range ids {
+		for _, f := range j.Set.Holds(id) {
+			out = append(out, f.ID)
+		}
+	}
+	return out, nil
+}
+
+// destroy destroys every share of barred keys. On return they are destroyed
+// durably, and no release that was judged before is on its way out any more.
+func (j *Judge) destroy(ctx context.Context, keys []statement.ID) error {
+	locked := map[statement.ID]bool{}
+	for _, k := range keys {
+		locked[k] = true
+	}
+	unlock := j.deposits.lock(locked)
+	defer unlock()
+	var pending []keystore.Sealed
+	var ops, done []kv.Op
+	for _, key := range keys {
+		e, deletes, err := j.forget(key)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		if e == nil {
+			continue
+		}
+		at := slices.Concat(erasedPrefix, key[:])
+		ops = append(append(ops, deletes...), kv.Op{Key: at, Value: encode(*e)})
+		pending = append(pending, e.Pending...)
+		e.Pending = nil
+		done = append(done, kv.Op{Key: at, Value: encode(*e)})
+	}
+	if len(done) > 0 {
+		if err := j.Audit.Append(ctx, j.event("destroy", "ok", nil, nil, nil, nil, fmt.Sprintf("%d shares of %d keys", len(pending), len(done)))); err != nil {
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		if err := j.Store.Apply(ops); err != nil {
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		if err := j.Shares.Erase(pending...); err != nil {
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		if err := j.Store.Apply(done); err != nil {
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+	}
+	j.dealt.clear()
+	j.erasures.leaving.Lock() // waits for the releases that looked before the bar
+	defer j.erasures.leaving.Unlock()
+	return nil
+}
+
+// forget reads what is to be destroyed of a key: nil where nothing is.
+func (j *Judge) forget(key statement.ID) (e *erased, ops []kv.Op, err error) {
+	had, err := j.loadErased(key)
+	if err != nil {
+		return nil, nil, err
+	}
+	d, err := j.loadKey(key)
+	switch {
+	case errors.Is(err, kv.ErrNotFound):
+		if had != nil && len(had.Pending) == 0 {
+			return nil, nil, nil
+		}
+		e = had
+		if e == nil {
+			e = &erased{}
+		}
+	case err != nil:
+		return nil, nil, err
+	default:
+		e = &erased{Address: d.Address}
+		if had != nil {
+			e.Pending = had.Pending
+		}
+		for _, h := range d.Shares {
+			e.Pending = append(e.Pending, h.Share)
+		}
+		ops = []kv.Op{{Key: slices.Concat(depositPrefix, key[:]), Delete: true}}
+	}
+	e.Time = j.Now().Unix()
+	return e, ops, nil
+}
+
+func (j *Judge) loadErased(key statement.ID) (*erased, error) {
+	raw, err := j.Store.Get(slices.Concat(erasedPrefix, key[:]))
+	if errors.Is(err, kv.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var e erased
+	if err := statement.Unmarshal(raw, &e); err != nil {
+		return nil, fmt.Errorf("stored erasure: %w", err)
+	}
+	return &e, nil
+}
+
+// Sweep destroys the shares of all keys that are barred and not held. It is
+// called at start, before anything is answered, and whenever the set changes.
+func (j *Judge) Sweep(ctx context.Context) error {
+	var errs []error
+	for _, f := range j.Set.OfKind(revocation.KindErasure) {
+		if j.swept(f.ID) || !j.Set.Vouched(f) {
+			continue
+		}
+		free, held, err := j.unheld(f.Subjects)
+		if err == nil {
+			err = j.destroy(ctx, free)
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if !held {
+			j.sweptNow(f.ID)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// unheld leaves out the keys that a hold keeps.
+func (j *Judge) unheld(keys []statement.ID) (free []statement.ID, held bool, err error) {
+	for _, key := range keys {
+		holds, err := j.holdsOn(key)
+		switch {
+		case err != nil:
+			return nil, false, err
+		case len(holds) > 0:
+			held = true
+		default:
+			free = append(free, key)
+		}
+	}
+	return free, held, nil
+}
+
+func (j *Judge) swept(order statement.ID) bool {
+	j.erasures.mu.Lock()
+	defer j.erasures.mu.Unlock()
+	return j.erasures.done[order]
+}
+
+func (j *Judge) sweptNow(order statement.ID) {
+	j.erasures.mu.Lock()
+	defer j.erasures.mu.Unlock()
+	if j.erasures.done == nil {
+		j.erasures.done = map[statement.ID]bool{}
+	}
+	j.erasures.done[order] = true
+}
+
+// sweepAgain is when a sweep that failed is tried again.
+const sweepAgain = 10 * time.Second
+
+// Run sweeps whenever statements become known, until ctx ends.
+func (j *Judge) Run(ctx context.Context) error {
+	for {
+		changed := j.Set.Watch()
+		var again <-chan time.Time
+		if err := j.Sweep(ctx); err != nil && ctx.Err() == nil {
+			j.Logger.Error("shares of erased keys are not destroyed yet", "err", err)
+			t := time.NewTimer(sweepAgain)
+			defer t.Stop()
+			again = t.C
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case <-again:
+		}
+	}
+}

@@ -1,0 +1,189 @@
+package validator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"cerebrum.dev/cerebrum/acl/capability"
+	"cerebrum.dev/cerebrum/acl/revocation"
+	"cerebrum.dev/cerebrum/crypto/statement"
+)
+
+// RoleOfficer is the role whose holders may order legal holds.
+const RoleOfficer = "legal-officer"
+
+// HoldRequest asks for this validator's signature under a hold or its release, or
+// for the manifest of an object that is to be held.
+type HoldRequest struct {
+	_         struct{} `cbor:",toarray"`
+	Hold      []byte   // statement; what signatures it has are not looked at
+	Address   []byte   // instead: of the object
+	Authority []byte   // proof of possession of the officer's identity
+}
+
+// Digest is what the proof of possession signs.
+func (r HoldRequest) Digest() statement.ID {
+	r.Authority = nil
+	return digest("hold request", r)
+}
+
+// HoldReply is the statement with this validator's signature alone, or the
+// manifest.
+type HoldReply struct {
+	_        struct{} `cbor:",toarray"`
+	Hold     []byte
+	Manifest []byte // block
+}
+
+// KeepRequest hands over a hold or a release that K validators have signed.
+type KeepRequest struct {
+	_     struct{} `cbor:",toarray"`
+	Entry revocation.Entry
+}
+
+// Hold signs a hold, or the release of one, for an officer: an identity with the
+// role, or that of a validator. The decision is in the audit log before the
+// signature leaves. K signatures make it count, and nothing else does.
+func (j *Judge) Hold(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
+	var r HoldRequest
+	if err := decode(raw, &r); err != nil {
+		return nil, err
+	}
+	if !j.Fresh.Fresh() {
+		return nil, fmt.Errorf("%w: it does not hear enough other validators", ErrUnavailable)
+	}
+	_, seat, err := j.sitting()
+	if err != nil {
+		return nil, err
+	}
+	a, err := capability.ParseAuthority(r.Authority)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if len(r.Address) > 0 {
+		return j.manifestToHold(ctx, c, r, a)
+	}
+	in, err := statement.Parse(r.Hold)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	var h revocation.Hold
+	if err := in.Peek(revocation.KindHold, &h); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	target := h.Target()
+	who, _, err := j.Verifier.OpenIdentity(a, j.expect(c, r.Digest()))
+	if err != nil {
+		return nil, j.deny(ctx, "hold", nil, target[:], err)
+	}
+	officer := who.ID()
+	if err := j.mayHold(&h, officer); err != nil {
+		return nil, j.deny(ctx, "hold", officer[:], target[:], err)
+	}
+	action := "hold"
+	if !h.Placed {
+		action = "hold release"
+	}
+	id := in.ID()
+	if err := j.Audit.Append(ctx, j.event(action, "ok", officer[:], nil, target[:], id[:], "")); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	out, err := revocation.DraftHold(h) // our own copy: other signatures are not ours to pass on
+	if err != nil {
+		return nil, err
+	}
+	out.AddSignature(uint16(seat), j.Signing)
+	return encode(HoldReply{Hold: out.Bytes()}), nil
+}
+
+// manifestToHold shows an officer what an address names, so that it can be held.
+func (j *Judge) manifestToHold(ctx context.Context, c Conn, r HoldRequest, a *capability.Authority) ([]byte, error) {
+	if len(r.Hold) > 0 || len(r.Address) > maxAddress {
+		return nil, fmt.Errorf("%w: it asks for two things, or for what is no address", ErrMalformed)
+	}
+	who, _, err := j.Verifier.OpenIdentity(a, j.expect(c, r.Digest()))
+	if err != nil {
+		return nil, j.deny(ctx, "hold", nil, r.Address, err)
+	}
+	officer := who.ID()
+	if !j.isOfficer(officer) {
+		return nil, j.deny(ctx, "hold", officer[:], r.Address, errNoOfficer)
+	}
+	d, _, err := j.load(r.Address)
+	if err != nil {
+		return nil, j.deny(ctx, "hold", officer[:], r.Address, errors.New("no such deposit"))
+	}
+	if err := j.Audit.Append(ctx, j.event("look to hold", "ok", officer[:], nil, r.Address, nil, "")); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return encode(HoldReply{Manifest: d.Manifest}), nil
+}
+
+var errNoOfficer = errors.New("only a legal officer and validators' identities order holds")
+
+func (j *Judge) isOfficer(id statement.ID) bool {
+	_, sits := j.Trust.Current().ByIdentity(id)
+	return sits || j.HasRole != nil && j.HasRole(id, RoleOfficer)
+}
+
+// mayHold decides what an officer may order.
+func (j *Judge) mayHold(h *revocation.Hold, officer statement.ID) error {
+	if err := h.Check(); err != nil {
+		return err
+	}
+	switch {
+	case h.Network != j.Trust.Network() || h.Record != j.Trust.Current().ID():
+		return errors.New("it is for another network or committee record")
+	case h.Officer != officer:
+		return errors.New("it names another officer")
+	}
+	if !j.isOfficer(officer) {
+		return errNoOfficer
+	}
+	if h.Placed {
+		return nil
+	}
+	ended := statement.ID(h.Ends)
+	if !slices.ContainsFunc(j.Set.Holds(h.Target()), func(f *revocation.Fact) bool { return f.ID == ended }) {
+		return errors.New("no such hold is in force on what it names")
+	}
+	return nil
+}
+
+// Keep takes a hold, or a release, with its K signatures into the log, and
+// acknowledges it once it is durable. Orders to erase are refused from then on.
+func (j *Judge) Keep(ctx context.Context, raw []byte) ([]byte, error) {
+	var r KeepRequest
+	if err := decode(raw, &r); err != nil {
+		return nil, err
+	}
+	if !j.Fresh.Ready() {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, revocation.ErrStarting)
+	}
+	_, seat, err := j.sitting()
+	if err != nil {
+		return nil, err
+	}
+	h, id, err := r.Entry.VerifyHold(j.Trust)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	target := h.Target()
+	j.erasures.holding.Lock()
+	defer j.erasures.holding.Unlock()
+	if err := j.Audit.Append(ctx, j.event("keep hold", "ok", h.Officer[:], nil, target[:], id[:], "")); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	at, err := j.Log.Append(r.Entry)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	s, err := statement.New(revocation.KindAck, revocation.Ack{Network: j.Trust.Network(), Target: id, Validator: uint16(seat), Seq: at.Seq})
+	if err != nil {
+		return nil, err
+	}
+	s.AddSignature(uint16(seat), j.Signing)
+	return s.Bytes(), nil
+}

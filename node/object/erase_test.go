@@ -1,0 +1,150 @@
+package object
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"cerebrum.dev/cerebrum/crypto/keystore"
+	"cerebrum.dev/cerebrum/node/fault"
+	"github.com/ipfs/go-cid"
+)
+
+func TestEraseDestroysTheWrapAndForgetTheCiphertext(t *testing.T) {
+	x := newLab(t)
+	gone, stays := x.add(bytesOf(700_000)).Root.Address, x.add(bytesOf(10_000)).Root.Address
+	rest := x.below(stays)
+	loc, err := x.held(gone).local()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Secrets.Open(loc.Secret, gone.Bytes()); err != nil {
+		t.Fatalf("the control: %v", err)
+	}
+	for range 2 { // it may be repeated
+		if err := x.Erase([]cid.Cid{gone}); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.Forget(t.Context(), []cid.Cid{gone}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := x.Secrets.Open(loc.Secret, gone.Bytes()); !errors.Is(err, keystore.ErrErased) {
+		t.Errorf("the wrap opens: %v", err)
+	}
+	_, err = x.Open(t.Context(), x.held(gone))
+	wantExit(t, err, fault.Denied)
+	_, err = x.held(gone).Base()
+	wantExit(t, err, fault.Denied)
+	if n := x.blocks(); n != len(rest)+1 { // and the manifest of what is gone
+		t.Errorf("%d blocks, want %d", n, len(rest)+1)
+	}
+	if got := x.read(stays); !bytes.Equal(got, bytesOf(10_000)) {
+		t.Error("the other object is lost")
+	}
+	used, err := x.Slots()
+	if err != nil || len(used) != 1 {
+		t.Errorf("%d slots: %v", len(used), err)
+	}
+	if err := x.MarkShared([]cid.Cid{gone}); err != nil || x.held(gone).State != StateErased {
+		t.Errorf("an answer that came late brings it back: state %d, %v", x.held(gone).State, err)
+	}
+}
+
+// An erasure that was killed after the index entry says so is finished by the next.
+func TestAnInterruptedEraseIsFinished(t *testing.T) {
+	x := newLab(t)
+	gone := x.add(bytesOf(100)).Root.Address
+	o, loc, err := x.entry(gone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.State = StateErased
+	if err := x.Store.PutObject(o); err != nil {
+		t.Fatal(err)
+	}
+	_, err = x.Open(t.Context(), x.held(gone)) // barred already
+	wantExit(t, err, fault.Denied)
+	if err := x.Erase([]cid.Cid{gone}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Secrets.Open(loc.Secret, gone.Bytes()); !errors.Is(err, keystore.ErrErased) {
+		t.Errorf("the wrap opens: %v", err)
+	}
+}
+
+// Blocks that another object of the home has too are not taken from it.
+func TestForgetSparesWhatAnotherObjectHas(t *testing.T) {
+	x := newLab(t)
+	first := x.add(bytesOf(50_000)).Root.Address
+	h := x.held(first)
+	other := h.Object
+	// To the store a second manifest over one payload looks like this.
+	roots, err := x.rootsBeside(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := h.Manifest.Claims()
+	if !roots[string(m.Payload)] || !roots[string(m.Header)] || !roots[string(m.File)] {
+		t.Fatal("the roots of an object are not counted")
+	}
+	before := x.blocks()
+	other.Owned = false
+	if err := x.forget(t.Context(), &Held{Object: other, CID: h.CID, Manifest: h.Manifest, Block: h.Block}, roots); err != nil {
+		t.Fatal(err)
+	}
+	if n := x.blocks(); n != before-1 { // the manifest alone
+		t.Errorf("%d blocks of %d are left", n, before)
+	}
+}
+
+// Family is what an address means: versions for a file, everything for a folder.
+func TestFamily(t *testing.T) {
+	x := newLab(t)
+	first := x.add([]byte("one")).Root.Address
+	base, err := x.held(first).Base()
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := x.UpdateStream(t.Context(), x.owner, base, "x", bytes.NewReader([]byte("two")), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.add([]byte("another"))
+	dir := filepath.Join(t.TempDir(), "d")
+	for _, name := range []string{"a", "b", "sub/c"} {
+		write(t, filepath.Join(dir, filepath.FromSlash(name)), []byte(name))
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "empty"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	tree, err := x.AddPath(t.Context(), x.owner, dir, Labels{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		of   cid.Cid
+		want int
+	}{"first version": {first, 2}, "last version": {second.Root.Address, 2}, "directory": {tree.Root.Address, 4}} {
+		got, err := x.Family(x.held(c.of))
+		if err != nil || len(got) != c.want {
+			t.Errorf("%s: %d objects, want %d: %v", name, len(got), c.want, err)
+		}
+	}
+	file := x.tree(tree.Root.Address)
+	for _, e := range file {
+		if e.Folder {
+			continue
+		}
+		a, err := cid.Cast(e.Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := x.Family(x.held(a)); err != nil || len(got) != 1 {
+			t.Errorf("a file of the directory: %d objects: %v", len(got), err)
+		}
+		break
+	}
+}
