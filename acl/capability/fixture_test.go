@@ -37,7 +37,7 @@ func newWorld(t testing.TB) *world {
 		stranger: trusttest.NewPerson(t, "stranger", identity.User),
 	}
 	var err error
-	if w.set, err = revocation.OpenSet(newMemory(), w.net.Network()); err != nil {
+	if w.set, err = revocation.OpenSet(newMemory(), trust.Fixed(w.net.Committee), nil); err != nil {
 		t.Fatal(err)
 	}
 	w.vf = w.verifier()

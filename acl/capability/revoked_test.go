@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"cerebrum.dev/cerebrum/acl/revocation"
+	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/acl/trust/trusttest"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
@@ -107,7 +108,7 @@ func TestTheOnlyValidatorRevokes(t *testing.T) {
 	w := newWorld(t)
 	w.net = trusttest.New(t, "alone", 1)
 	var err error
-	if w.set, err = revocation.OpenSet(newMemory(), w.net.Network()); err != nil {
+	if w.set, err = revocation.OpenSet(newMemory(), trust.Fixed(w.net.Committee), nil); err != nil {
 		t.Fatal(err)
 	}
 	w.vf = w.verifier()
@@ -130,10 +131,10 @@ func TestForgedRevocationsStopNothing(t *testing.T) {
 	}
 	body.Signer = w.owner.ID()
 	byStranger := honest
-	byStranger.Revocation = w.stranger.Sign(t, revocation.KindRevocation, body).Bytes()
+	byStranger.Statement = w.stranger.Sign(t, revocation.KindRevocation, body).Bytes()
 	body.Network[0]++
 	elsewhere := honest
-	elsewhere.Revocation = w.owner.Sign(t, revocation.KindRevocation, body).Bytes()
+	elsewhere.Statement = w.owner.Sign(t, revocation.KindRevocation, body).Bytes()
 	for name, e := range map[string]revocation.Entry{"a stranger's": byStranger, "another network's": elsewhere} {
 		if _, err := w.set.Add(e); !errors.Is(err, revocation.ErrEntry) {
 			t.Errorf("%s is taken: %v", name, err)

@@ -30,16 +30,28 @@ func entry(t testing.TB, net *trusttest.Network, by *trusttest.Person, name stri
 
 func openSet(t testing.TB, store kv.Store, net *trusttest.Network) *Set {
 	t.Helper()
-	s, err := OpenSet(store, net.Network())
+	s, err := OpenSet(store, trust.Fixed(net.Committee), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
+// openLog opens the log of a validator that has started: its tests are about the
+// log alone.
 func openLog(t testing.TB, store kv.Store, set *Set) *Log {
 	t.Helper()
-	l, err := OpenLog(store, set)
+	l := openStarting(t, store, set, set.chain.Current().Validators[0].Signing)
+	if _, err := l.start(nil); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// openStarting opens a log as a validator does, which has not started yet.
+func openStarting(t testing.TB, store kv.Store, set *Set, self statement.PublicKey) *Log {
+	t.Helper()
+	l, err := OpenLog(store, set, self)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +62,7 @@ func openLog(t testing.TB, store kv.Store, set *Set) *Log {
 func appendTo(t testing.TB, l *Log, net *trusttest.Network, by *trusttest.Person, names ...string) {
 	t.Helper()
 	for _, n := range names {
-		if _, _, err := l.Append(entry(t, net, by, n)); err != nil {
+		if _, err := l.Append(entry(t, net, by, n)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -60,14 +72,18 @@ func appendTo(t testing.TB, l *Log, net *trusttest.Network, by *trusttest.Person
 // log, and its own key, by which it really signs. A test may make it lie.
 type server struct {
 	net   *trusttest.Network
+	chain *trust.Chain
 	index int
 	store *kv.Memory
+	set   *Set
 	log   *Log
+	track *Tracker // asks the others
 
 	mu    sync.Mutex
 	fresh func(f *Fresh)                                     // what it says, before it signs
 	sign  func(s *statement.Statement)                       // how it signs; nil: with its key
 	tail  func(seq uint64, entries []Entry) ([]Entry, error) // what it shows
+	seen  func(of statement.PublicKey) ([]byte, error)       // what it says that it has seen
 	down  error                                              // it does not answer
 	wait  func(ctx context.Context) error                    // it takes its time
 	asked int
@@ -87,8 +103,7 @@ func (s *server) answer(ctx context.Context, nonce [32]byte) ([]byte, error) {
 			return nil, err
 		}
 	}
-	f := Fresh{Nonce: nonce, Record: s.net.ID(), Policy: s.net.PolicyHead}
-	f.Seq, f.Head = s.log.Head()
+	f := s.log.Fresh(nonce, s.chain.Current().ID(), s.net.PolicyHead)
 	if change != nil {
 		change(&f)
 	}
@@ -104,8 +119,8 @@ func (s *server) answer(ctx context.Context, nonce [32]byte) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-func (s *server) show(ctx context.Context, seq uint64) ([]Entry, error) {
-	entries, err := s.log.Tail(seq)
+func (s *server) show(ctx context.Context, segment, seq uint64) ([]Entry, error) {
+	entries, err := s.log.Tail(segment, seq)
 	if err != nil {
 		return nil, err
 	}
@@ -140,13 +155,28 @@ func (v servers) AskFresh(ctx context.Context, index int, nonce [32]byte) ([]byt
 	return v[index].answer(ctx, nonce)
 }
 
-func (v servers) AskTail(ctx context.Context, index int, seq uint64) ([]Entry, error) {
-	return v[index].show(ctx, seq)
+func (v servers) AskTail(ctx context.Context, index int, segment, seq uint64) ([]Entry, error) {
+	return v[index].show(ctx, segment, seq)
+}
+
+func (v servers) AskSeen(ctx context.Context, index int, of statement.PublicKey) ([]byte, error) {
+	s := v[index]
+	s.mu.Lock()
+	down, seen := s.down, s.seen
+	s.mu.Unlock()
+	if down != nil {
+		return nil, down
+	}
+	if seen != nil {
+		return seen(of)
+	}
+	return s.track.Seen(of), ctx.Err()
 }
 
 // town is a committee of n, an owner who revokes, and a node that watches.
 type town struct {
 	net     *trusttest.Network
+	chain   *trust.Chain
 	owner   *trusttest.Person
 	servers servers
 	store   *kv.Memory // the node's
@@ -157,21 +187,43 @@ type town struct {
 func newTown(t testing.TB, n int) *town {
 	t.Helper()
 	w := &town{net: trusttest.New(t, fmt.Sprint("town of ", n), n), owner: trusttest.NewPerson(t, "owner", identity.User), store: new(kv.Memory)}
+	w.chain = trust.Fixed(w.net.Committee)
 	for i := range n {
-		s := &server{net: w.net, index: i, store: new(kv.Memory)}
-		s.log = openLog(t, s.store, openSet(t, s.store, w.net))
-		w.servers = append(w.servers, s)
+		w.servers = append(w.servers, w.boot(t, i, new(kv.Memory)))
+		if _, err := w.servers[i].log.start(nil); err != nil {
+			t.Fatal(err)
+		}
 	}
 	w.set = openSet(t, w.store, w.net)
 	w.tracker = w.open(t, w.set)
 	return w
 }
 
+// boot is the start of a validator's process over what its disk holds; its log
+// takes nothing yet.
+func (w *town) boot(t testing.TB, i int, store *kv.Memory) *server {
+	t.Helper()
+	s := &server{net: w.net, chain: w.chain, index: i, store: store}
+	var err error
+	if s.set, err = OpenSet(store, w.chain, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.log = openStarting(t, store, s.set, w.chain.Current().Validators[i].Signing)
+	s.track = &Tracker{
+		Trust: w.chain, Validators: &w.servers, Set: s.set, Own: s.log, Store: store,
+		Now: time.Now, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}
+	if err := s.track.Open(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // open makes the node's tracker, as after a restart.
-func (w *town) open(t testing.TB, sink Sink) *Tracker {
+func (w *town) open(t testing.TB, set *Set) *Tracker {
 	t.Helper()
 	tr := &Tracker{
-		Trust: trust.Fixed(w.net.Committee), Self: -1, Need: int(w.net.Numbers.T), Validators: w.servers, Sink: sink, Store: w.store,
+		Trust: w.chain, Validators: &w.servers, Set: set, Store: w.store,
 		Now: time.Now, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	if err := tr.Open(); err != nil {
@@ -186,6 +238,13 @@ func (w *town) revoke(t testing.TB, name string, validators ...int) {
 	for _, i := range validators {
 		appendTo(t, w.servers[i].log, w.net, w.owner, name)
 	}
+}
+
+// at is where a tracker has seen the log of a validator.
+func (t *Tracker) at(i int) Position {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.views[t.Trust.Current().Validators[i].Signing].seen.At
 }
 
 // broken is a store that fails when it is told to.

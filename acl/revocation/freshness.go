@@ -2,7 +2,6 @@ package revocation
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +14,12 @@ import (
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
+// Kinds that validators sign alone.
+const (
+	KindFresh statement.Kind = "fresh"
+	KindAck   statement.Kind = "ack"
+)
+
 // Times of freshness, from the design.
 const (
 	AskEvery = 60 * time.Second // while fresh
@@ -24,19 +29,22 @@ const (
 
 // Fresh is what a validator signs over a nonce.
 type Fresh struct {
-	_      struct{} `cbor:",toarray"`
-	Nonce  [32]byte
-	Record statement.ID
-	Seq    uint64 // entries in its log
-	Head   statement.ID
-	Policy statement.ID
+	_        struct{} `cbor:",toarray"`
+	Nonce    [32]byte
+	Record   statement.ID
+	At       Position   // where its log stands
+	Adopted  []Position // in each earlier segment, where the next one went on from
+	Starting bool       // it makes nobody's view fresh yet
+	Policy   statement.ID
 }
 
-// Ack is what a validator signs once a revocation is durable in its log.
+func (f *Fresh) state() state { return state{At: f.At, Adopted: f.Adopted} }
+
+// Ack is what a validator signs once a statement is durable in its log.
 type Ack struct {
 	_         struct{} `cbor:",toarray"`
 	Network   statement.ID
-	Target    statement.ID
+	Target    statement.ID // of a revocation; the id of any other statement
 	Validator uint16
 	Seq       uint64
 }
@@ -45,79 +53,168 @@ type Ack struct {
 type Validators interface {
 	// AskFresh has the validator at index sign a [Fresh] over nonce.
 	AskFresh(ctx context.Context, index int, nonce [32]byte) ([]byte, error)
-	// AskTail reads entries of that validator's log after seq.
-	AskTail(ctx context.Context, index int, seq uint64) ([]Entry, error)
+	// AskTail reads entries of a segment of that validator's log after seq.
+	AskTail(ctx context.Context, index int, segment, seq uint64) ([]Entry, error)
+	// AskSeen has that validator show the newest [Fresh], signed, that it has seen
+	// of the validator with a signing key and whose log it has pulled; nothing
+	// where it has seen none.
+	AskSeen(ctx context.Context, index int, validator statement.PublicKey) ([]byte, error)
 }
 
-// Sink takes what a tracker pulls: a [Set] at a node, a [Log] at a validator.
-type Sink interface{ Take(entries []Entry) error }
-
-// Take adds entries.
-func (s *Set) Take(entries []Entry) error { _, err := s.Add(entries...); return err }
-
-// Take appends entries that are new to this validator to its own log.
-func (l *Log) Take(entries []Entry) error { _, _, err := l.Append(entries...); return err }
-
-// Tracker keeps a party's view of revocations fresh. Need is how many answers
-// must be under [MaxAge]: T for a node; N-F-1, of the others, for a validator.
+// Tracker keeps a party's view of the logs fresh. A view is fresh while enough
+// answers that name the current committee record are under [MaxAge]: T for a node;
+// N-F-1, of the others, for a validator. It follows the committee: whoever joins
+// is asked, whoever leaves is not.
 type Tracker struct {
 	Trust      *trust.Chain
-	Self       int // own index, -1 for a node; never asked
-	Need       int
 	Validators Validators
-	Sink       Sink
-	Store      kv.Store // heads, so that they never regress
+	Set        *Set
+	Own        *Log     // a validator's, nil for a node
+	Store      kv.Store // what was seen of others, so that heads never regress
 	Now        func() time.Time
 	Log        *slog.Logger
 
-	mu    sync.Mutex
-	views []view // owned by mu; one a validator
-	wake  chan struct{}
+	// Behind, if set, is told of an answer that names another record than the
+	// current one: there may be records to catch up with. It must not block.
+	Behind func(record statement.ID, index int)
+	// PolicyHead, if set, is told of the policy that a validator follows. It must
+	// not block.
+	PolicyHead func(index int, head statement.ID)
+
+	mu     sync.Mutex
+	views  map[statement.PublicKey]*view // of the current validators; owned by mu
+	record statement.ID                  // that views were made for; owned by mu
+	forks  []Fork                        // owned by mu
+	opened bool                          // this process has opened a segment; owned by mu
+	wake   chan struct{}
+	quota  int
 }
 
+// view is what a party knows of one validator. Unless said otherwise the
+// tracker's mu owns its fields.
 type view struct {
 	pulling  chan struct{} // holds one token for who pulls; who waits for it may give up
-	partial  position      // owned by who pulls; how far an unfinished pull has come
-	at       position      // the newest signed head whose log was pulled
-	answered time.Time     // when that head was ASKED for; zero: never
+	partial  Position      // owned by who pulls; how far an unfinished pull has come
+	raw      []byte        // the newest answer whose log was pulled
+	seen     state         // what it says
+	answered time.Time     // when an answer that counts was ASKED for; zero: never
+	record   statement.ID  // that the answer names
+	pulled   bool          // in this process
+	witness  *state        // what it has seen of this validator; nil: not said
+	problem  string
 }
 
-// position is a place in a log, as it is stored too.
-type position struct {
-	_    struct{} `cbor:",toarray"`
-	Seq  uint64
-	Head statement.ID
-}
-
-// Open reads the stored heads. It must be called once before anything else.
+// Open reads what was seen before. It must be called once before anything else.
 func (t *Tracker) Open() error {
-	t.views = make([]view, len(t.Trust.Current().Validators))
-	t.wake = make(chan struct{}, 1)
-	for i := range t.views {
-		t.views[i].pulling = make(chan struct{}, 1)
-		raw, err := t.Store.Get(t.headKey(i))
-		if errors.Is(err, kv.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := statement.Unmarshal(raw, &t.views[i].at); err != nil {
-			return fmt.Errorf("stored head of validator %d: %w", i+1, err)
-		}
+	t.wake, t.quota = make(chan struct{}, 1), MaxUnvouched
+	if err := t.openForks(); err != nil {
+		return err
 	}
-	return nil
+	if err := t.adapt(); err != nil {
+		return err
+	}
+	return t.tryStart() // the only validator waits for nobody
 }
 
-func (t *Tracker) headKey(i int) []byte {
-	k := t.Trust.Current().Validators[i].Signing
-	return append([]byte("head/"), k[:]...)
+// adapt makes the views those of the current committee.
+func (t *Tracker) adapt() error {
+	c := t.Trust.Current()
+	t.mu.Lock()
+	if t.record == c.ID() {
+		t.mu.Unlock()
+		return nil
+	}
+	views := map[statement.PublicKey]*view{}
+	for i, val := range c.Validators {
+		v := t.views[val.Signing]
+		if v == nil {
+			var err error
+			if v, err = t.load(val.Signing); err != nil {
+				t.mu.Unlock()
+				return fmt.Errorf("what was seen of validator %d: %w", i+1, err)
+			}
+		}
+		views[val.Signing] = v
+	}
+	first := t.views == nil
+	t.views, t.record = views, c.ID()
+	t.mu.Unlock()
+	if first {
+		return nil
+	}
+	return t.Set.Recheck()
+}
+
+func seenKey(k statement.PublicKey) []byte { return append([]byte("seen/"), k[:]...) }
+
+func (t *Tracker) load(k statement.PublicKey) (*view, error) {
+	v := &view{pulling: make(chan struct{}, 1)}
+	raw, err := t.Store.Get(seenKey(k))
+	if errors.Is(err, kv.ErrNotFound) {
+		return v, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	f, err := freshOf(raw, k)
+	if err != nil {
+		return nil, err
+	}
+	v.raw, v.seen = raw, f.state()
+	return v, nil
+}
+
+// freshOf verifies an answer that the holder of a key has signed, whenever and to
+// whomever.
+func freshOf(raw []byte, key statement.PublicKey) (*Fresh, error) {
+	s, err := statement.Parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	var f Fresh
+	if err := s.Peek(KindFresh, &f); err != nil {
+		return nil, err
+	}
+	at := s.Signers()
+	if len(at) != 1 || s.VerifyAt(KindFresh, uint16(at[0]), key) != nil {
+		return nil, statement.ErrSignature
+	}
+	if st := f.state(); !st.valid() {
+		return nil, errors.New("its position is none")
+	}
+	return &f, nil
+}
+
+// self is this validator's index in a record, -1 for everybody else.
+func (t *Tracker) self(c *trust.Committee) int {
+	if t.Own == nil {
+		return -1
+	}
+	return slices.IndexFunc(c.Validators, func(v trust.Validator) bool { return v.Signing == t.Own.self })
+}
+
+// need is how many answers make a view fresh.
+func (t *Tracker) need(c *trust.Committee) int {
+	if t.self(c) >= 0 {
+		return int(c.Numbers.N) - int(c.Numbers.F) - 1
+	}
+	return int(c.Numbers.T)
+}
+
+// Take adds statements that this party itself stands for: to its log, where it
+// has one, and to its set.
+func (t *Tracker) Take(entries []Entry) error {
+	if t.Own != nil {
+		return t.Own.Take(entries)
+	}
+	return t.Set.Take(entries)
 }
 
 // Run asks until ctx ends: every minute, or every second while the view is not
-// fresh, and at once after a [Tracker.Hint].
+// fresh, at once after a [Tracker.Hint], and when the committee has changed.
 func (t *Tracker) Run(ctx context.Context) error {
 	for {
+		changed := t.Trust.Changed() // before the round, so that nothing falls between
 		t.Round(ctx)
 		wait := AskEvery
 		if !t.Fresh() {
@@ -129,9 +226,10 @@ func (t *Tracker) Run(ctx context.Context) error {
 			timer.Stop()
 			return nil
 		case <-t.wake:
-			timer.Stop()
+		case <-changed:
 		case <-timer.C:
 		}
+		timer.Stop()
 	}
 }
 
@@ -144,15 +242,16 @@ func (t *Tracker) Hint() {
 }
 
 // Round asks every validator once, in parallel, and returns when all have
-// answered or failed.
+// answered or failed. A validator that is starting starts if it has heard enough.
 func (t *Tracker) Round(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, roundTime)
 	defer cancel()
+	if err := t.adapt(); err != nil {
+		t.Log.Error("the committee has changed", "err", err)
+		return
+	}
 	var wg sync.WaitGroup
-	for i := range t.views {
-		if i == t.Self {
-			continue
-		}
+	for _, i := range t.others() {
 		wg.Go(func() {
 			if err := t.Ask(ctx, i); err != nil && ctx.Err() == nil {
 				t.Log.Debug("freshness", "validator", i+1, "err", err)
@@ -160,125 +259,86 @@ func (t *Tracker) Round(ctx context.Context) {
 		})
 	}
 	wg.Wait()
+	if err := t.tryStart(); err != nil {
+		t.Log.Error("this validator does not start", "err", err)
+	}
 }
 
-// Ask asks one validator and pulls what is missing. A head that is behind the
-// one seen before, or that its log does not lead to, does not count.
-func (t *Tracker) Ask(ctx context.Context, i int) error {
-	v := &t.views[i]
-	select {
-	case v.pulling <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	defer func() { <-v.pulling }()
-	var nonce [32]byte
-	rand.Read(nonce[:])
-	asked := t.Now()
-	raw, err := t.Validators.AskFresh(ctx, i, nonce)
-	if err != nil {
-		return err
-	}
-	f, err := t.check(raw, i, nonce)
-	if err != nil {
-		return err
-	}
-	t.mu.Lock()
-	seen := v.at
-	t.mu.Unlock()
-	if f.Seq < seen.Seq || (f.Seq == seen.Seq && f.Head != seen.Head) {
-		return fmt.Errorf("validator %d shows an older or another log than before", i+1)
-	}
-	if f.Seq > seen.Seq {
-		if err := t.pull(ctx, i, v, seen, f); err != nil {
-			return err
+// others are the indexes of whom to ask.
+func (t *Tracker) others() (out []int) {
+	c := t.Trust.Current()
+	self := t.self(c)
+	for i := range c.Validators {
+		if i != self {
+			out = append(out, i)
 		}
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	v.at.Seq, v.at.Head, v.answered = f.Seq, f.Head, asked
-	return nil
+	return out
 }
 
-func (t *Tracker) check(raw []byte, i int, nonce [32]byte) (*Fresh, error) {
-	s, err := statement.Parse(raw)
-	if err != nil {
-		return nil, err
-	}
-	var f Fresh
-	if err := s.Peek(KindFresh, &f); err != nil {
-		return nil, err
-	}
-	if f.Nonce != nonce || f.Record != t.Trust.Current().ID() {
-		return nil, fmt.Errorf("validator %d answers another question or serves another committee", i+1)
-	}
-	if err := t.Trust.Current().VerifyOne(KindFresh, s, i); err != nil {
-		return nil, err
-	}
-	return &f, nil
-}
-
-// pull reads the tail up to the signed head and hands it to the sink before the
-// head counts as seen. A pull that runs out of time goes on, the next time, from
-// where it came to: a long log is caught up with in any case.
-func (t *Tracker) pull(ctx context.Context, i int, v *view, from position, f *Fresh) error {
-	if v.partial.Seq > from.Seq && v.partial.Seq <= f.Seq {
-		from = v.partial
-	}
-	for from.Seq < f.Seq {
-		entries, err := t.Validators.AskTail(ctx, i, from.Seq)
-		if err != nil {
-			return err
-		}
-		if len(entries) == 0 || len(entries) > MaxTail {
-			return fmt.Errorf("validator %d does not show the log that it signed", i+1)
-		}
-		entries = entries[:min(uint64(len(entries)), f.Seq-from.Seq)]
-		if err := t.Sink.Take(entries); err != nil {
-			return err
-		}
-		for _, e := range entries {
-			from.Seq, from.Head = from.Seq+1, next(from.Head, e)
-		}
-		v.partial = from
-	}
-	v.partial = position{}
-	if from.Head != f.Head {
-		return fmt.Errorf("validator %d's log does not lead to the head that it signed", i+1)
-	}
-	raw, err := statement.Marshal(from)
-	if err != nil {
-		return err
-	}
-	return t.Store.Apply([]kv.Op{{Key: t.headKey(i), Value: raw}})
-}
-
-// Fresh reports whether enough answers are young enough. The time since an
-// answer is the larger of what the monotonic clock in Now's values says, which
-// nobody can set back, and what the wall clock says, which alone runs on while a
-// laptop sleeps.
+// Fresh reports whether enough answers are young enough, and at a validator
+// whether it has started. The time since an answer is the larger of what the
+// monotonic clock in Now's values says, which nobody can set back, and what the
+// wall clock says, which alone runs on while a laptop sleeps.
 func (t *Tracker) Fresh() bool {
 	age, ok := t.Age()
-	return ok && age < MaxAge
+	return ok && age < MaxAge && (t.self(t.Trust.Current()) < 0 || t.Ready())
 }
 
-// Age is the age of the Need-th newest answer; false where so many never came.
+// Age is the age of the newest answer but those that are not needed; false where
+// too few ever came that name the current record.
 func (t *Tracker) Age() (time.Duration, bool) {
-	if t.Need == 0 {
+	c := t.Trust.Current()
+	need, self := t.need(c), t.self(c)
+	if need == 0 {
 		return 0, true
 	}
 	now := t.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var ages []time.Duration
-	for i := range t.views {
-		if at := t.views[i].answered; !at.IsZero() {
-			ages = append(ages, max(now.Sub(at), now.Round(0).Sub(at.Round(0)))) // Round(0) leaves the wall clock
+	for i, val := range c.Validators {
+		v := t.views[val.Signing]
+		if i == self || v == nil || v.answered.IsZero() || v.record != c.ID() {
+			continue
 		}
+		ages = append(ages, max(now.Sub(v.answered), now.Round(0).Sub(v.answered.Round(0)))) // Round(0) leaves the wall clock
 	}
-	if len(ages) < t.Need {
+	if len(ages) < need {
 		return 0, false
 	}
 	slices.Sort(ages)
-	return ages[t.Need-1], true
+	return ages[need-1], true
+}
+
+// Seen is the newest answer, signed, that this party has seen of the validator
+// with a signing key and whose log it has pulled; nil where it has seen none.
+func (t *Tracker) Seen(validator statement.PublicKey) []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if v := t.views[validator]; v != nil {
+		return slices.Clone(v.raw)
+	}
+	return nil
+}
+
+// Problems says in words what is wrong with validators, in their order: who was
+// rolled back, who has signed two logs, whose log is not pulled further.
+func (t *Tracker) Problems() []string {
+	c := t.Trust.Current()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []string
+	if t.opened {
+		out = append(out, "this validator was restored from an old backup: its log goes on in another segment")
+	}
+	for i, val := range c.Validators {
+		if v := t.views[val.Signing]; v != nil && v.problem != "" {
+			out = append(out, fmt.Sprintf("validator %d %s", i+1, v.problem))
+		}
+		if slices.ContainsFunc(t.forks, func(f Fork) bool { return f.Signer == val.Signing }) {
+			out = append(out, fmt.Sprintf("validator %d has signed two logs", i+1))
+		}
+	}
+	return out
 }

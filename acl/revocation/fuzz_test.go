@@ -27,7 +27,7 @@ func FuzzEntry(f *testing.F) {
 	honest := entry(f, net, a, "x")
 	seed(f, honest)
 	seed(f, entry(f, trusttest.New(f, "other", 1), a, "x"))
-	seed(f, Entry{Revocation: honest.Identity, Identity: honest.Revocation})
+	seed(f, Entry{Statement: honest.Identity, Identity: honest.Statement})
 	seed(f, Entry{})
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var e Entry
@@ -56,7 +56,7 @@ func FuzzRevocation(f *testing.F) {
 		if statement.Unmarshal(raw, &r) != nil {
 			return
 		}
-		got, err := Entry{Revocation: a.Sign(t, KindRevocation, r).Bytes(), Identity: a.Record()}.Verify(net.Network())
+		got, err := Entry{Statement: a.Sign(t, KindRevocation, r).Bytes(), Identity: a.Record()}.Verify(net.Network())
 		if want := r.Network == net.Network() && r.Signer == a.ID() && len(r.Reason) <= maxReason; (err == nil) != want || want && *got != r {
 			t.Errorf("%+v: %v", r, err)
 		}
@@ -75,8 +75,8 @@ func FuzzFresh(f *testing.F) {
 	}
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		fresh, err := w.tracker.check(raw, 0, nonce)
-		if err == nil && (fresh.Nonce != nonce || fresh.Seq != 0 || fresh.Head != (statement.ID{})) {
+		fresh, err := w.tracker.check(w.net.Committee, raw, 0, nonce)
+		if err == nil && (fresh.Nonce != nonce || fresh.At != (Position{})) {
 			t.Errorf("nobody signed %+v", fresh)
 		}
 	})

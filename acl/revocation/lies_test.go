@@ -35,21 +35,21 @@ func TestLiesDoNotCount(t *testing.T) {
 		{"an answer signed in nobody's place", "signatures do not verify", func(_ *testing.T, w *town, s *server) {
 			s.sign = func(f *statement.Statement) { f.AddSignature(1, w.net.Signing[0]) }
 		}},
-		{"a log that went back", "older or another log", func(_ *testing.T, _ *town, s *server) {
-			s.fresh = func(f *Fresh) { f.Seq-- }
+		{"a log that went back", "older log", func(_ *testing.T, _ *town, s *server) {
+			s.fresh = func(f *Fresh) { f.At = Position{Seq: 1, Head: f.At.Head} }
 		}},
-		{"a log that was emptied", "older or another log", func(_ *testing.T, _ *town, s *server) {
-			s.fresh = func(f *Fresh) { f.Seq, f.Head = 0, statement.ID{} }
+		{"a log that was emptied", "older log", func(_ *testing.T, _ *town, s *server) {
+			s.fresh = func(f *Fresh) { f.At = Position{} }
 		}},
-		{"another log of the same length", "older or another log", func(_ *testing.T, _ *town, s *server) {
-			s.fresh = func(f *Fresh) { f.Head[0]++ }
+		{"another log of the same length", "another log than before", func(_ *testing.T, _ *town, s *server) {
+			s.fresh = func(f *Fresh) { f.At.Head[0]++ }
 		}},
 		{"a head ahead of its log", "does not show the log", func(_ *testing.T, _ *town, s *server) {
-			s.fresh = func(f *Fresh) { f.Seq++; f.Head[0]++ }
+			s.fresh = func(f *Fresh) { f.At.Seq++; f.At.Head[0]++ }
 		}},
 		{"a head that its log does not lead to", "does not lead to the head", func(t *testing.T, w *town, s *server) {
 			w.revoke(t, "z", 0)
-			s.fresh = func(f *Fresh) { f.Head[0]++ }
+			s.fresh = func(f *Fresh) { f.At.Head[0]++ }
 		}},
 		{"another tail than it signed", "does not lead to the head", func(t *testing.T, w *town, s *server) {
 			w.revoke(t, "z", 0)
@@ -62,7 +62,7 @@ func TestLiesDoNotCount(t *testing.T) {
 		}},
 		{"a tail that repeats what is known", "does not lead to the head", func(t *testing.T, w *town, s *server) {
 			w.revoke(t, "z", 0)
-			s.tail = func(uint64, []Entry) ([]Entry, error) { return s.log.Tail(0) }
+			s.tail = func(uint64, []Entry) ([]Entry, error) { return s.log.Tail(0, 0) }
 		}},
 		{"a tail without what was revoked", "does not show the log", func(t *testing.T, w *town, s *server) {
 			w.revoke(t, "z", 0)
@@ -70,7 +70,7 @@ func TestLiesDoNotCount(t *testing.T) {
 		}},
 		{"a tail of junk", ErrEntry.Error(), func(t *testing.T, w *town, s *server) {
 			w.revoke(t, "z", 0)
-			s.tail = func(uint64, []Entry) ([]Entry, error) { return []Entry{{Revocation: []byte("junk")}}, nil }
+			s.tail = func(uint64, []Entry) ([]Entry, error) { return []Entry{{Statement: []byte("junk")}}, nil }
 		}},
 		{"an endless tail", "does not show the log", func(t *testing.T, w *town, s *server) {
 			w.revoke(t, "z", 0)
@@ -103,8 +103,8 @@ func TestLiesDoNotCount(t *testing.T) {
 				if w.tracker.Fresh() {
 					t.Error("the view is fresh by a lie")
 				}
-				if again := w.open(t, w.set); again.views[0].at.Seq != 2 {
-					t.Errorf("the head was stored at %d", again.views[0].at.Seq)
+				if again := w.open(t, w.set); again.at(0).Seq != 2 {
+					t.Errorf("the head was stored at %d", again.at(0).Seq)
 				}
 				s.lie(func(s *server) { s.fresh, s.sign, s.tail, s.down = nil, nil, nil, nil })
 				if err := w.tracker.Ask(t.Context(), 0); err != nil || !w.tracker.Fresh() {
@@ -164,7 +164,7 @@ func TestAValidatorAnswersForItself(t *testing.T) {
 	w.servers[2].sign = func(s *statement.Statement) { s.AddSignature(2, w.net.Signing[0]) }
 	w.tracker.Round(t.Context())
 	for i, want := range []bool{true, false, false, true} {
-		if got := !w.tracker.views[i].answered.IsZero(); got != want {
+		if got := !w.tracker.views[w.net.Validators[i].Signing].answered.IsZero(); got != want {
 			t.Errorf("validator %d has answered: %v", i, got)
 		}
 	}
@@ -227,7 +227,7 @@ func TestAShorterLogAfterAnUnfinishedPull(t *testing.T) {
 	w := newTown(t, 1)
 	s := w.servers[0]
 	w.revoke(t, "x", 0)
-	_, first := s.log.Head()
+	first := s.log.Head()
 	w.revoke(t, "y", 0)
 	w.revoke(t, "z", 0)
 	s.tail = func(seq uint64, e []Entry) ([]Entry, error) {
@@ -239,8 +239,8 @@ func TestAShorterLogAfterAnUnfinishedPull(t *testing.T) {
 	if err := w.tracker.Ask(t.Context(), 0); !errors.Is(err, errDown) {
 		t.Fatal(err)
 	}
-	s.fresh = func(f *Fresh) { f.Seq, f.Head = 1, first }
-	if err := w.tracker.Ask(t.Context(), 0); err != nil || w.tracker.views[0].at.Seq != 1 {
-		t.Errorf("at %d, %v", w.tracker.views[0].at.Seq, err)
+	s.fresh = func(f *Fresh) { f.At = first }
+	if err := w.tracker.Ask(t.Context(), 0); err != nil || w.tracker.at(0).Seq != 1 {
+		t.Errorf("at %d, %v", w.tracker.at(0).Seq, err)
 	}
 }

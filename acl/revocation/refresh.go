@@ -3,25 +3,23 @@ package revocation
 import (
 	"context"
 	"fmt"
-	"time"
 )
 
-// roundTime bounds one question to one validator.
-const roundTime = 10 * time.Second
-
-// Refresh asks every validator now and returns as soon as Need of them have
+// Refresh asks every validator now and returns as soon as enough of them have
 // answered and their logs were pulled: what is effective is known then. The
 // slower ones are left to answer in the background, for up to ten seconds. The
 // error says that too few answered.
 func (t *Tracker) Refresh(ctx context.Context) error {
+	if err := t.adapt(); err != nil {
+		return err
+	}
+	need, others := t.need(t.Trust.Current()), t.others()
+	if need == 0 {
+		return nil
+	}
 	background, cancel := context.WithTimeout(context.WithoutCancel(ctx), roundTime)
-	asked := 0
-	answers := make(chan error, len(t.views))
-	for i := range t.views {
-		if i == t.Self {
-			continue
-		}
-		asked++
+	answers := make(chan error, len(others))
+	for _, i := range others {
 		go func() { // ends within roundTime
 			err := t.Ask(background, i)
 			if err != nil {
@@ -30,22 +28,18 @@ func (t *Tracker) Refresh(ctx context.Context) error {
 			answers <- err
 		}()
 	}
-	if t.Need == 0 {
-		cancel()
-		return nil
-	}
 	enough := make(chan bool, 1)
 	go func() { // ends with the last answer, so within roundTime
 		defer cancel()
 		ok := 0
-		for range asked {
+		for range others {
 			if err := <-answers; err == nil {
-				if ok++; ok == t.Need {
+				if ok++; ok == need {
 					enough <- true
 				}
 			}
 		}
-		if ok < t.Need {
+		if ok < need {
 			enough <- false
 		}
 	}()
@@ -54,7 +48,7 @@ func (t *Tracker) Refresh(ctx context.Context) error {
 		return ctx.Err()
 	case yes := <-enough:
 		if !yes {
-			return fmt.Errorf("fewer than %d validators answered", t.Need)
+			return fmt.Errorf("fewer than %d validators answered", need)
 		}
 		return nil
 	}

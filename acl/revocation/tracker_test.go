@@ -12,7 +12,6 @@ import (
 	"unsafe"
 
 	"cerebrum.dev/cerebrum/acl/kv"
-	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
@@ -169,9 +168,6 @@ func TestFreshMeansThatItKnows(t *testing.T) {
 				for i := range int(m.F) { // and f are silent, of those that have it
 					w.servers[(absent+i)%n].lie(func(s *server) { s.down = errDown })
 				}
-				if m.F > 0 {
-					w.tracker.Need = int(m.T)
-				}
 				w.tracker.Round(t.Context())
 				if !w.tracker.Fresh() {
 					t.Fatalf("n=%d: not fresh without f validators", n)
@@ -207,14 +203,18 @@ func TestHeadsOutliveTheProcess(t *testing.T) {
 	honest := w.servers[0]
 	restart := func() *Tracker { return w.open(t, openSet(t, w.store, w.net)) }
 
-	rolledBack := &server{net: w.net, store: new(kv.Memory)}
-	rolledBack.log = openLog(t, rolledBack.store, openSet(t, rolledBack.store, w.net))
+	another := func() *server {
+		s := w.boot(t, 0, new(kv.Memory))
+		if _, err := s.log.start(nil); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	rolledBack := another()
 	appendTo(t, rolledBack.log, w.net, w.owner, "x")
-	forked := &server{net: w.net, store: new(kv.Memory)}
-	forked.log = openLog(t, forked.store, openSet(t, forked.store, w.net))
+	forked := another()
 	appendTo(t, forked.log, w.net, w.owner, "y", "x")
-	longer := &server{net: w.net, store: new(kv.Memory)}
-	longer.log = openLog(t, longer.store, openSet(t, longer.store, w.net))
+	longer := another()
 	appendTo(t, longer.log, w.net, w.owner, "y", "x", "z")
 	for name, s := range map[string]*server{"rolled back": rolledBack, "forked": forked, "forked and longer": longer} {
 		w.servers[0] = s
@@ -223,9 +223,8 @@ func TestHeadsOutliveTheProcess(t *testing.T) {
 		if tr.Fresh() {
 			t.Errorf("after a restart, a log that was %s counts", name)
 		}
-		fresh := w.open(t, openSet(t, new(kv.Memory), w.net)) // control: who has seen nothing cannot tell
-		fresh.Store = new(kv.Memory)
-		fresh.views[0].at = position{}
+		nothing := &town{net: w.net, chain: w.chain, servers: w.servers, store: new(kv.Memory)}
+		fresh := nothing.open(t, openSet(t, nothing.store, w.net)) // control: who has seen nothing cannot tell
 		if err := fresh.Ask(t.Context(), 0); err != nil {
 			t.Errorf("control: %s: %v", name, err)
 		}
@@ -245,10 +244,10 @@ func TestHeadsOutliveTheProcess(t *testing.T) {
 	if _, after := honest.counts(); !tr.Fresh() || after != before+1 {
 		t.Errorf("one new entry costs %d", after-before)
 	}
-	if err := w.store.Apply([]kv.Op{{Key: tr.headKey(0), Value: []byte("junk")}}); err != nil {
+	if err := w.store.Apply([]kv.Op{{Key: seenKey(w.net.Validators[0].Signing), Value: []byte("junk")}}); err != nil {
 		t.Fatal(err)
 	}
-	tr = &Tracker{Trust: trust.Fixed(w.net.Committee), Store: w.store}
+	tr = &Tracker{Trust: w.chain, Store: w.store}
 	if err := tr.Open(); !errors.Is(err, statement.ErrMalformed) {
 		t.Errorf("a damaged head: %v", err)
 	}
@@ -262,48 +261,42 @@ type unreadable struct{ kv.Store }
 
 func (unreadable) Get([]byte) ([]byte, error) { return nil, errDisk }
 
-// A validator keeps what it pulls in its own log, and needs the others alone.
+// A validator keeps in its own log what it finds in F+1 others, and needs the
+// others alone.
 func TestValidatorsKeepEachOthersRevocations(t *testing.T) {
 	w := newTown(t, 4)
 	w.revoke(t, "x", 2)
+	w.revoke(t, "x", 3)
 	own := w.servers[1]
-	tr := &Tracker{
-		Trust: trust.Fixed(w.net.Committee), Self: 1, Need: int(w.net.Numbers.N - w.net.Numbers.F - 1), Validators: w.servers,
-		Sink: own.log, Store: own.store, Now: time.Now, Log: w.tracker.Log,
-	}
-	if err := tr.Open(); err != nil {
-		t.Fatal(err)
-	}
 	w.servers[0].lie(func(s *server) { s.down = errDown })
-	tr.Round(t.Context())
-	if !tr.Fresh() {
+	own.track.Round(t.Context())
+	if !own.track.Fresh() {
 		t.Error("a validator that hears n-f-1 others is not fresh")
 	}
 	if n, _ := own.counts(); n != 0 {
 		t.Error("it asks itself")
 	}
-	if seq, _ := own.log.Head(); seq != 1 || len(own.log.set.Revokers(target("x"))) != 1 {
-		t.Errorf("its own log stands at %d", seq)
-	}
-	tr.Need++
-	if tr.Fresh() {
-		t.Error("control: two answers are three")
+	if own.log.Head().Seq != 1 || len(own.set.Revokers(target("x"))) != 1 {
+		t.Errorf("its own log stands at %v", own.log.Head())
 	}
 	w.servers[2].lie(func(s *server) { s.down = errDown })
+	w.servers[3].lie(func(s *server) { s.down = errDown })
 	node := w.open(t, w.set)
 	w.servers[0].lie(func(s *server) { s.down = nil })
 	node.Round(t.Context())
-	if !node.Fresh() || len(w.set.Revokers(target("x"))) != 1 {
+	if node.Fresh() || len(w.set.Revokers(target("x"))) != 1 {
 		t.Error("a node does not hear of it from the validator that pulled")
+	}
+	alone := w.boot(t, 1, new(kv.Memory)).track
+	alone.Round(t.Context())
+	if alone.Fresh() {
+		t.Error("control: one answer is two")
 	}
 }
 
 func TestTheOnlyValidatorIsAlwaysFresh(t *testing.T) {
 	w := newTown(t, 1)
-	tr := &Tracker{Trust: trust.Fixed(w.net.Committee), Self: 0, Need: 0, Validators: w.servers, Sink: w.servers[0].log, Store: w.servers[0].store, Now: time.Now, Log: w.tracker.Log}
-	if err := tr.Open(); err != nil {
-		t.Fatal(err)
-	}
+	tr := w.boot(t, 0, new(kv.Memory)).track
 	if age, ok := tr.Age(); !ok || age != 0 || !tr.Fresh() {
 		t.Errorf("%v, %v", age, ok)
 	}
@@ -341,7 +334,7 @@ func TestALongLogIsCaughtUpWith(t *testing.T) {
 			if w.tracker.Fresh() {
 				t.Error("fresh by a part of the log")
 			}
-			if again := w.open(t, w.set); again.views[0].at.Seq != 0 {
+			if again := w.open(t, w.set); again.at(0).Seq != 0 {
 				t.Error("a head that nobody has signed is stored")
 			}
 		}
@@ -365,7 +358,7 @@ func TestAStalledValidator(t *testing.T) {
 		})
 		began := time.Now()
 		w.tracker.Round(t.Context())
-		if d := time.Since(began); d != 10*time.Second {
+		if d := time.Since(began); d != roundTime {
 			t.Errorf("a round took %v", d)
 		}
 		if !w.tracker.Fresh() {
@@ -503,11 +496,9 @@ func TestRefreshWaitsForEnough(t *testing.T) {
 
 func TestTheOnlyValidatorRefreshes(t *testing.T) {
 	w := newTown(t, 1)
-	w.tracker.Self, w.tracker.Need = 0, 0
-	if err := w.tracker.Refresh(t.Context()); err != nil {
+	if err := w.servers[0].track.Refresh(t.Context()); err != nil {
 		t.Error(err)
 	}
-	w.tracker.Self, w.tracker.Need = -1, 1
 	w.servers[0].lie(func(s *server) { s.down = errDown })
 	if err := w.tracker.Refresh(t.Context()); err == nil {
 		t.Error("control: nobody answered")

@@ -312,6 +312,9 @@ func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
 	if err := decode(raw, &r); err != nil {
 		return nil, err
 	}
+	if !j.Fresh.Ready() {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, revocation.ErrStarting)
+	}
 	_, seat, err := j.sitting()
 	if err != nil {
 		return nil, err
@@ -326,12 +329,12 @@ func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
 	if err := j.Audit.Append(ctx, j.event("revoke", "ok", rev.Signer[:], nil, nil, rev.Target[:], rev.Reason)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	seq, _, err := j.Log.Append(r.Entry)
+	at, err := j.Log.Append(r.Entry)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	s, err := statement.New(revocation.KindAck, revocation.Ack{
-		Network: j.Trust.Network(), Target: rev.Target, Validator: uint16(seat), Seq: seq,
+		Network: j.Trust.Network(), Target: rev.Target, Validator: uint16(seat), Seq: at.Seq,
 	})
 	if err != nil {
 		return nil, err

@@ -22,8 +22,17 @@ type Auditor interface {
 	Append(ctx context.Context, events ...audit.Event) error
 }
 
-// Freshness says whether this validator hears enough of the others.
-type Freshness interface{ Fresh() bool }
+// Freshness is what this validator hears of the others.
+type Freshness interface {
+	// Fresh reports whether it hears enough of them, and has started.
+	Fresh() bool
+	// Ready reports whether it has started: before that it must sign nothing,
+	// append nothing and release nothing.
+	Ready() bool
+	// Seen is the newest signed head that it has seen of the validator with a
+	// signing key and whose log it has pulled; nil where it has seen none.
+	Seen(validator statement.PublicKey) []byte
+}
 
 // ShareStore is the erasable store.
 type ShareStore interface {
@@ -78,14 +87,11 @@ func (j *Judge) AnswerFresh(raw []byte) ([]byte, error) {
 	if err := decode(raw, &r); err != nil {
 		return nil, err
 	}
-	_, seat, err := j.sitting()
+	c, seat, err := j.sitting()
 	if err != nil {
 		return nil, err
 	}
-	seq, head := j.Log.Head()
-	s, err := statement.New(revocation.KindFresh, revocation.Fresh{
-		Nonce: r.Nonce, Record: j.Trust.Current().ID(), Seq: seq, Head: head, Policy: j.Bundle,
-	})
+	s, err := statement.New(revocation.KindFresh, j.Log.Fresh(r.Nonce, c.ID(), j.Bundle))
 	if err != nil {
 		return nil, err
 	}
@@ -93,17 +99,27 @@ func (j *Judge) AnswerFresh(raw []byte) ([]byte, error) {
 	return s.Bytes(), nil
 }
 
-// AnswerTail reads the revocation log.
+// AnswerTail reads the statement log, also before this validator has started.
 func (j *Judge) AnswerTail(raw []byte) ([]byte, error) {
 	var r TailRequest
 	if err := decode(raw, &r); err != nil {
 		return nil, err
 	}
-	entries, err := j.Log.Tail(r.Seq)
+	entries, err := j.Log.Tail(r.Segment, r.Seq)
 	if err != nil {
 		return nil, err
 	}
 	return encode(TailReply{Entries: entries}), nil
+}
+
+// AnswerSeen shows what this validator has seen of another one's log, also before
+// it has started itself.
+func (j *Judge) AnswerSeen(raw []byte) ([]byte, error) {
+	var r SeenRequest
+	if err := decode(raw, &r); err != nil {
+		return nil, err
+	}
+	return encode(SeenReply{Fresh: j.Fresh.Seen(r.Validator)}), nil
 }
 
 // event is an audit event of this validator. Identities and objects are ids:

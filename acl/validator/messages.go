@@ -229,16 +229,29 @@ type RevokeRequest struct {
 	Chain []byte
 }
 
-// TailRequest asks for entries of the log after Seq.
+// TailRequest asks for entries of a segment of the log after Seq.
 type TailRequest struct {
-	_   struct{} `cbor:",toarray"`
-	Seq uint64
+	_       struct{} `cbor:",toarray"`
+	Segment uint64
+	Seq     uint64
 }
 
 // TailReply has up to [revocation.MaxTail] entries.
 type TailReply struct {
 	_       struct{} `cbor:",toarray"`
 	Entries []revocation.Entry
+}
+
+// SeenRequest asks what was seen of the log of the validator with a signing key.
+type SeenRequest struct {
+	_         struct{} `cbor:",toarray"`
+	Validator statement.PublicKey
+}
+
+// SeenReply is the signed answer of that validator; empty where none was seen.
+type SeenReply struct {
+	_     struct{} `cbor:",toarray"`
+	Fresh []byte
 }
 
 // FreshRequest carries the nonce.

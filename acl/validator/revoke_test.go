@@ -139,7 +139,7 @@ func TestRevokingIsIdempotentDurableAndBound(t *testing.T) {
 	_, err := w.tryRevoke(t, 0, entry, chain)
 	wantErr(t, err, validator.ErrUnavailable)
 	v.Judge.Audit = v.Audit
-	if seq, _ := v.Log.Head(); seq != 0 {
+	if v.Log.Head().Seq != 0 {
 		t.Error("a revocation that could not be logged stands")
 	}
 	first, again := w.revoke(t, 0, entry, chain), w.revoke(t, 0, entry, chain)
@@ -179,14 +179,14 @@ func TestTheHeadLeadsThroughTheTail(t *testing.T) {
 	if err := s.Peek(revocation.KindFresh, &f); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.VerifyOne(revocation.KindFresh, s, 0); err != nil || f.Nonce != nonce || f.Seq != 1 || f.Policy != w.PolicyHead {
+	if err := w.VerifyOne(revocation.KindFresh, s, 0); err != nil || f.Nonce != nonce || f.At.Seq != 1 || f.Policy != w.PolicyHead {
 		t.Errorf("%+v, %v", f, err)
 	}
 	if w.VerifyOne(revocation.KindFresh, s, 1) == nil { // control
 		t.Error("the answer counts as another validator's")
 	}
 	for seq, want := range []int{1, 0} {
-		entries, err := vt.Direct{Net: w.Network}.AskTail(t.Context(), 0, uint64(seq))
+		entries, err := vt.Direct{Net: w.Network}.AskTail(t.Context(), 0, 0, uint64(seq))
 		if err != nil || len(entries) != want {
 			t.Errorf("after %d: %d entries, %v", seq, len(entries), err)
 		}

@@ -141,7 +141,7 @@ func revoke(t *testing.T, n *Node, l *lease) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := n.tracker.Sink.Take([]revocation.Entry{entry}); err != nil {
+	if err := n.tracker.Take([]revocation.Entry{entry}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -121,14 +121,13 @@ func (n *Node) openNetwork() (err error) {
 		n.self = i
 	}
 	store := n.store.KV("revocations")
-	if n.set, err = revocation.OpenSet(store, n.trust.Network()); err != nil {
+	if n.set, err = revocation.OpenSet(store, n.trust, nil); err != nil {
 		return err
 	}
 	n.verifier = &capability.Verifier{Trust: n.trust, Revocations: n.set, Now: n.now}
 	n.quorum = &quorum.Committee{Trust: n.trust, Transport: &transport{n}, Now: n.now}
 	n.tracker = &revocation.Tracker{
-		Trust: n.trust, Self: n.self, Need: int(n.trust.Current().Numbers.T),
-		Validators: n.quorum, Sink: n.set, Store: store, Now: n.now, Log: n.log,
+		Trust: n.trust, Validators: n.quorum, Set: n.set, Store: store, Now: n.now, Log: n.log,
 	}
 	if n.self >= 0 {
 		if err := n.openJudge(store); err != nil {
@@ -149,7 +148,7 @@ func (n *Node) openJudge(revocations kv.Store) error {
 	if keys == nil || keys.Signing.Public() != n.trust.Current().Validators[n.self].Signing {
 		return fault.New(fault.Failed, "restore the home whose card is in the record", "the committee record names this peer as a validator with other keys than this home has")
 	}
-	log, err := revocation.OpenLog(revocations, n.set)
+	log, err := revocation.OpenLog(revocations, n.set, keys.Signing.Public())
 	if err != nil {
 		return err
 	}
@@ -161,8 +160,7 @@ func (n *Node) openJudge(revocations kv.Store) error {
 	if bundle.Head() != n.trust.Current().PolicyHead {
 		return fault.New(fault.Failed, "use the cerebrum of the version that created the network", "the committee record names another policy than this program has")
 	}
-	m := n.trust.Current().Numbers
-	n.tracker.Sink, n.tracker.Need = log, int(m.N)-int(m.F)-1
+	n.tracker.Own = log
 	keep := n.store.KV("validator")
 	n.judge = &validator.Judge{
 		Trust: n.trust, Peer: n.home.PeerKey(), Signing: keys.Signing, Opener: keys.Opener,

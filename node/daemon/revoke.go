@@ -183,7 +183,7 @@ func (n *Node) Revoke(ctx context.Context, r api.RevokeRequest) (*api.Revoked, e
 	if err := n.record(ctx, "revoke", "ok", found.p.Identity.ID(), found.hint, id[:], r.Reason); err != nil {
 		return nil, err
 	}
-	if err := n.tracker.Sink.Take([]revocation.Entry{entry}); err != nil { // this holder first
+	if err := n.tracker.Take([]revocation.Entry{entry}); err != nil { // this holder first
 		return nil, err
 	}
 	holders := n.lookForHolders(ctx, found.hint)

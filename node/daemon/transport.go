@@ -24,8 +24,9 @@ var methods = map[quorum.Method]rpc.Method{
 	quorum.Mailbox: service("mailbox", 64<<10, validator.MaxMailbox, 10*time.Second, 8),
 	quorum.Release: service("release", 256<<10, validator.MaxRelease+(64<<10), 20*time.Second, 32),
 	quorum.Revoke:  service("revoke", 128<<10, 4<<10, 10*time.Second, 8),
-	quorum.Fresh:   service("fresh", 1<<10, 4<<10, 5*time.Second, 8),
+	quorum.Fresh:   service("fresh", 1<<10, 8<<10, 5*time.Second, 8),
 	quorum.Tail:    service("tail", 1<<10, 4<<20, 10*time.Second, 4),
+	quorum.Seen:    service("seen", 1<<10, 16<<10, 5*time.Second, 4),
 }
 
 func service(name string, maxRequest, maxResponse int, timeout time.Duration, perPeer int) rpc.Method {
@@ -140,6 +141,8 @@ func (n *Node) judgeCall(ctx context.Context, m quorum.Method, c validator.Conn,
 		return j.AnswerFresh(raw)
 	case quorum.Tail:
 		return j.AnswerTail(raw)
+	case quorum.Seen:
+		return j.AnswerSeen(raw)
 	}
 	return nil, validator.ErrMalformed
 }

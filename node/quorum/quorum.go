@@ -33,6 +33,7 @@ const (
 	Revoke  Method = "revoke"
 	Fresh   Method = "fresh"
 	Tail    Method = "tail"
+	Seen    Method = "seen"
 )
 
 // Session is what a proof of possession needs of a connection.

@@ -235,10 +235,10 @@ func (c *Committee) AskFresh(ctx context.Context, index int, nonce [32]byte) ([]
 }
 
 // AskTail implements [revocation.Validators].
-func (c *Committee) AskTail(ctx context.Context, index int, seq uint64) ([]revocation.Entry, error) {
+func (c *Committee) AskTail(ctx context.Context, index int, segment, seq uint64) ([]revocation.Entry, error) {
 	c = c.pin()
 	raw, err := c.Transport.Call(ctx, c.server(index), Tail, func(Session) ([]byte, error) {
-		return statement.Marshal(validator.TailRequest{Seq: seq})
+		return statement.Marshal(validator.TailRequest{Segment: segment, Seq: seq})
 	})
 	if err != nil {
 		return nil, err
@@ -248,4 +248,20 @@ func (c *Committee) AskTail(ctx context.Context, index int, seq uint64) ([]revoc
 		return nil, err
 	}
 	return r.Entries, nil
+}
+
+// AskSeen implements [revocation.Validators].
+func (c *Committee) AskSeen(ctx context.Context, index int, of statement.PublicKey) ([]byte, error) {
+	c = c.pin()
+	raw, err := c.Transport.Call(ctx, c.server(index), Seen, func(Session) ([]byte, error) {
+		return statement.Marshal(validator.SeenRequest{Validator: of})
+	})
+	if err != nil {
+		return nil, err
+	}
+	var r validator.SeenReply
+	if err := statement.Unmarshal(raw, &r); err != nil {
+		return nil, err
+	}
+	return r.Fresh, nil
 }

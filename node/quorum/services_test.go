@@ -351,7 +351,7 @@ func TestATrackerPullsThroughTheCommittee(t *testing.T) {
 	if _, err := c.SendRevocation(t.Context(), w.Revocation(t, w.alice, leaf), leaf, chain.Bytes()); err != nil {
 		t.Fatal(err)
 	}
-	entries, err := c.AskTail(t.Context(), 0, 0)
+	entries, err := c.AskTail(t.Context(), 0, 0, 0)
 	if err != nil || len(entries) != 1 {
 		t.Errorf("%d entries, %v", len(entries), err)
 	}
@@ -369,7 +369,7 @@ func TestATrackerPullsThroughTheCommittee(t *testing.T) {
 	w.set(func(context.Context, quorum.Method, []byte, func() ([]byte, error)) ([]byte, error) {
 		return []byte("junk"), nil
 	}, 0)
-	if _, err := c.AskTail(t.Context(), 0, 0); err == nil {
+	if _, err := c.AskTail(t.Context(), 0, 0, 0); err == nil {
 		t.Error("junk is a tail")
 	}
 	w.set(absent, 0)

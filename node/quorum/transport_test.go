@@ -103,6 +103,8 @@ func (w *world) judge(ctx context.Context, index int, m quorum.Method, c validat
 		return j.AnswerFresh(raw)
 	case quorum.Tail:
 		return j.AnswerTail(raw)
+	case quorum.Seen:
+		return j.AnswerSeen(raw)
 	}
 	return nil, validator.ErrMalformed
 }

@@ -40,9 +40,11 @@ func (net *Network) Rotate() *Rotating {
 // from freshness.
 type heard struct{}
 
-func (heard) Fresh() bool {
-	return true
-}
+func (heard) Fresh() bool { return true }
+
+func (heard) Ready() bool { return true }
+
+func (heard) Seen(statement.PublicKey) []byte { return nil }
 
 // Down makes a validator unreachable, or reachable again.
 func (r *Rotating) Down(v *Validator, down bool) {

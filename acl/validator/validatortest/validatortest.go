@@ -175,14 +175,13 @@ func (net *Network) open(t testing.TB, s seat, opener *keystore.Opener, bundle *
 	engine, err := policy.NewEngine(bundle)
 	fail(err)
 	revocations := &kv.Memory{}
-	set, err := revocation.OpenSet(revocations, net.Network())
+	set, err := revocation.OpenSet(revocations, net.Chain, nil)
 	fail(err)
-	rlog, err := revocation.OpenLog(revocations, set)
+	rlog, err := revocation.OpenLog(revocations, set, s.signing.Public())
 	fail(err)
 	v := &Validator{Person: s.person, Erase: erase, Audit: log, Memory: &kv.Memory{}, Dir: dir}
 	v.Tracker = &revocation.Tracker{
-		Trust: net.Chain, Self: s.index, Need: int(net.Numbers.N) - int(net.Numbers.F) - 1, Validators: Direct{net},
-		Sink: rlog, Store: revocations, Now: net.Clock.Now, Log: Logger(t),
+		Trust: net.Chain, Validators: Direct{net}, Set: set, Own: rlog, Store: revocations, Now: net.Clock.Now, Log: Logger(t),
 	}
 	fail(v.Tracker.Open())
 	v.Judge = &validator.Judge{
@@ -211,8 +210,10 @@ func AwaitWriter(t testing.TB, log *audit.Log) {
 // Hear has every validator ask every other, which also carries revocations.
 func (net *Network) Hear(t testing.TB) {
 	t.Helper()
-	for _, v := range net.Validators {
-		v.Tracker.Round(t.Context())
+	for range 2 { // the first makes them ready
+		for _, v := range net.Validators {
+			v.Tracker.Round(t.Context())
+		}
 	}
 	for i, v := range net.Validators {
 		if !v.Tracker.Fresh() {
@@ -230,13 +231,23 @@ func (d Direct) AskFresh(_ context.Context, index int, nonce [32]byte) ([]byte, 
 }
 
 // AskTail implements [revocation.Validators].
-func (d Direct) AskTail(_ context.Context, index int, seq uint64) ([]revocation.Entry, error) {
-	raw, err := d.Net.Validators[index].AnswerTail(marshal(validator.TailRequest{Seq: seq}))
+func (d Direct) AskTail(_ context.Context, index int, segment, seq uint64) ([]revocation.Entry, error) {
+	raw, err := d.Net.Validators[index].AnswerTail(marshal(validator.TailRequest{Segment: segment, Seq: seq}))
 	if err != nil {
 		return nil, err
 	}
 	var r validator.TailReply
 	return r.Entries, statement.Unmarshal(raw, &r)
+}
+
+// AskSeen implements [revocation.Validators].
+func (d Direct) AskSeen(_ context.Context, index int, of statement.PublicKey) ([]byte, error) {
+	raw, err := d.Net.Validators[index].AnswerSeen(marshal(validator.SeenRequest{Validator: of}))
+	if err != nil {
+		return nil, err
+	}
+	var r validator.SeenReply
+	return r.Fresh, statement.Unmarshal(raw, &r)
 }
 
 func marshal(v any) []byte {
