@@ -198,3 +198,81 @@ func TestTime(t *testing.T) {
 	g.Caveats.NotBefore = 0
 	w.refuse(t, "before the record's beginning", w.root(t, g), ErrExpired, trust.ErrExpired.Error())
 }
+
+// Who is nowhere gets nothing of a grant that names regions; one region that fits
+// is enough. A link's regions count, not its parent's.
+func TestRegions(t *testing.T) {
+	w := newWorld(t)
+	l := w.link(w.grant())
+	l.Caveats.Regions = []string{"eu"}
+	v := w.accept(t, "link", w.chain(t, w.grant(), l))
+	for _, c := range []struct {
+		in   []string
+		want bool
+	}{
+		{[]string{"eu"}, true}, {[]string{"us", "eu"}, true}, {nil, false}, {[]string{""}, false},
+		{[]string{"ch"}, false}, {[]string{"EU"}, false}, {[]string{"eu-west"}, false},
+	} {
+		err := v.AllowsRegion(c.in)
+		if c.want && err != nil || !c.want && !errors.Is(err, ErrScope) {
+			t.Errorf("in %v: %v", c.in, err)
+		}
+	}
+	g := w.grant()
+	g.Caveats.Regions = nil
+	free := w.accept(t, "grant", w.root(t, g))
+	if free.AllowsRegion(nil) != nil || free.AllowsRegion([]string{"anywhere"}) != nil {
+		t.Error("control: a grant without regions asks for one")
+	}
+}
+
+func TestClassification(t *testing.T) {
+	w := newWorld(t)
+	l := w.link(w.grant())
+	l.Caveats.MaxClass = 2
+	v := w.accept(t, "link", w.chain(t, w.grant(), l))
+	for class, want := range map[uint8]bool{0: true, 2: true, 3: false, 255: false} { // 3 is the grant's
+		if err := v.AllowsClass(class); want && err != nil || !want && !errors.Is(err, ErrScope) {
+			t.Errorf("class %d: %v", class, err)
+		}
+	}
+	g := w.grant()
+	g.Caveats.MaxClass = 255
+	if err := w.accept(t, "grant", w.root(t, g)).AllowsClass(255); err != nil {
+		t.Errorf("control: any class: %v", err)
+	}
+}
+
+// A caveat that only evidence meets is never passed over, whoever set it.
+func TestAttestationAndOfflineUse(t *testing.T) {
+	w := newWorld(t)
+	bare := func() Grant {
+		g := w.grant()
+		g.Caveats.Attestation, g.Caveats.Offline = nil, false
+		return g
+	}
+	v := w.accept(t, "neither", w.root(t, bare()))
+	if v.NeedsAttestation() || v.MayKeep() {
+		t.Error("control: a grant without caveats asks for evidence or may be kept")
+	}
+	g := bare()
+	g.Subject = SubjectEnclave
+	if !w.accept(t, "an enclave's", w.root(t, g)).NeedsAttestation() {
+		t.Error("an enclave's grant needs no evidence")
+	}
+	l := w.link(bare())
+	l.Caveats.Attestation = [][]byte{{1}}
+	if !w.accept(t, "a link's measurement", w.chain(t, bare(), l)).NeedsAttestation() {
+		t.Error("a link's measurement asks for nothing")
+	}
+	l = w.link(bare())
+	l.Subject = SubjectEnclave
+	if !w.accept(t, "a link into an enclave", w.chain(t, bare(), l)).NeedsAttestation() {
+		t.Error("a link into an enclave asks for nothing")
+	}
+	l = w.link(w.grant())
+	l.Caveats.Offline = false
+	if w.accept(t, "online below offline", w.chain(t, w.grant(), l)).MayKeep() || !w.accept(t, "offline", w.root(t, w.grant())).MayKeep() {
+		t.Error("offline use is not the leaf's")
+	}
+}

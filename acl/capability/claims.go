@@ -1,10 +1,11 @@
 package capability
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
-	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
@@ -13,21 +14,15 @@ import (
 // and revocation can be judged on them, since both go by ids; who signed them
 // has not been checked.
 type claims struct {
-	chain   *Chain
-	record  *trust.Committee // whose validators signed the grant
-	path    []statement.ID   // root grant first
-	grants  []*Grant
-	signed  []*statement.Statement // in the order of path
-	consent statement.ID
-	agreed  *statement.Statement    // the consent itself
-	records map[statement.ID]record // exactly the owner's and the audiences'
-}
-
-// record is an identity record beside a chain.
-type record struct {
-	raw   []byte
-	key   statement.ID       // of raw, in the verifier's memory
-	known *identity.Identity // what it was verified to be before; nil: not yet
+	chain    *Chain
+	record   *trust.Committee // whose validators signed the grant
+	path     []statement.ID   // root grant first
+	grants   []*Grant
+	signed   []*statement.Statement // in the order of path
+	consent  statement.ID
+	agreed   *statement.Statement    // the consent itself
+	standing *Standing               // its body where it is a standing one
+	people   map[statement.ID]*shown // exactly the owner's and the audiences'
 }
 
 // read checks everything about a chain that takes no signature.
@@ -36,7 +31,10 @@ func (vf *Verifier) read(c *Chain) (*claims, error) {
 	if len(c.Links) > MaxLinks || len(c.Identities) > maxIdentities {
 		return bad(errTooLong)
 	}
-	cl := &claims{chain: c}
+	n := len(c.Links) + 1
+	cl := &claims{
+		chain: c, path: make([]statement.ID, 0, n), grants: make([]*Grant, 0, n), signed: make([]*statement.Statement, 0, n),
+	}
 	if err := cl.readRoot(vf.Trust); err != nil {
 		return bad(fmt.Errorf("grant: %w", err))
 	}
@@ -48,7 +46,7 @@ func (vf *Verifier) read(c *Chain) (*claims, error) {
 			return bad(fmt.Errorf("link: %w", err))
 		}
 	}
-	if err := cl.readRecords(&vf.people); err != nil {
+	if err := cl.readPeople(vf); err != nil {
 		return bad(err)
 	}
 	return cl, nil
@@ -68,7 +66,10 @@ func (cl *claims) readRoot(c *trust.Chain) error {
 	if err := g.Check(); err != nil {
 		return err
 	}
-	if len(g.Parent) != 0 || g.Network != c.Network() {
+	if len(g.Parent) != 0 {
+		return errors.New("it has a parent, so that it is no root")
+	}
+	if g.Network != c.Network() {
 		return errors.New("it is for another network")
 	}
 	if cl.record, err = c.ByID(g.Record); err != nil {
@@ -78,20 +79,47 @@ func (cl *claims) readRoot(c *trust.Chain) error {
 	return nil
 }
 
-func (cl *claims) readConsent(network statement.ID) error {
-	s, err := statement.Parse(cl.chain.Consent)
+func (cl *claims) readConsent(network statement.ID) (err error) {
+	cl.agreed, cl.standing, err = readConsent(cl.chain.Consent, cl.path[0], cl.grants[0], network)
 	if err != nil {
-		return fmt.Errorf("it is missing or damaged: %w", err)
-	}
-	var body Consent
-	if err := s.Peek(KindConsent, &body); err != nil {
 		return err
 	}
-	if body.Grant != cl.path[0] || body.Network != network {
-		return errors.New("it is to another grant")
-	}
-	cl.consent, cl.agreed = s.ID(), s
+	cl.consent = cl.agreed.ID()
 	return nil
+}
+
+// readConsent decodes the consent to a root grant, exact or standing as the grant
+// says, and checks that it covers the grant. Who signed it has not been checked.
+func readConsent(raw []byte, id statement.ID, g *Grant, network statement.ID) (*statement.Statement, *Standing, error) {
+	bad := func(err error) (*statement.Statement, *Standing, error) { return nil, nil, err }
+	s, err := statement.Parse(raw)
+	if err != nil {
+		return bad(fmt.Errorf("it is missing or damaged: %w", err))
+	}
+	if len(g.Consent) == 0 {
+		var body Consent
+		if err := s.Peek(KindConsent, &body); err != nil {
+			return bad(err)
+		}
+		if body.Grant != id || body.Network != network {
+			return bad(errors.New("it is to another grant"))
+		}
+		return s, nil, nil
+	}
+	if got := s.ID(); !bytes.Equal(g.Consent, got[:]) {
+		return bad(errors.New("the grant rests on another one"))
+	}
+	var body Standing
+	if err := s.Peek(KindStanding, &body); err != nil {
+		return bad(err)
+	}
+	if err := body.Check(); err != nil {
+		return bad(err)
+	}
+	if err := body.Covers(g); err != nil {
+		return bad(fmt.Errorf("the grant is wider: %w", err))
+	}
+	return s, &body, nil
 }
 
 func (cl *claims) readLink(raw []byte) error {
@@ -106,7 +134,7 @@ func (cl *claims) readLink(raw []byte) error {
 	if err := g.Check(); err != nil {
 		return err
 	}
-	if parent := cl.path[len(cl.path)-1]; string(g.Parent) != string(parent[:]) {
+	if parent := cl.path[len(cl.path)-1]; !bytes.Equal(g.Parent, parent[:]) {
 		return errors.New("its parent is another statement")
 	}
 	if err := g.Within(cl.leaf()); err != nil {
@@ -122,49 +150,35 @@ func (cl *claims) add(s *statement.Statement, g *Grant) {
 
 func (cl *claims) leaf() *Grant { return cl.grants[len(cl.grants)-1] }
 
-// readRecords sorts the identity records by the ids that they would prove. One
+// readPeople sorts the identity documents by the ids that they would prove. One
 // too many is refused: each costs its reader a signature or more.
-func (cl *claims) readRecords(people *recent[*identity.Identity]) error {
-	needed := map[statement.ID]bool{cl.grants[0].Owner: true}
+func (cl *claims) readPeople(vf *Verifier) error {
+	needed := make([]statement.ID, 1, len(cl.grants)+1)
+	needed[0] = cl.grants[0].Owner
 	for _, g := range cl.grants {
-		needed[g.Audience] = true
+		if !slices.Contains(needed, g.Audience) {
+			needed = append(needed, g.Audience)
+		}
 	}
-	cl.records = make(map[statement.ID]record, len(needed))
-	for _, raw := range cl.chain.Identities {
-		id, r, err := readRecord(raw, people)
+	cl.people = make(map[statement.ID]*shown, len(needed))
+	for _, doc := range cl.chain.Identities {
+		sh, err := vf.look(doc)
 		if err != nil {
 			return err
 		}
-		if _, ok := cl.records[id]; ok {
-			return errors.New("an identity record stands twice")
+		if cl.people[sh.id] != nil {
+			return errors.New("an identity document stands twice")
 		}
-		if !needed[id] {
-			return errors.New("an identity record is neither the owner's nor an audience's")
+		if !slices.Contains(needed, sh.id) {
+			return errors.New("an identity document is neither the owner's nor an audience's")
 		}
-		cl.records[id] = r
+		cl.people[sh.id] = sh
 	}
-	if _, ok := cl.records[cl.grants[0].Owner]; !ok {
-		return errors.New("the owner's identity record is missing")
+	if cl.people[cl.grants[0].Owner] == nil {
+		return errors.New("the owner's identity document is missing")
 	}
-	if len(cl.records) != len(needed) {
-		return errors.New("an audience's identity record is missing")
+	if len(cl.people) != len(needed) {
+		return errors.New("an audience's identity document is missing")
 	}
 	return nil
-}
-
-// readRecord finds the id that a record would prove.
-func readRecord(raw []byte, people *recent[*identity.Identity]) (statement.ID, record, error) {
-	if len(raw) > identity.MaxDocument {
-		return statement.ID{}, record{}, fmt.Errorf("an identity document has more than %d bytes", identity.MaxDocument)
-	}
-	r := record{raw: raw, key: statement.Hash("verified identity", raw)}
-	if p, ok := people.get(r.key, rememberedPeople); ok {
-		r.known = p
-		return p.ID(), r, nil
-	}
-	id, err := identity.IDOf(raw)
-	if err != nil {
-		return statement.ID{}, record{}, fmt.Errorf("identity record: %w", err)
-	}
-	return id, r, nil
 }

@@ -2,6 +2,7 @@ package capability
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +21,7 @@ import (
 type world struct {
 	net                             *trusttest.Network
 	owner, reader, friend, stranger *trusttest.Person
+	crowd                           []*trusttest.Person // see delegates
 	set                             *revocation.Set
 	now                             time.Time
 	vf                              *Verifier
@@ -187,3 +189,63 @@ func bareDocument(t testing.TB, p *trusttest.Person) []byte {
 	}
 	return raw
 }
+
+// delegates are as many identities as a test needs behind the reader.
+func (w *world) delegates(t testing.TB, n int) []*trusttest.Person {
+	t.Helper()
+	for len(w.crowd) < n {
+		w.crowd = append(w.crowd, trusttest.NewPerson(t, fmt.Sprint("delegate ", len(w.crowd)), identity.User))
+	}
+	return w.crowd[:n]
+}
+
+// long is a chain with that many links, each as wide as it can be.
+func (w *world) long(t testing.TB, links int) *Chain {
+	t.Helper()
+	g := w.grant()
+	g.Depth = MaxDepth
+	c := w.root(t, g)
+	issuer, parent := w.reader, c.Grant
+	for i, to := range w.delegates(t, links) {
+		g.Parent, g.Audience, g.Subject, g.Nonce = idOf(t, parent), to.ID(), uint8(identity.User), [16]byte{20, byte(i)}
+		if g.Depth--; g.Depth == 0 {
+			g.Abilities &^= Delegate
+		}
+		parent = issuer.Sign(t, KindLink, g).Bytes()
+		c.Links, c.Identities = append(c.Links, parent), append(c.Identities, to.Record())
+		issuer = to
+	}
+	return c
+}
+
+// standing is the owner's consent beforehand to what the reader may get, as wide
+// as the grants of this world are.
+func (w *world) standing() Standing {
+	g := w.grant()
+	return Standing{
+		Network: g.Network, Owner: g.Owner, Target: g.Target, Audience: []statement.ID{w.friend.ID(), w.reader.ID()},
+		Abilities: g.Abilities, MaxClass: g.Caveats.MaxClass, Purposes: slices.Clone(g.Caveats.Purposes), Regions: slices.Clone(g.Caveats.Regions),
+		Attestation: slices.Clone(g.Caveats.Attestation), Offline: true, Lifetime: g.Caveats.Expires - g.Caveats.NotBefore,
+		Depth: g.Depth, Until: g.Caveats.Expires, Nonce: [16]byte{30},
+	}
+}
+
+// under is a chain of a grant that rests on a standing consent, with every
+// signature that it needs.
+func (w *world) under(t testing.TB, s Standing, g Grant) *Chain {
+	t.Helper()
+	consent := w.owner.Sign(t, KindStanding, s)
+	id := consent.ID()
+	g.Consent = id[:]
+	return &Chain{
+		Grant: w.net.Sign(unsigned(t, KindGrant, g), w.net.Quorum()...).Bytes(), Consent: consent.Bytes(),
+		Identities: [][]byte{w.owner.Record(), w.reader.Record()},
+	}
+}
+
+// logs are what the validators' logs know of identities.
+type logs map[statement.ID][]*identity.Record
+
+func (l logs) Records(id statement.ID) []*identity.Record { return l[id] }
+
+func (l logs) add(r *identity.Record) { l[r.Identity()] = append(l[r.Identity()], r) }

@@ -6,11 +6,29 @@
 //
 // A root grant is signed by K validators and says: this audience may do these
 // things with this target of this owner until then. Beside it stands the
-// owner's consent, a statement that names the grant's id; without it no number
-// of validators opens anything. A link hands a part of a grant on: it is signed
-// by the audience of its parent and is no wider in any field. A chain is a
-// grant, its consent, its links, and the identity records that prove the ids in
-// them. The leaf is the last link, or the grant where there is none.
+// owner's consent, without which no number of validators opens anything. It is
+// exact, a statement that names the grant's id, or standing: a statement that the
+// grant's body names, and that says which grants the owner agrees to beforehand.
+// A standing consent may leave it to K validators who holds a role.
+//
+// A link hands a part of a grant on: it is signed by the audience of its parent
+// and is no wider in any field. A chain is a grant, its consent, up to [MaxLinks]
+// links, and the identity documents that prove the ids in them. The leaf is the
+// last link, or the grant where there is none.
+//
+// # Devices come and go
+//
+// A proof of possession needs a device that speaks for the audience now. What is
+// shown again and again, a consent or a link, may carry the signature of a device
+// that was removed since: validators take nothing new from it, so what they took
+// was signed in time. What is known of an identity is its document with the
+// records in the validators' logs folded in ([People]), whichever is newer.
+//
+// # Wire format
+//
+// All bodies are CBOR arrays in the one encoding that package statement takes.
+// Fields stand in the order of the Go structs [Grant], [Standing], [Consent],
+// [Proof], [Chain] and [Authority].
 //
 // # Order of checks
 //
@@ -44,71 +62,25 @@ const (
 	KindLink    statement.Kind = "link"    // signed by a device of the parent's audience
 	KindConsent statement.Kind = "consent" // signed by a device of the owner
 	KindProof   statement.Kind = "proof"   // signed by a device of the leaf's audience
+	// KindStanding is signed by a device of the owner.
+	KindStanding statement.Kind = "standing-consent"
 )
 
 // Limits.
 const (
-	MaxChain      = 112 << 10 // bytes of an encoded chain
-	MaxLinks      = 1         // delegation deeper than this waits for the next version of the network
-	MaxDepth      = 7         // remaining depth that a grant may carry: chains of 8
+	MaxLinks = 7 // links below a grant: a chain has at most 8 statements
+	MaxDepth = 7 // remaining depth that a grant may carry
+	// MaxChain is the most bytes of an encoded chain. Of the nine identities in the
+	// longest one, an owner and eight audiences, each may have a document as large as
+	// documents get; eight bodies with all their caveats, the signatures of 64
+	// validators and a standing consent take less than the rest.
+	MaxChain      = maxIdentities*identity.MaxDocument + maxStatements
+	maxStatements = 48 << 10
+	maxIdentities = MaxLinks + 2
 	maxPurposes   = 16
 	maxWord       = 64
 	maxMeasure    = 64 // bytes of a measurement
-	maxIdentities = MaxLinks + 2
 )
-
-// Abilities is a set of what a grant allows.
-type Abilities uint16
-
-// The abilities. Read and Deploy imply Carry; Write is reserved and refused.
-const (
-	Carry    Abilities = 1 << iota // fetch, check, hold, repair and serve ciphertext
-	Read                           // obtain the key
-	Write                          // reserved: one writer an object
-	Infer                          // send inputs to a deployed model
-	Deploy                         // obtain a model's key inside an attested enclave
-	Delegate                       // hand on, narrower
-	Revoke                         // revoke below this link
-	Audit                          // read evidence about the target
-	all      = 1<<iota - 1
-)
-
-var abilityNames = []string{"carry", "read", "write", "infer", "deploy", "delegate", "revoke", "audit"}
-
-// ParseAbilities reads a comma-separated list such as "read,delegate".
-func ParseAbilities(s string) (Abilities, error) {
-	var a Abilities
-	for _, w := range strings.Split(s, ",") {
-		i := slices.Index(abilityNames, strings.TrimSpace(w))
-		if i < 0 {
-			return 0, fmt.Errorf("unknown ability %q; the abilities are %s", w, strings.Join(abilityNames, ", "))
-		}
-		a |= 1 << i
-	}
-	if a&Write != 0 {
-		return 0, errors.New("the ability write is reserved: an object has one writer, its owner")
-	}
-	return a, nil
-}
-
-// String lists the abilities, comma-separated.
-func (a Abilities) String() string {
-	var out []string
-	for i, n := range abilityNames {
-		if a&(1<<i) != 0 {
-			out = append(out, n)
-		}
-	}
-	return strings.Join(out, ",")
-}
-
-// Implied adds what the abilities bring with them.
-func (a Abilities) Implied() Abilities {
-	if a&(Read|Deploy) != 0 {
-		a |= Carry
-	}
-	return a
-}
 
 // TargetKind says what a grant names.
 type TargetKind uint8
@@ -159,7 +131,7 @@ type Caveats struct {
 	MaxClass    uint8 // highest classification of the object, 255 for any
 	Regions     []string
 	Attestation [][]byte // measurements, one of which an enclave must show
-	Offline     bool     // the holder may keep the key until Expires
+	Offline     bool     // the holder may keep the key until Expires; no revocation reaches it there
 }
 
 // Grant is the body of grants and links.
@@ -175,7 +147,7 @@ type Grant struct {
 	Abilities Abilities
 	Caveats   Caveats
 	Depth     uint8  // how many links may follow
-	Consent   []byte // id of a standing consent; empty: an exact consent stands beside
+	Consent   []byte // id of a standing consent; empty: an exact consent stands beside, and in a link
 	Nonce     [16]byte
 }
 
@@ -191,8 +163,10 @@ func (g *Grant) Check() error {
 		return errors.New("its target is of an unknown kind")
 	case g.Subject < uint8(identity.User) || g.Subject > SubjectEnclave:
 		return errors.New("its subject is of an unknown kind")
-	case len(g.Consent) != 0:
-		return errors.New("it rests on a standing consent, which this network does not take yet")
+	case len(g.Consent) != 0 && len(g.Consent) != len(statement.ID{}):
+		return errors.New("what it names as its standing consent is no id")
+	case len(g.Consent) != 0 && len(g.Parent) != 0:
+		return errors.New("a link names a standing consent, which only a root grant rests on")
 	case g.Depth > MaxDepth:
 		return fmt.Errorf("its depth is over %d", MaxDepth)
 	case (g.Abilities&Delegate != 0) != (g.Depth > 0):
@@ -204,18 +178,22 @@ func (g *Grant) Check() error {
 // CheckCaveats holds what the caveats must be by themselves.
 func (g *Grant) CheckCaveats() error {
 	c := g.Caveats
-	switch {
-	case c.Expires <= c.NotBefore:
+	if c.Expires <= c.NotBefore {
 		return errors.New("it has no expiry after its beginning")
-	case len(c.Purposes) > maxPurposes || len(c.Regions) > maxPurposes || len(c.Attestation) > maxPurposes:
+	}
+	return checkLists(c.Purposes, c.Regions, c.Attestation)
+}
+
+func checkLists(purposes, regions []string, measurements [][]byte) error {
+	if len(purposes) > maxPurposes || len(regions) > maxPurposes || len(measurements) > maxPurposes {
 		return errors.New("it has too many caveats")
 	}
-	for _, w := range append(slices.Clone(c.Purposes), c.Regions...) {
-		if w == "" || len(w) > maxWord || strings.ContainsFunc(w, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	for _, list := range [][]string{purposes, regions} {
+		if slices.ContainsFunc(list, badWord) {
 			return errors.New("a purpose or region is empty, too long or not printable")
 		}
 	}
-	for _, m := range c.Attestation {
+	for _, m := range measurements {
 		if len(m) == 0 || len(m) > maxMeasure {
 			return errors.New("a measurement is empty or too long")
 		}
@@ -223,106 +201,6 @@ func (g *Grant) CheckCaveats() error {
 	return nil
 }
 
-// Within checks that a link is no wider than its parent in any field. The error
-// names the field.
-func (g *Grant) Within(parent *Grant) error {
-	switch c, p := g.Caveats, parent.Caveats; {
-	case g.Network != parent.Network || g.Record != parent.Record || g.Owner != parent.Owner:
-		return errors.New("it leaves the network, the committee record or the owner of its parent")
-	case parent.Subject == SubjectEnclave && g.Subject != SubjectEnclave:
-		return errors.New("its parent is for an enclave and it is not")
-	case parent.Abilities&Delegate == 0 || parent.Depth == 0:
-		return errors.New("its parent may not be delegated")
-	case g.Depth >= parent.Depth:
-		return errors.New("its depth is not smaller than its parent's")
-	case g.Abilities.Implied()&^parent.Abilities.Implied() != 0:
-		return errors.New("it has abilities that its parent lacks")
-	case g.Target != parent.Target:
-		return errors.New("its target is not its parent's")
-	case c.NotBefore < p.NotBefore || c.Expires > p.Expires:
-		return errors.New("its time is not within its parent's")
-	case c.MaxClass > p.MaxClass:
-		return errors.New("its classification is above its parent's")
-	case c.Offline && !p.Offline:
-		return errors.New("it allows offline use and its parent does not")
-	case !narrower(c.Purposes, p.Purposes):
-		return errors.New("its purposes are wider than its parent's")
-	case !narrower(c.Regions, p.Regions):
-		return errors.New("its regions are wider than its parent's")
-	case !narrowerBytes(c.Attestation, p.Attestation):
-		return errors.New("its measurements are wider than its parent's")
-	}
-	return nil
-}
-
-func narrower(child, parent []string) bool {
-	if len(parent) == 0 {
-		return true
-	}
-	return len(child) > 0 && !slices.ContainsFunc(child, func(w string) bool { return !slices.Contains(parent, w) })
-}
-
-func narrowerBytes(child, parent [][]byte) bool {
-	s := func(in [][]byte) []string {
-		out := make([]string, len(in))
-		for i, b := range in {
-			out[i] = string(b)
-		}
-		return out
-	}
-	return narrower(s(child), s(parent))
-}
-
-// Consent is the owner's exact agreement to one grant.
-type Consent struct {
-	_       struct{} `cbor:",toarray"`
-	Network statement.ID
-	Grant   statement.ID
-}
-
-// Chain is a grant with everything that a verifier needs, as it travels. Nothing
-// in it has been checked.
-type Chain struct {
-	_          struct{} `cbor:",toarray"`
-	Grant      []byte   // signed KindGrant
-	Consent    []byte   // signed KindConsent
-	Links      [][]byte // signed KindLink, in order
-	Identities [][]byte // identity documents: owner, then audiences
-}
-
-// Bytes is the chain's encoding.
-func (c *Chain) Bytes() []byte {
-	b, err := statement.Marshal(c)
-	if err != nil {
-		panic("capability: own chain does not encode: " + err.Error()) // byte strings only
-	}
-	return b
-}
-
-// ParseChain decodes a chain and checks its sizes only.
-func ParseChain(raw []byte) (*Chain, error) {
-	if len(raw) > MaxChain {
-		return nil, fmt.Errorf("%w: a chain has at most %d bytes", ErrChain, MaxChain)
-	}
-	var c Chain
-	if err := statement.Unmarshal(raw, &c); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrChain, err)
-	}
-	if len(c.Links) > MaxLinks || len(c.Identities) > maxIdentities {
-		return nil, fmt.Errorf("%w: %w", ErrChain, errTooLong)
-	}
-	return &c, nil
-}
-
-// Leaf is the id of the chain's last statement, unverified.
-func (c *Chain) Leaf() (statement.ID, error) {
-	raw := c.Grant
-	if n := len(c.Links); n > 0 {
-		raw = c.Links[n-1]
-	}
-	s, err := statement.Parse(raw)
-	if err != nil {
-		return statement.ID{}, err
-	}
-	return s.ID(), nil
+func badWord(w string) bool {
+	return w == "" || len(w) > maxWord || strings.ContainsFunc(w, func(r rune) bool { return !unicode.IsPrint(r) })
 }

@@ -12,7 +12,10 @@ import (
 // prevented by challenge and counter; time is what policy sees as now.
 const ClockSkew = 60 * time.Second
 
-const maxProof = 4 << 10 // bytes
+const (
+	maxProof  = 4 << 10  // bytes
+	maxBeside = 16 << 10 // bytes of an authority beside its chain
+)
 
 // Proof is the body of a proof of possession: this device of the leaf's
 // audience makes this request, to this peer, on this connection, once.
@@ -61,7 +64,10 @@ func CheckProof(raw []byte, who *identity.Identity, want Expectation) (time.Time
 	if err != nil {
 		return time.Time{}, err
 	}
-	return p.check(who, want)
+	if _, err := p.check(who, want); err != nil {
+		return time.Time{}, err
+	}
+	return p.at, nil
 }
 
 // claimedProof is a proof that says what it should, and that nobody has verified.
@@ -106,18 +112,32 @@ func readProof(raw []byte, want Expectation) (*claimedProof, error) {
 	return &claimedProof{s, p.Counter, at}, nil
 }
 
-func (p *claimedProof) check(who *identity.Identity, want Expectation) (time.Time, error) {
-	if err := who.Verify(KindProof, p.signed); err != nil {
-		return time.Time{}, fmt.Errorf("%w: it is not signed by the audience", ErrProof)
+// check verifies who signed, and returns the device. Only one that speaks for the
+// identity now proves anything: one that was removed is gone, or somebody else's.
+func (p *claimedProof) check(who *identity.Identity, want Expectation) (statement.PublicKey, error) {
+	device, ok := p.device(who)
+	if !ok {
+		return device, fmt.Errorf("%w: it is not signed by the audience", ErrProof)
 	}
 	if !want.UseCounter(p.counter) {
-		return time.Time{}, fmt.Errorf("%w: it was used before", ErrProof)
+		return device, fmt.Errorf("%w: it was used before", ErrProof)
 	}
-	return p.at, nil
+	return device, nil
+}
+
+func (p *claimedProof) device(who *identity.Identity) (statement.PublicKey, bool) {
+	if len(p.signed.Signers()) == 1 {
+		for _, key := range who.Devices() {
+			if at, ok := who.DeviceIndex(key); ok && p.signed.VerifyAt(KindProof, at, key) == nil {
+				return key, true
+			}
+		}
+	}
+	return statement.PublicKey{}, false
 }
 
 // Authority is what opens a request: a chain and a proof by its audience, or an
-// identity record and a proof by that identity where no grant is needed. It is
+// identity document and a proof by that identity where no grant is needed. It is
 // a union with these members.
 type Authority struct {
 	_        struct{} `cbor:",toarray"`
@@ -129,7 +149,7 @@ type Authority struct {
 // ParseAuthority decodes an authority and checks its form.
 func ParseAuthority(raw []byte) (*Authority, error) {
 	var a Authority
-	if len(raw) > MaxChain+(16<<10) {
+	if len(raw) > MaxChain+maxBeside {
 		return nil, fmt.Errorf("%w: too long", ErrChain)
 	}
 	if err := statement.Unmarshal(raw, &a); err != nil {
@@ -161,27 +181,27 @@ func (vf *Verifier) Open(a *Authority, want Expectation) (*Verified, time.Time, 
 	if err != nil {
 		return fail(err)
 	}
-	at, err := p.check(v.audience, want)
-	if err != nil {
+	if v.prover, err = p.check(v.audience, want); err != nil {
 		return fail(err)
 	}
-	return v, at, nil
+	return v, p.at, nil
 }
 
-// OpenIdentity verifies an authority that shows an identity alone.
-func OpenIdentity(a *Authority, want Expectation) (*identity.Identity, time.Time, error) {
+// OpenIdentity verifies an authority that shows an identity alone. It returns the
+// identity with what the logs know of it, and the time in the proof.
+func (vf *Verifier) OpenIdentity(a *Authority, want Expectation) (*identity.Identity, time.Time, error) {
+	fail := func(err error) (*identity.Identity, time.Time, error) { return nil, time.Time{}, err }
 	want.Leaf = statement.ID{}
 	p, err := readProof(a.Proof, want)
 	if err != nil {
-		return nil, time.Time{}, err
+		return fail(err)
 	}
-	id, err := identity.Parse(a.Identity)
+	id, err := vf.Identity(a.Identity)
 	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("%w: %w", ErrChain, err)
+		return fail(err)
 	}
-	at, err := p.check(id, want)
-	if err != nil {
-		return nil, time.Time{}, err
+	if _, err := p.check(id, want); err != nil {
+		return fail(err)
 	}
-	return id, at, nil
+	return id, p.at, nil
 }

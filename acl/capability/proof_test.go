@@ -174,7 +174,8 @@ func TestEveryDeviceOfTheAudience(t *testing.T) {
 			t.Errorf("device %d: %v", i, err)
 		}
 		s := unsigned(t, KindProof, p)
-		s.AddSignature(uint16((i+1)%3), device)
+		other, _ := w.reader.DeviceIndex(w.reader.Devices[(i+1)%3].Public())
+		s.AddSignature(other, device)
 		_, err = CheckProof(s.Bytes(), w.reader.Identity, want)
 		wantError(t, fmt.Sprintf("device %d in another's place", i), err, ErrProof, "not signed by the audience")
 	}
@@ -285,14 +286,14 @@ func TestOpenIdentity(t *testing.T) {
 	w := newWorld(t)
 	p, want, _ := w.conversation(statement.ID{})
 	want.Leaf = statement.Hash("ignored")
-	id, at, err := OpenIdentity(&Authority{Identity: w.reader.Record(), Proof: prove(t, p, w.reader)}, want)
+	id, at, err := w.vf.OpenIdentity(&Authority{Identity: w.reader.Record(), Proof: prove(t, p, w.reader)}, want)
 	if err != nil || id.ID() != w.reader.ID() || at.Unix() != p.Time {
 		t.Fatal(err)
 	}
 	p.Counter = 2
-	_, _, err = OpenIdentity(&Authority{Identity: w.owner.Record(), Proof: prove(t, p, w.reader)}, want)
+	_, _, err = w.vf.OpenIdentity(&Authority{Identity: w.owner.Record(), Proof: prove(t, p, w.reader)}, want)
 	wantError(t, "as somebody else", err, ErrProof, "not signed by the audience")
-	_, _, err = OpenIdentity(&Authority{Identity: []byte("junk"), Proof: prove(t, p, w.reader)}, want)
+	_, _, err = w.vf.OpenIdentity(&Authority{Identity: []byte("junk"), Proof: prove(t, p, w.reader)}, want)
 	wantError(t, "as nobody", err, ErrChain, "not a valid identity")
 	c := w.root(t, w.grant())
 	leaf, err := c.Leaf()
@@ -300,7 +301,7 @@ func TestOpenIdentity(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Leaf = leaf
-	_, _, err = OpenIdentity(&Authority{Identity: w.reader.Record(), Proof: prove(t, p, w.reader)}, want)
+	_, _, err = w.vf.OpenIdentity(&Authority{Identity: w.reader.Record(), Proof: prove(t, p, w.reader)}, want)
 	wantError(t, "with a proof for a grant", err, ErrProof, "another grant")
 	p.Leaf = statement.ID{}
 	_, _, err = w.vf.Open(&Authority{Chain: c.Bytes(), Proof: prove(t, p, w.reader)}, want)
@@ -319,7 +320,7 @@ func TestAuthorities(t *testing.T) {
 		{"an identity", Authority{Identity: record, Proof: []byte{1}}, true},
 		{"both", Authority{Chain: chain, Identity: record}, false},
 		{"neither", Authority{Proof: []byte{1}}, false},
-		{"one that is too long", Authority{Chain: make([]byte, MaxChain+(16<<10))}, false},
+		{"one that is too long", Authority{Chain: make([]byte, MaxChain+maxBeside)}, false},
 	} {
 		raw, err := statement.Marshal(c.a)
 		if err != nil {
@@ -333,7 +334,7 @@ func TestAuthorities(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
-	_, err := ParseAuthority(make([]byte, MaxChain+(16<<10)+1))
+	_, err := ParseAuthority(make([]byte, MaxChain+maxBeside+1))
 	wantError(t, "before it is decoded", err, ErrChain, "too long")
 	if _, err := ParseAuthority([]byte("junk")); !errors.Is(err, ErrChain) || !errors.Is(err, statement.ErrMalformed) {
 		t.Error(err)

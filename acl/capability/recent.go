@@ -7,7 +7,7 @@ import (
 )
 
 // How many facts of each kind a verifier remembers in one of two generations. An
-// identity takes up to 64 KiB, so fewer of them.
+// identity takes up to twice its document, so fewer of them.
 const (
 	rememberedRoots  = 4096
 	rememberedLinks  = 4096

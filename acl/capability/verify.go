@@ -28,8 +28,8 @@ type Revocations interface {
 	Revokers(target statement.ID) []statement.ID
 }
 
-// Verifier checks chains for one network. It is safe for concurrent use; its
-// zero fields are not usable. What it has verified it remembers, a bounded
+// Verifier checks chains for one network. It is safe for concurrent use. Trust,
+// Revocations and Now are required. What it has verified it remembers, a bounded
 // amount: a signature never stops being valid, so that a chain shown again costs
 // no verification but that of the proof beside it.
 type Verifier struct {
@@ -37,9 +37,19 @@ type Verifier struct {
 	Revocations Revocations
 	Now         func() time.Time
 
-	roots  recent[struct{}]           // grants with their consents
-	links  recent[struct{}]           // with their issuers
-	people recent[*identity.Identity] // by their signed records
+	// People tells what the logs know of identities beyond the documents that
+	// come with a request; nil: nothing.
+	People People
+
+	// Accepted tells whether this party took a consent or a link when it was
+	// signed. A validator is asked for it where the device that signed does not
+	// speak for its identity any more: such a device signs nothing new. Nil, for
+	// those who read what validators have taken: it is not asked.
+	Accepted func(id statement.ID) bool
+
+	roots  recent[bool]    // grants with their consents; whether who consented is current
+	links  recent[bool]    // with their issuers; whether who signed is current
+	people recent[*person] // by their documents with later records
 }
 
 // Verified is a chain whose signatures, consent and narrowing hold, which never
@@ -49,6 +59,7 @@ type Verified struct {
 	claims
 	owner    *identity.Identity
 	audience *identity.Identity
+	prover   statement.PublicKey // device that proved possession; zero: nobody was asked to
 }
 
 // Leaf is the id of the last statement, which proofs of possession name.
@@ -58,7 +69,12 @@ func (v *Verified) Leaf() statement.ID { return v.path[len(v.path)-1] }
 func (v *Verified) Path() []statement.ID { return slices.Clone(v.path) }
 
 // Consent is the id of the owner's consent, by which the owner may revoke too.
+// Others' grants may rest on the same one where it is standing.
 func (v *Verified) Consent() statement.ID { return v.consent }
+
+// Standing is the standing consent that the grant rests on, nil where the owner
+// consented to this grant alone.
+func (v *Verified) Standing() *Standing { return v.standing }
 
 // Grant is the leaf's body, whose fields hold all the restrictions above it.
 func (v *Verified) Grant() Grant { return *v.leaf() }
@@ -98,8 +114,37 @@ func (vf *Verifier) VerifyPast(c *Chain) (*Verified, error) {
 }
 
 // Live checks that a verified chain is still in force: cheap enough to be asked
-// before every block.
-func (vf *Verifier) Live(v *Verified) error { return vf.inForce(&v.claims) }
+// before every block. Where records have become known since that end the device
+// which proved possession, or void one that signed a part of the chain, it is not.
+func (vf *Verifier) Live(v *Verified) error {
+	if err := vf.inForce(&v.claims); err != nil {
+		return err
+	}
+	if vf.People == nil || !vf.changed(&v.claims) {
+		return nil
+	}
+	again, err := vf.Verify(v.chain)
+	if err != nil {
+		return err
+	}
+	if v.prover == (statement.PublicKey{}) {
+		return nil
+	}
+	if _, ok := again.audience.DeviceIndex(v.prover); !ok {
+		return fmt.Errorf("%w: the device that asked was removed", ErrRevoked)
+	}
+	return nil
+}
+
+// changed reports whether other records are known now than when a chain was read.
+func (vf *Verifier) changed(cl *claims) bool {
+	for id, sh := range cl.people {
+		if !slices.Equal(vf.People.Records(id), sh.later) {
+			return true
+		}
+	}
+	return false
+}
 
 func (vf *Verifier) inForce(cl *claims) error {
 	now := vf.Now()
@@ -143,116 +188,114 @@ func (vf *Verifier) stopped(target statement.ID, above []statement.ID) bool {
 	return bits.OnesCount64(validators) > int(vf.Trust.Current().Numbers.F)
 }
 
-// authenticate checks who signed a chain: the identity records themselves, K
-// validators and the owner's consent at its root, then each link's issuer.
+// authenticate checks who signed a chain, from its root down, so that nobody
+// without K validators' signatures has others verify documents and links.
 func (vf *Verifier) authenticate(cl *claims) (*Verified, error) {
 	bad := func(err error) (*Verified, error) { return nil, fmt.Errorf("%w: %w", ErrChain, err) }
-	found := make(map[statement.ID]*identity.Identity, len(cl.records))
-	for id, r := range cl.records {
-		p := r.known
-		if p == nil {
-			var err error
-			if p, err = identity.Parse(r.raw); err != nil {
-				return bad(err)
-			}
-		}
-		found[id] = p
-	}
-	for _, g := range cl.grants {
-		if g.Subject != SubjectEnclave && g.Subject != uint8(found[g.Audience].Kind()) {
-			return bad(errors.New("its subject kind is not its audience's"))
-		}
-	}
-	v := &Verified{claims: *cl, owner: found[cl.grants[0].Owner], audience: found[cl.leaf().Audience]}
-	if err := vf.root(cl, v.owner); err != nil {
+	owner := cl.people[cl.grants[0].Owner]
+	p, err := vf.root(cl, owner)
+	if err != nil {
 		return bad(err)
 	}
-	for i := range cl.chain.Links {
-		if err := vf.link(cl, i, found[cl.grants[i].Audience]); err != nil {
-			return bad(fmt.Errorf("link: %w", err))
+	found := make(map[statement.ID]*person, len(cl.people))
+	found[owner.id] = p
+	for i, g := range cl.grants {
+		p := found[g.Audience]
+		if p == nil {
+			if p, err = vf.meet(cl.people[g.Audience]); err != nil {
+				return bad(err)
+			}
+			found[g.Audience] = p
+		}
+		if g.Subject != SubjectEnclave && g.Subject != uint8(p.Kind()) {
+			return bad(errors.New("its subject kind is not its audience's"))
+		}
+		if i < len(cl.chain.Links) {
+			if err := vf.link(cl, i, p); err != nil {
+				return bad(fmt.Errorf("link: %w", err))
+			}
 		}
 	}
-	for id, r := range cl.records { // only now: anybody can make identities, to fill a memory
-		if r.known == nil {
-			vf.people.add(r.key, found[id], rememberedPeople)
+	for _, sh := range cl.people {
+		vf.remember(sh)
+	}
+	return &Verified{claims: *cl, owner: p.Identity, audience: found[cl.leaf().Audience].Identity}, nil
+}
+
+// root checks the K signatures, who the owner is, and the consent. The key in the
+// memory covers the signatures, not the ids alone, since a chain that passes here
+// must pass elsewhere; and the owner's devices, since records may void one.
+func (vf *Verifier) root(cl *claims, owner *shown) (*person, error) {
+	key := statement.Hash("verified root", cl.chain.Grant, cl.chain.Consent, owner.key[:])
+	current, ok := vf.roots.get(key, rememberedRoots)
+	if !ok {
+		if err := cl.record.VerifyK(KindGrant, cl.signed[0]); err != nil {
+			return nil, fmt.Errorf("%d validators' signatures are needed: %w", cl.record.Numbers.K, err)
 		}
 	}
-	return v, nil
-}
-
-// root checks the K signatures and the owner's consent. Its key covers the
-// signatures, not the ids alone: a chain that passes here must pass elsewhere.
-// It covers the owner's document as well, which says whose signatures count. The
-// validators vouch that the consent was given in time, so a device that was
-// removed since may have given it.
-func (vf *Verifier) root(cl *claims, owner *identity.Identity) error {
-	document := cl.records[owner.ID()].key
-	key := statement.Hash("verified root", cl.chain.Grant, cl.chain.Consent, document[:])
-	if _, ok := vf.roots.get(key, rememberedRoots); ok {
-		return nil
+	p, err := vf.meet(owner)
+	if err != nil {
+		return nil, err
 	}
-	if err := owner.VerifyEver(KindConsent, cl.agreed); err != nil {
-		return fmt.Errorf("consent: %w", err)
-	}
-	if err := cl.record.VerifyK(KindGrant, cl.signed[0]); err != nil {
-		return fmt.Errorf("%d validators' signatures are needed: %w", cl.record.Numbers.K, err)
-	}
-	vf.roots.add(key, struct{}{}, rememberedRoots)
-	return nil
-}
-
-// link checks that a present device of the issuer signed. Nobody vouches for the
-// time of a link, so that the links of a device end with it.
-func (vf *Verifier) link(cl *claims, i int, issuer *identity.Identity) error {
-	document := cl.records[issuer.ID()].key
-	key := statement.Hash("verified link", cl.chain.Links[i], document[:])
-	if _, ok := vf.links.get(key, rememberedLinks); ok {
-		return nil
-	}
-	if err := issuer.Verify(KindLink, cl.signed[i+1]); err != nil {
-		return err
-	}
-	vf.links.add(key, struct{}{}, rememberedLinks)
-	return nil
-}
-
-// Allows checks that the chain gives an ability on an object. The error says
-// what is missing.
-func (v *Verified) Allows(want Abilities, o Object) error {
-	leaf := v.leaf()
-	switch {
-	case leaf.Owner != o.Owner || leaf.Network != o.Network:
-		return fmt.Errorf("%w: another owner's object", ErrScope)
-	case !leaf.Target.Matches(o):
-		return fmt.Errorf("%w: another object", ErrScope)
-	case want&^leaf.Abilities.Implied() != 0:
-		return fmt.Errorf("%w: it does not give %s", ErrScope, want&^leaf.Abilities.Implied())
-	}
-	return nil
-}
-
-// AllowsPurpose checks a stated purpose against every link.
-func (v *Verified) AllowsPurpose(purpose string) error {
-	leaf := v.leaf()
-	if ps := leaf.Caveats.Purposes; len(ps) > 0 && !slices.Contains(ps, purpose) {
-		return fmt.Errorf("%w: it is for another purpose (state one with --purpose)", ErrScope)
-	}
-	return nil
-}
-
-// MayRevoke reports whether an identity stands above a statement of the chain:
-// the owner above all of them and its consent, each audience above the links
-// below it.
-func (v *Verified) MayRevoke(who, target statement.ID) bool {
-	if target == v.consent {
-		return who == v.owner.ID()
-	}
-	above := []statement.ID{v.owner.ID()}
-	for i, id := range v.path {
-		if id == target {
-			return slices.Contains(above, who)
+	if !ok {
+		if current, err = signedBy(cl.kindOfConsent(), cl.agreed, p.Identity); err != nil {
+			return nil, fmt.Errorf("consent: %w", err)
 		}
-		above = append(above, v.grants[i].Audience)
+		vf.roots.add(key, current, rememberedRoots)
 	}
-	return false
+	if err := vf.accepted(current, cl.consent); err != nil {
+		return nil, fmt.Errorf("consent: %w", err)
+	}
+	return p, nil
+}
+
+func (cl *claims) kindOfConsent() statement.Kind {
+	if cl.standing != nil {
+		return KindStanding
+	}
+	return KindConsent
+}
+
+// link checks who signed the i-th link. The key in the memory covers the issuer's
+// devices, as for a root.
+func (vf *Verifier) link(cl *claims, i int, issuer *person) error {
+	key := statement.Hash("verified link", cl.chain.Links[i], issuer.state[:])
+	current, ok := vf.links.get(key, rememberedLinks)
+	if !ok {
+		var err error
+		if current, err = signedBy(KindLink, cl.signed[i+1], issuer.Identity); err != nil {
+			return err
+		}
+		vf.links.add(key, current, rememberedLinks)
+	}
+	return vf.accepted(current, cl.path[i+1])
+}
+
+// Consented checks the owner's consent to a root grant that validators have not
+// signed yet: that it covers the grant, that a device of the owner signed it, and
+// that the owner did not revoke it. It returns the standing consent where the
+// grant rests on one: whether the audience holds the role that it may name, the
+// caller knows. The grant has passed [Grant.Check], and owner is what
+// [Verifier.Identity] says. Errors are [ErrChain] and [ErrRevoked].
+func (vf *Verifier) Consented(id statement.ID, g *Grant, consent []byte, owner *identity.Identity) (*Standing, error) {
+	bad := func(err error) (*Standing, error) { return nil, fmt.Errorf("%w: consent: %w", ErrChain, err) }
+	s, standing, err := readConsent(consent, id, g, vf.Trust.Network())
+	if err != nil {
+		return bad(err)
+	}
+	if g.Owner != owner.ID() {
+		return bad(errors.New("the grant is another owner's"))
+	}
+	if slices.Contains(vf.Revocations.Revokers(s.ID()), g.Owner) {
+		return nil, ErrRevoked
+	}
+	kind := (&claims{standing: standing}).kindOfConsent()
+	current, err := signedBy(kind, s, owner)
+	if err != nil {
+		return bad(err)
+	}
+	if err := vf.accepted(current, s.ID()); err != nil {
+		return bad(err)
+	}
+	return standing, nil
 }

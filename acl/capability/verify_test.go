@@ -95,14 +95,17 @@ func TestForgedGrants(t *testing.T) {
 			w.accept(t, "control: "+c.name+", but the owner does consent", chain)
 		}
 	}
-	for name, change := range map[string]func(g *Grant){
-		"another network":          func(g *Grant) { g.Network = other.Network() },
-		"another committee record": func(g *Grant) { g.Record = other.ID() },
-		"a parent":                 func(g *Grant) { g.Parent = make([]byte, 32) },
+	for name, c := range map[string]struct {
+		rule   string
+		change func(g *Grant)
+	}{
+		"another network":          {network, func(g *Grant) { g.Network = other.Network() }},
+		"another committee record": {"is not known here", func(g *Grant) { g.Record = other.ID() }},
+		"a parent":                 {"it has a parent", func(g *Grant) { g.Parent = make([]byte, 32) }},
 	} {
 		g := w.grant()
-		change(&g)
-		w.refuse(t, name, w.root(t, g), ErrChain, network)
+		c.change(&g)
+		w.refuse(t, name, w.root(t, g), ErrChain, c.rule)
 	}
 	// As the very chain of the other network, with all its signatures.
 	g.Network, g.Record = other.Network(), other.ID()
@@ -153,7 +156,7 @@ func TestKindsAreNotExchanged(t *testing.T) {
 	w.refuse(t, "the root as its own link", rootAgain, ErrChain, statement.ErrKind.Error())
 	record := w.honest(t)
 	record.Identities[0] = w.owner.Sign(t, KindGrant, w.grant()).Bytes()
-	w.refuse(t, "a grant as an identity record", record, ErrChain, "identity record")
+	w.refuse(t, "a grant as an identity document", record, ErrChain, "identity document")
 }
 
 func TestIdentityRecords(t *testing.T) {
@@ -165,13 +168,13 @@ func TestIdentityRecords(t *testing.T) {
 		name, rule string
 		change     func(c *Chain)
 	}{
-		{"without the owner's", "owner's identity record is missing", func(c *Chain) { c.Identities = c.Identities[1:] }},
-		{"without the issuer's", "audience's identity record is missing", func(c *Chain) { c.Identities = slices.Delete(c.Identities, 1, 2) }},
-		{"without the audience's", "audience's identity record is missing", func(c *Chain) { c.Identities = c.Identities[:2] }},
+		{"without the owner's", "owner's identity document is missing", func(c *Chain) { c.Identities = c.Identities[1:] }},
+		{"without the issuer's", "audience's identity document is missing", func(c *Chain) { c.Identities = slices.Delete(c.Identities, 1, 2) }},
+		{"without the audience's", "audience's identity document is missing", func(c *Chain) { c.Identities = c.Identities[:2] }},
 		{"with one twice", "stands twice", func(c *Chain) { c.Identities[2] = c.Identities[1] }},
 		{"with a stranger's instead", "neither the owner's nor", func(c *Chain) { c.Identities[2] = w.stranger.Record() }},
-		{"with one more", "at most 1 links", func(c *Chain) { c.Identities = append(c.Identities, w.stranger.Record()) }},
-		{"with junk", "identity record", func(c *Chain) { c.Identities[0] = []byte("junk") }},
+		{"with one more", "neither the owner's nor", func(c *Chain) { c.Identities = append(c.Identities, w.stranger.Record()) }},
+		{"with junk", "identity document", func(c *Chain) { c.Identities[0] = []byte("junk") }},
 		{"with an endless one", "more than 32768 bytes", func(c *Chain) { c.Identities[0] = make([]byte, identity.MaxDocument+1) }},
 		{"with an owner's that nobody signed", "not a valid identity record", func(c *Chain) { c.Identities[0] = unsignedRecord(w.owner) }},
 		{"with an issuer's that nobody signed", "not a valid identity record", func(c *Chain) { c.Identities[1] = unsignedRecord(w.reader) }},
@@ -217,21 +220,21 @@ func TestLongChainsAreRefusedByCounting(t *testing.T) {
 	for range 1000 {
 		junk.Links = append(junk.Links, []byte("junk"))
 	}
-	w.refuse(t, "1,000 links", junk, ErrChain, "at most 1 links")
+	w.refuse(t, "1,000 links", junk, ErrChain, "at most 7 links")
 	_, err := ParseChain(junk.Bytes())
-	wantError(t, "1,000 links, encoded", err, ErrChain, "at most 1 links")
+	wantError(t, "1,000 links, encoded", err, ErrChain, "at most 7 links")
 	junk.Links = nil
 	for range maxIdentities + 1 {
 		junk.Identities = append(junk.Identities, []byte("junk"))
 	}
-	w.refuse(t, "four identities", junk, ErrChain, "at most 1 links")
+	w.refuse(t, "ten identities", junk, ErrChain, "at most 7 links")
 	_, err = ParseChain(junk.Bytes())
-	wantError(t, "four identities, encoded", err, ErrChain, "at most 1 links")
+	wantError(t, "ten identities, encoded", err, ErrChain, "at most 7 links")
 
 	_, err = ParseChain(bytes.Repeat([]byte{0xff}, MaxChain+1)) // does not even decode
-	wantError(t, "112 KiB and a byte", err, ErrChain, "at most 114688 bytes")
+	wantError(t, "more than a chain has", err, ErrChain, "at most 344064 bytes")
 	_, err = ParseChain(bytes.Repeat([]byte{0xff}, MaxChain))
-	wantError(t, "control: 112 KiB of junk", err, ErrChain, "does not decode")
+	wantError(t, "control: as much junk", err, ErrChain, "does not decode")
 	if _, err := (&Chain{Grant: []byte("junk")}).Leaf(); !errors.Is(err, statement.ErrMalformed) {
 		t.Errorf("the leaf of junk: %v", err)
 	}
@@ -255,7 +258,7 @@ func TestCheapChecksComeFirst(t *testing.T) {
 		return c
 	}
 	g := w.grant()
-	w.refuse(t, "control: in force", bare(g, w.link(g)), ErrChain, "not a valid identity record")
+	w.refuse(t, "control: in force", bare(g, w.link(g)), ErrChain, "3 validators")
 	l := w.link(g)
 	l.Caveats.Expires++
 	w.refuse(t, "a wider link", bare(g, l), ErrChain, "its time is not within")
@@ -329,12 +332,12 @@ func TestWhatIsRemembered(t *testing.T) {
 	s.Prune("none", nil)
 	stripped.Links[0] = s.Bytes()
 	poisoned := w.verifier()
-	owner, reader := statement.Hash("verified identity", w.owner.Record()), statement.Hash("verified identity", w.reader.Record())
-	poisoned.roots.add(statement.Hash("verified root", stripped.Grant, stripped.Consent, owner[:]), struct{}{}, rememberedRoots)
+	owner, reader := statement.Hash("identity document", w.owner.Record()), statement.Hash("identity document", w.reader.Record())
+	poisoned.roots.add(statement.Hash("verified root", stripped.Grant, stripped.Consent, owner[:]), true, rememberedRoots)
 	if _, err := poisoned.Verify(stripped); !errors.Is(err, statement.ErrSignature) || !strings.Contains(err.Error(), "link") {
 		t.Errorf("control: a remembered grant is verified again: %v", err)
 	}
-	poisoned.links.add(statement.Hash("verified link", stripped.Links[0], reader[:]), struct{}{}, rememberedLinks)
+	poisoned.links.add(statement.Hash("verified link", stripped.Links[0], reader[:]), true, rememberedLinks)
 	if _, err := poisoned.Verify(stripped); err != nil {
 		t.Errorf("control: a remembered link is verified again: %v", err)
 	}
@@ -361,10 +364,13 @@ func TestALinkIsRememberedWithItsIssuer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.vf.link(cl, 0, w.reader.Identity); err != nil {
+	as := func(p *trusttest.Person) *person {
+		return &person{p.Identity, statement.Hash("state of " + p.ID().String())}
+	}
+	if err := w.vf.link(cl, 0, as(w.reader)); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.vf.link(cl, 0, w.stranger.Identity); err == nil {
+	if err := w.vf.link(cl, 0, as(w.stranger)); err == nil {
 		t.Error("the reader's signature counts as the stranger's")
 	}
 }

@@ -120,14 +120,14 @@ func (j *Judge) decide(v *capability.Verified, at time.Time, o capability.Object
 	if err := v.AllowsPurpose(r.Purpose); err != nil {
 		return err
 	}
-	g := v.Grant()
-	switch {
-	case d.Class > g.Caveats.MaxClass:
-		return errors.New("the object's classification is above the grant's")
-	case len(g.Caveats.Attestation) > 0 || g.Subject == capability.SubjectEnclave:
+	if err := v.AllowsClass(d.Class); err != nil {
+		return err
+	}
+	if err := v.AllowsRegion(nil); err != nil { // this network establishes nobody's region yet
+		return err
+	}
+	if v.NeedsAttestation() {
 		return errors.New("the grant asks for attested evidence, which this network does not take yet")
-	case len(g.Caveats.Regions) > 0:
-		return errors.New("the grant asks for a region, which this network does not establish yet")
 	}
 	who := v.Audience()
 	decision := j.Policy.Decide(policy.Request{

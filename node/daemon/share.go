@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,7 +84,7 @@ func (n *Node) newGrant(r api.GrantRequest, from *home.Principal) (*capability.G
 		return nil, nil, fault.New(fault.Usage, "", "--for is a time of at most %d days, such as 24h", int(maxGrant.Hours()/24))
 	}
 	if r.Depth < 0 || r.Depth > capability.MaxLinks {
-		return nil, nil, fault.New(fault.Usage, "leave --depth out", "this version follows one delegation, not %d", r.Depth)
+		return nil, nil, fault.New(fault.Usage, "", "--depth is 0 to %d, not %d", capability.MaxLinks, r.Depth)
 	}
 	depth := uint8(r.Depth)
 	if can&capability.Delegate != 0 && depth == 0 {
@@ -245,8 +246,9 @@ func (n *Node) Delegate(ctx context.Context, r api.GrantRequest) (*api.Granted, 
 	if err != nil {
 		return nil, err
 	}
-	chain := &capability.Chain{Grant: parent.Grant, Consent: parent.Consent, Links: append(parent.Links, link), Identities: parent.Identities}
-	if v.Owner().ID() != to.ID() && v.Audience().ID() != to.ID() {
+	chain := &capability.Chain{Grant: parent.Grant, Consent: parent.Consent, Links: append(slices.Clip(parent.Links), link), Identities: slices.Clip(parent.Identities)}
+	known := v.Owner().ID() == to.ID() || slices.ContainsFunc(v.Grants(), func(g *capability.Grant) bool { return g.Audience == to.ID() })
+	if !known {
 		chain.Identities = append(chain.Identities, to.Record())
 	}
 	hint, err := cid.Cast(d.Hint)

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/validator"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/quorum"
@@ -19,11 +20,11 @@ import (
 // methods are a validator's services on the wire.
 var methods = map[quorum.Method]rpc.Method{
 	quorum.Deposit: service("deposit", validator.MaxDeposit, 64<<10, 30*time.Second, 4),
-	quorum.Sign:    service("sign", 64<<10, 64<<10, 10*time.Second, 8),
-	quorum.Deliver: service("deliver", 128<<10, 1<<10, 10*time.Second, 8),
+	quorum.Sign:    service("sign", 128<<10, 64<<10, 10*time.Second, 8),
+	quorum.Deliver: service("deliver", capability.MaxChain+(4<<10), 1<<10, 10*time.Second, 8),
 	quorum.Mailbox: service("mailbox", 64<<10, validator.MaxMailbox, 10*time.Second, 8),
-	quorum.Release: service("release", 256<<10, validator.MaxRelease+(64<<10), 20*time.Second, 32),
-	quorum.Revoke:  service("revoke", 128<<10, 4<<10, 10*time.Second, 8),
+	quorum.Release: service("release", capability.MaxChain+(128<<10), validator.MaxRelease+(64<<10), 20*time.Second, 32),
+	quorum.Revoke:  service("revoke", capability.MaxChain+(64<<10), 4<<10, 10*time.Second, 8),
 	quorum.Fresh:   service("fresh", 1<<10, 8<<10, 5*time.Second, 8),
 	quorum.Tail:    service("tail", 1<<10, 4<<20, 10*time.Second, 4),
 	quorum.Seen:    service("seen", 1<<10, 16<<10, 5*time.Second, 4),

@@ -16,7 +16,7 @@ import (
 const (
 	MaxItems        = 1000      // objects in one request
 	MaxRanges       = 1024      // ranges in one item
-	MaxAuthority    = 256 << 10 // bytes of Authority
+	MaxAuthority    = 384 << 10 // bytes of Authority
 	MaxRequestBytes = 1 << 20   // the encoded request
 )
 
