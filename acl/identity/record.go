@@ -97,6 +97,20 @@ func (r *Record) Removed() []statement.PublicKey {
 	return nil
 }
 
+// Enrolled is the request of the device that the record adds, nil where it adds
+// none. The request names the identity and no time, so that a device which a
+// recovery ended may be taken in again with it.
+func (r *Record) Enrolled() *Enrolment { return r.enrolled }
+
+// Count is how many recoveries there were when the record was made; of a
+// recovery, with itself.
+func (r *Record) Count() uint32 {
+	if r.recovery != nil {
+		return r.recovery.Count
+	}
+	return r.device.Count
+}
+
 // ParseRecord verifies what a record proves alone: its form, the signature of
 // its author, of a device that it adds, of a revealed recovery key. The errors
 // are [ErrInvalid].

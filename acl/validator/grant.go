@@ -54,6 +54,13 @@ func (j *Judge) Sign(ctx context.Context, raw []byte) ([]byte, error) {
 	if err := j.Audit.Append(ctx, j.event("grant", "ok", id[:], g.Audience[:], g.Target.Ref[:], leaf[:], "")); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
+	consent, err := statement.Parse(r.Consent)
+	if err != nil {
+		return nil, err
+	}
+	if err := j.Store.Apply(acceptedOps(consent.ID())); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
 	s.AddSignature(uint16(seat), j.Signing)
 	return encode(SignReply{Grant: s.Bytes()}), nil
 }
@@ -139,12 +146,12 @@ func (j *Judge) Deliver(ctx context.Context, raw []byte) error {
 // of its target find it.
 func mailboxOps(v *capability.Verified, raw []byte) []kv.Op {
 	leaf, audience, issuer, target := v.Leaf(), v.Audience().ID(), issuerOf(v), v.Grant().Target.Ref
-	return []kv.Op{
+	return append(acceptedOps(append(v.Path()[1:], v.Consent())...), []kv.Op{
 		{Key: slices.Concat(chainPrefix, leaf[:]), Value: raw},
 		{Key: slices.Concat(boxPrefix, audience[:], leaf[:]), Value: []byte{1}},
 		{Key: slices.Concat(issuedPrefix, issuer[:], leaf[:]), Value: []byte{1}},
 		{Key: slices.Concat(targetPrefix, audience[:], target[:], leaf[:]), Value: []byte{1}},
-	}
+	}...)
 }
 
 func issuerOf(v *capability.Verified) statement.ID {
@@ -202,6 +209,9 @@ func (j *Judge) covering(who statement.ID, address []byte) (MailboxReply, error)
 	o, err := d.object()
 	if err != nil {
 		return reply, err
+	}
+	if o.Owner == who {
+		reply.Manifest = d.Manifest
 	}
 	covers := j.filter(address)
 	found, size := map[statement.ID]Delivery{}, 0
@@ -316,6 +326,9 @@ func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
+	if err := j.signsStill(r.Entry, rev.Signer); err != nil {
+		return nil, j.deny(ctx, "revoke", rev.Signer[:], rev.Target[:], err)
+	}
 	if err := j.mayRevoke(rev, r.Chain); err != nil {
 		return nil, j.deny(ctx, "revoke", rev.Signer[:], rev.Target[:], err)
 	}
@@ -334,6 +347,23 @@ func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
 	}
 	s.AddSignature(uint16(seat), j.Signing)
 	return s.Bytes(), nil
+}
+
+// signsStill checks that the device which signed an entry speaks for its identity
+// now: a removed one shows the document of a time when it did.
+func (j *Judge) signsStill(e revocation.Entry, signer statement.ID) error {
+	s, err := statement.Parse(e.Statement)
+	if err != nil {
+		return err
+	}
+	who, err := j.Verifier.Identity(e.Identity)
+	if err != nil {
+		return err
+	}
+	if who.ID() != signer {
+		return errors.New("the document beside the revocation is another identity's")
+	}
+	return who.Verify(revocation.KindRevocation, s)
 }
 
 func (j *Judge) mayRevoke(rev *revocation.Revocation, chain []byte) error {

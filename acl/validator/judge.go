@@ -62,9 +62,10 @@ type Judge struct {
 	Now      func() time.Time
 	Logger   *slog.Logger
 
-	deposits lockTable
-	dealt    pages
-	seeds    sync.Mutex
+	deposits  lockTable
+	dealt     pages
+	seeds     sync.Mutex
+	recorders recorders
 }
 
 // Conn is the connection that a request came on, as admission knows it.

@@ -13,6 +13,7 @@
 //	Mailbox   the chains of an identity
 //	Release   shares of up to 1,000 objects under one chain
 //	Revoke    an entry for the revocation log, acknowledged once durable
+//	Identity  a record of an identity for the same log, likewise
 //	Fresh     the validator's head over a nonce; Tail reads its log
 //
 // A request that acts for somebody ends in an authority: a proof of possession
@@ -166,6 +167,7 @@ type MailboxReply struct {
 	_          struct{} `cbor:",toarray"`
 	Deliveries []Delivery
 	More       bool
+	Manifest   []byte // of the address, to its owner alone: a device that lost everything finds out what it owns
 }
 
 // ReleaseRequest asks for this validator's shares of objects.
@@ -227,6 +229,13 @@ type RevokeRequest struct {
 	_     struct{} `cbor:",toarray"`
 	Entry revocation.Entry
 	Chain []byte
+}
+
+// IdentityRequest asks to append a record of an identity. Its document has the
+// record in it.
+type IdentityRequest struct {
+	_     struct{} `cbor:",toarray"`
+	Entry revocation.Entry
 }
 
 // TailRequest asks for entries of a segment of the log after Seq.
