@@ -48,6 +48,17 @@ type Service interface {
 	Accept(ctx context.Context, r AcceptRequest) (*Granted, error)
 	Grants(ctx context.Context, r GrantsRequest) (*Grants, error)
 	Revoke(ctx context.Context, r RevokeRequest) (*Revoked, error)
+
+	// Enrol prepares this home as a device of an identity and returns what to ask
+	// another device of it for; Adopt takes the answer.
+	Enrol(ctx context.Context, r EnrolRequest) (*Enrolled, error)
+	Adopt(ctx context.Context, r AdoptRequest) (*Published, error)
+	Devices(ctx context.Context, r DevicesRequest) (*Devices, error)
+	// AddDevice, RemoveDevice and Recover publish a record in the validators' logs.
+	// The answer may say that it waits: it is durable here then, and goes on.
+	AddDevice(ctx context.Context, r AddDeviceRequest) (*Published, error)
+	RemoveDevice(ctx context.Context, r RemoveDeviceRequest) (*Published, error)
+	Recover(ctx context.Context, r RecoverRequest) (*Published, error)
 }
 
 // Status is how a node is.

@@ -108,6 +108,12 @@ func (s *Server) routes() http.Handler {
 	verb(m, "accept", v.Accept)
 	verb(m, "grants", v.Grants)
 	verb(m, "revoke", v.Revoke)
+	verb(m, "enrol", v.Enrol)
+	verb(m, "adopt", v.Adopt)
+	verb(m, "devices", v.Devices)
+	verb(m, "add-device", v.AddDevice)
+	verb(m, "remove-device", v.RemoveDevice)
+	verb(m, "recover", v.Recover)
 	m.HandleFunc("POST /v1/add-stream", s.addStream)
 	m.HandleFunc("POST /v1/get-stream", s.getStream)
 	return m

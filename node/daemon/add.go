@@ -47,7 +47,7 @@ func (n *Node) add(ctx context.Context, r api.AddRequest, make func(*home.Princi
 	if n.trust == nil {
 		return nil, fault.New(fault.Usage, "adopt one with `cerebrum network use FILE`; an object's ids are bound to its network", "this home belongs to no network yet")
 	}
-	p, err := n.home.Principal(r.As)
+	p, err := n.actor(r.As)
 	if err != nil {
 		return nil, err
 	}

@@ -79,7 +79,7 @@ func (n *Node) get(ctx context.Context, r api.GetRequest, to *target) (*api.Got,
 	if err != nil {
 		return nil, err
 	}
-	p, err := n.home.Principal(r.As)
+	p, err := n.principal(r.As)
 	if err != nil {
 		return nil, err
 	}
@@ -92,6 +92,9 @@ func (n *Node) get(ctx context.Context, r api.GetRequest, to *target) (*api.Got,
 		return nil, err
 	}
 	if err := n.needsNetwork(); err != nil {
+		return nil, err
+	}
+	if err := mayAct(p); err != nil {
 		return nil, err
 	}
 	err = n.withAuthority(ctx, p, address, func(v *capability.Verified) error {

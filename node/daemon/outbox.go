@@ -113,7 +113,11 @@ func (o *outbox) Waiting() (int, error) {
 		}
 		return true, nil
 	})
-	return count, err
+	if err != nil {
+		return 0, err
+	}
+	records, err := o.waitingRecords()
+	return count + records, err
 }
 
 // Run finishes what waits, at growing intervals while validators are away.
@@ -121,6 +125,11 @@ func (o *outbox) Run(ctx context.Context) error {
 	wait := outboxFirst
 	for {
 		left, err := o.pass(ctx)
+		if err == nil {
+			var records int
+			records, err = o.passRecords(ctx)
+			left += records
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -251,6 +260,9 @@ func (o *outbox) dealBatch(ctx context.Context, owner statement.ID, batch []cid.
 	p := o.n.principalOf(owner)
 	if p == nil {
 		return 0, fmt.Errorf("the identity %s is not in this home any more", owner)
+	}
+	if err := mayAct(p); err != nil {
+		return 0, err
 	}
 	held := make([]*object.Held, 0, len(batch))
 	for _, c := range batch {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"time"
 
@@ -24,7 +25,7 @@ func (n *Node) Grants(ctx context.Context, r api.GrantsRequest) (*api.Grants, er
 	if n.trust == nil {
 		return nil, n.needsNetwork()
 	}
-	p, err := n.home.Principal(r.As)
+	p, err := n.principal(r.As)
 	if err != nil {
 		return nil, err
 	}
@@ -37,6 +38,9 @@ func (n *Node) Grants(ctx context.Context, r api.GrantsRequest) (*api.Grants, er
 		return nil, err
 	}
 	if n.running.Load() {
+		if err := mayAct(p); err != nil {
+			return nil, err
+		}
 		ds, err := n.quorum.PullMailbox(ctx, p, nil, r.Issued)
 		if err != nil {
 			return nil, err
@@ -112,9 +116,10 @@ type issued struct {
 // findIssued looks for a grant among those that this home's identities gave,
 // here and in the validators' records.
 func (n *Node) findIssued(ctx context.Context, id statement.ID, as string) (*issued, error) {
-	principals := n.home.Principals()
+	n.syncIdentities()
+	principals := slices.DeleteFunc(slices.Clone(n.home.Principals()), func(p *home.Principal) bool { return !p.Current })
 	if as != "" {
-		p, err := n.home.Principal(as)
+		p, err := n.actor(as)
 		if err != nil {
 			return nil, err
 		}

@@ -41,9 +41,18 @@ func (n *Node) Grant(ctx context.Context, r api.GrantRequest) (*api.Granted, err
 	if err != nil {
 		return nil, err
 	}
+	n.syncIdentities()
 	owner := n.principalOf(h.Manifest.Claims().Owner)
-	if owner == nil || !h.Owned {
+	if owner == nil {
 		return nil, fault.New(fault.Denied, "use `cerebrum delegate GRANT` to hand on a grant that you hold", "only the owner of %s may grant it", address)
+	}
+	if err := mayAct(owner); err != nil {
+		return nil, err
+	}
+	// Whether it is a directory, only who has its key knows, and a file's scope is
+	// the whole directory's.
+	if !h.Owned && len(h.Manifest.Claims().Scopes) > 0 {
+		return nil, fault.New(fault.Failed, "grant it from the device that added it, or add what you got anew", "this home has no key of the directory that %s belongs to", address)
 	}
 	g, to, err := n.newGrant(r, owner)
 	if err != nil {
@@ -212,7 +221,7 @@ func (n *Node) Delegate(ctx context.Context, r api.GrantRequest) (*api.Granted, 
 	if err := n.needsNetwork(); err != nil {
 		return nil, err
 	}
-	p, err := n.home.Principal(r.As)
+	p, err := n.actor(r.As)
 	if err != nil {
 		return nil, err
 	}
@@ -292,7 +301,7 @@ func (n *Node) Accept(ctx context.Context, r api.AcceptRequest) (*api.Granted, e
 	if n.trust == nil {
 		return nil, n.needsNetwork()
 	}
-	p, err := n.home.Principal(r.As)
+	p, err := n.actor(r.As)
 	if err != nil {
 		return nil, err
 	}

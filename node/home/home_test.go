@@ -268,11 +268,11 @@ func TestRecoverySecretIsInNoFile(t *testing.T) {
 
 func decodeRecovery(t *testing.T, s string) []byte {
 	t.Helper()
-	seed, err := encoding.DecodeString(strings.TrimPrefix(s, recoveryPrefix))
-	if err != nil || len(seed) != 32 {
-		t.Fatalf("%d bytes, %v", len(seed), err)
+	key, err := ParseRecovery(s)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return seed
+	return key.Seed()
 }
 
 func grep(t *testing.T, dir string, texts ...[]byte) (found string) {

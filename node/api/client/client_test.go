@@ -121,7 +121,7 @@ func TestEveryVerbHasItsRoute(t *testing.T) {
 			default:
 				q := reflect.New(in).Elem()
 				q.FieldByNameFunc(func(name string) bool {
-					return name == "As" || name == "Address" && !q.FieldByName("As").IsValid() || (name == "Path" || name == "Op") && q.NumField() == 1
+					return name == "As" || (name == "Address" || name == "Contact") && !q.FieldByName("As").IsValid() || (name == "Path" || name == "Op") && q.NumField() == 1
 				}).SetString(m.Name)
 				args = append(args, q)
 			}
@@ -211,6 +211,30 @@ func (s *spy) Grants(_ context.Context, r api.GrantsRequest) (*api.Grants, error
 func (s *spy) Revoke(_ context.Context, r api.RevokeRequest) (*api.Revoked, error) {
 	s.note("Revoke", r.As)
 	return &api.Revoked{}, nil
+}
+func (s *spy) Enrol(_ context.Context, r api.EnrolRequest) (*api.Enrolled, error) {
+	s.note("Enrol", r.Contact)
+	return &api.Enrolled{}, nil
+}
+func (s *spy) Adopt(_ context.Context, r api.AdoptRequest) (*api.Published, error) {
+	s.note("Adopt", r.Contact)
+	return &api.Published{}, nil
+}
+func (s *spy) Devices(_ context.Context, r api.DevicesRequest) (*api.Devices, error) {
+	s.note("Devices", r.As)
+	return &api.Devices{}, nil
+}
+func (s *spy) AddDevice(_ context.Context, r api.AddDeviceRequest) (*api.Published, error) {
+	s.note("AddDevice", r.As)
+	return &api.Published{}, nil
+}
+func (s *spy) RemoveDevice(_ context.Context, r api.RemoveDeviceRequest) (*api.Published, error) {
+	s.note("RemoveDevice", r.As)
+	return &api.Published{}, nil
+}
+func (s *spy) Recover(_ context.Context, r api.RecoverRequest) (*api.Published, error) {
+	s.note("Recover", r.Contact)
+	return &api.Published{}, nil
 }
 
 func TestStreams(t *testing.T) {
