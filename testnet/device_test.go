@@ -107,7 +107,7 @@ func TestStolenPhone(t *testing.T) {
 	})
 	w.denied(3, "node2", friends, "--as", "ann")
 	w.denied(3, "node2", owned, "--as", "ann")
-	w.refuse(3, "node2", "grant", owned, "--to", w.contact("node4"), "--for", "1h")
+	w.refuse(3, "node2", "grant", owned, "--as", "ann", "--to", w.contact("node4"), "--for", "1h")
 	w.refuse(3, "node2", "delegate", given, "--as", "ann", "--to", w.contact("node4"), "--for", "10m")
 	w.refuse(3, "node2", "id", "add-device", asked.str("request"), "--as", "ann")
 	if got := w.state("node2", "ann"); got != "removed" {
@@ -142,8 +142,9 @@ func TestLostLaptop(t *testing.T) {
 	recovery := w.owner("node1", "ann")
 	path, content := w.file("own.bin", 200_000)
 	address := w.ok("node1", "add", path, "--as", "ann").str("address")
-	w.ok("node1", "grant", address, "--to", w.contact("node3"), "--for", "1h")
-	w.reads("node3", address, content) // which holds the ciphertext from here on
+	car := w.path("own.car")
+	w.ok("node1", "export", address, "--car", car)
+	w.ok("node3", "import", car) // the mirror
 	contact := w.written("ann.contact", w.contactOf("node1", "ann"))
 	w.kill("node1")
 

@@ -18,7 +18,6 @@ import (
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
 	"cerebrum.dev/cerebrum/node/home"
-	"cerebrum.dev/cerebrum/node/object"
 	"github.com/ipfs/go-cid"
 )
 
@@ -37,41 +36,16 @@ func (n *Node) Grant(ctx context.Context, r api.GrantRequest) (*api.Granted, err
 	if err != nil {
 		return nil, err
 	}
-	h, err := n.library.Find(ctx, address)
+	owner, target, err := n.toGrant(ctx, r, address)
 	if err != nil {
 		return nil, err
-	}
-	n.syncIdentities()
-	owner := n.principalOf(h.Manifest.Claims().Owner)
-	if owner == nil {
-		return nil, fault.New(fault.Denied, "use `cerebrum delegate GRANT` to hand on a grant that you hold", "only the owner of %s may grant it", address)
-	}
-	if err := mayAct(owner); err != nil {
-		return nil, err
-	}
-	// Whether it is a directory, only who has its key knows, and a file's scope is
-	// the whole directory's.
-	if !h.Owned && len(h.Manifest.Claims().Scopes) > 0 {
-		return nil, fault.New(fault.Failed, "grant it from the device that added it, or add what you got anew", "this home has no key of the directory that %s belongs to", address)
 	}
 	g, to, err := n.newGrant(r, owner)
 	if err != nil {
 		return nil, err
 	}
-	g.Target = targetOf(h, r.ThisVersion)
+	g.Target = target
 	return n.mint(ctx, owner, to, g, address)
-}
-
-// targetOf is the object's lineage, a directory's scope, or this version.
-func targetOf(h *object.Held, thisVersion bool) capability.Target {
-	m := h.Manifest.Claims()
-	switch {
-	case h.IsDirectory() && len(m.Scopes) > 0:
-		return capability.Target{Kind: capability.Scope, Ref: m.Scopes[0]}
-	case thisVersion:
-		return capability.Target{Kind: capability.Version, Ref: validator.ObjectOf(h.CID, &m).Version}
-	}
-	return capability.Target{Kind: capability.Lineage, Ref: m.Lineage}
 }
 
 // newGrant fills in what grants and links have in common.
