@@ -99,6 +99,8 @@ func (w *world) judge(ctx context.Context, index int, m quorum.Method, c validat
 		return j.Release(ctx, c, raw)
 	case quorum.Revoke:
 		return j.Revoke(ctx, raw)
+	case quorum.Identity:
+		return j.Identity(ctx, c, raw)
 	case quorum.Fresh:
 		return j.AnswerFresh(raw)
 	case quorum.Tail:
