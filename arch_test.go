@@ -344,7 +344,6 @@ const (
 
 // longFiles may be longer, each for a reason.
 var longFiles = map[string]string{
-	"crypto/committee/committee_test.go": "one story a liar, all on the same fixture",
 	"crypto/statement/statement_test.go": "a table of malformed encodings for each decoder",
 }
 

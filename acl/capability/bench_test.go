@@ -109,7 +109,8 @@ func ofNine(b *testing.B) (*world, []byte) {
 }
 
 // What one signature costs on the machine at this moment, to compare with: a
-// chain of two links takes nine, and four more where nobody in it is known.
+// chain of two links takes nine, and six more, one a device, where nobody in it
+// is known.
 func BenchmarkOneSignature(b *testing.B) {
 	w := newWorld(b)
 	s := w.reader.Sign(b, KindConsent, Consent{})

@@ -115,7 +115,8 @@ func (vf *Verifier) VerifyPast(c *Chain) (*Verified, error) {
 
 // Live checks that a verified chain is still in force: cheap enough to be asked
 // before every block. Where records have become known since that end the device
-// which proved possession, or void one that signed a part of the chain, it is not.
+// which proved possession, or void one that signed a part of the chain, it is not;
+// once there are such records, each question costs a verification from memory.
 func (vf *Verifier) Live(v *Verified) error {
 	if err := vf.inForce(&v.claims); err != nil {
 		return err

@@ -199,18 +199,19 @@ func (t *Tracker) page(ctx context.Context, c *trust.Committee, i int, v *view, 
 
 // Ready reports whether this party knows that its own log was not rolled back, or
 // has gone on from what the others have seen of it. Until then a validator signs,
-// releases and appends nothing. A node has no log and is always ready.
-func (t *Tracker) Ready() bool {
-	if t.Own == nil {
-		return true
+// releases and appends nothing. Who has no log, or no place in the committee, is
+// always ready.
+func (t *Tracker) Ready() bool { return !t.starting(t.Trust.Current()) }
+
+// starting reports a validator of the committee that is not ready.
+func (t *Tracker) starting(c *trust.Committee) bool {
+	if t.self(c) < 0 {
+		return false
 	}
 	t.Own.mu.Lock()
 	defer t.Own.mu.Unlock()
-	return t.Own.ready
+	return !t.Own.ready
 }
-
-// starting reports a validator of the committee that is not ready.
-func (t *Tracker) starting(c *trust.Committee) bool { return t.self(c) >= 0 && !t.Ready() }
 
 // askSeen asks the validator at i what it has seen of this one's log.
 func (t *Tracker) askSeen(ctx context.Context, i int, v *view) error {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/trust"
@@ -171,8 +170,6 @@ func sign(kind statement.Kind, body any, signer *identity.Identity, device state
 }
 
 // slot is the key of a fact in a set, below a prefix.
-func (f *Fact) slot() string { return string(slotKey(f.Kind, f.Slot)) }
+func (f *Fact) slot() string { return slotKey(f.Kind, f.Slot) }
 
-func slotKey(kind statement.Kind, slot []byte) []byte {
-	return slices.Concat([]byte(kind), []byte{'/'}, slot)
-}
+func slotKey(kind statement.Kind, slot []byte) string { return string(kind) + "/" + string(slot) }

@@ -252,6 +252,7 @@ type broken struct {
 	kv.Memory
 	mu   sync.Mutex
 	fail bool
+	left int // writes that still work
 }
 
 var errDisk = errors.New("disk failed")
@@ -259,12 +260,20 @@ var errDisk = errors.New("disk failed")
 func (b *broken) set(fail bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.fail = fail
+	b.fail, b.left = fail, 0
+}
+
+// after lets some writes through before it fails.
+func (b *broken) after(writes int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fail, b.left = true, writes
 }
 
 func (b *broken) Apply(ops []kv.Op) error {
 	b.mu.Lock()
-	fail := b.fail
+	fail := b.fail && b.left == 0
+	b.left = max(0, b.left-1)
 	b.mu.Unlock()
 	if fail {
 		return errDisk

@@ -68,8 +68,8 @@ func (t *Tracker) openForks() error {
 
 // keepFork keeps the first proof against a validator, durably.
 func (t *Tracker) keepFork(f Fork) error {
-	if f.Check() != nil {
-		return nil // nothing was seen before but an empty log that nobody had signed
+	if err := f.Check(); err != nil {
+		return err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -215,7 +215,10 @@ func (t *Tracker) Take(entries []Entry) error {
 func (t *Tracker) Run(ctx context.Context) error {
 	for {
 		changed := t.Trust.Changed() // before the round, so that nothing falls between
-		t.Round(ctx)
+		ready := t.Ready()
+		if t.Round(ctx); !ready && t.Ready() {
+			continue // it counts from now on: others may have become ready with it
+		}
 		wait := AskEvery
 		if !t.Fresh() {
 			wait = askAgain
@@ -282,7 +285,7 @@ func (t *Tracker) others() (out []int) {
 // wall clock says, which alone runs on while a laptop sleeps.
 func (t *Tracker) Fresh() bool {
 	age, ok := t.Age()
-	return ok && age < MaxAge && (t.self(t.Trust.Current()) < 0 || t.Ready())
+	return ok && age < MaxAge && t.Ready()
 }
 
 // Age is the age of the newest answer but those that are not needed; false where

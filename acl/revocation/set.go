@@ -54,7 +54,10 @@ func OpenSet(store kv.Store, chain *trust.Chain, more Kinds) (*Set, error) {
 	if err := store.Scan(heardPrefix, nil, s.loadHeard); err != nil {
 		return nil, fmt.Errorf("whose logs hold the stored statements: %w", err)
 	}
-	return s, nil
+	if len(s.dormant) == 0 {
+		return s, nil
+	}
+	return s, s.Recheck()
 }
 
 func (s *Set) load(key, value []byte) (bool, error) {
@@ -63,11 +66,18 @@ func (s *Set) load(key, value []byte) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	asleep, err := s.kinds.sleeping(e)
+	if err != nil {
+		return false, err
+	}
+	if asleep.slot() == slot { // Recheck looks at it, once all is read
+		s.learn(asleep)
+		return true, nil
+	}
 	f, err := s.kinds.verify(e, s.chain)
 	if uncounted(err) {
-		if f, err = s.kinds.sleeping(e); err == nil && slot == string(slotKey(f.Kind, f.ID[:])) {
-			f.Slot = f.ID[:] // it counted when it was stored
-		}
+		asleep.Slot = asleep.ID[:] // it counted when it was stored
+		f, err = asleep, nil
 	}
 	if err != nil {
 		return false, err
@@ -135,8 +145,14 @@ func (s *Set) pick(entries []Entry, facts []*Fact) (fresh []*Fact, ops []kv.Op) 
 // knows reports a fact that is stored, whether or not it counts. The caller holds
 // mu.
 func (s *Set) knows(f *Fact) bool {
-	slot, id := f.slot(), string(slotKey(f.Kind, f.ID[:]))
-	return s.facts[slot] != nil || f.asleep && (s.dormant[slot] != nil || s.dormant[id] != nil || s.facts[id] != nil)
+	if slot := f.slot(); s.facts[slot] != nil || f.asleep && s.dormant[slot] != nil {
+		return true
+	}
+	if !f.asleep {
+		return false
+	}
+	id := slotKey(f.Kind, f.ID[:]) // where it is if it once counted
+	return s.facts[id] != nil || s.dormant[id] != nil
 }
 
 // commit stores and then learns. The caller holds writing.
@@ -178,8 +194,8 @@ func insert(list []*Fact, f *Fact) []*Fact {
 	return slices.Insert(slices.Clip(slices.Clone(list)), i, f)
 }
 
-// Recheck looks again at the statements whose committee record did not count, and
-// makes who watches [Set.Changes] look again at the others. It is called when the
+// Recheck looks again at the statements whose committee record did not count,
+// forgets those that turn out to be forged, and makes who watches [Set.Changes] look again at the others. It is called when the
 // committee has changed.
 func (s *Set) Recheck() error {
 	s.writing.Lock()
@@ -189,8 +205,13 @@ func (s *Set) Recheck() error {
 	var entries []Entry
 	for _, d := range s.dormant {
 		e := d.Body.(Entry)
-		if f, err := s.kinds.verify(e, s.chain); err == nil {
-			woken, facts, entries = append(woken, d), append(facts, f), append(entries, e)
+		f, err := s.kinds.verify(e, s.chain)
+		if uncounted(err) {
+			continue
+		}
+		woken = append(woken, d)
+		if err == nil {
+			facts, entries = append(facts, f), append(entries, e)
 		}
 	}
 	s.mu.RUnlock()

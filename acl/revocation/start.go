@@ -57,10 +57,8 @@ func (l *Log) behind(w state) (bool, error) {
 	case w.At.Segment < own.At.Segment:
 		a := own.Adopted[w.At.Segment]
 		return !a.covers(w.At), nil
-	case w.At.Seq > own.At.Seq:
-		return true, nil
 	}
-	head, err := l.headAt(w.At.Seq)
+	head, err := l.headAt(w.At.Seq) // the end of a log that is shorter
 	return head != w.At, err
 }
 

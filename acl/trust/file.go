@@ -118,7 +118,7 @@ func (f *File) Membership(c *Committee, peer statement.PublicKey, now time.Time)
 func (f *File) Sign(key statement.PrivateKey) (added int, err error) { return f.SignGuarded(key, nil) }
 
 // SignGuarded is [File.Sign] that asks the guard before a later record is signed.
-func (f *File) SignGuarded(key statement.PrivateKey, guard *Guard) (added int, err error) {
+func (f *File) SignGuarded(key statement.PrivateKey, guard Permitter) (added int, err error) {
 	d, err := f.draft()
 	if err != nil {
 		return 0, err
@@ -267,6 +267,45 @@ func (f *File) DraftNext(r Record, policy []byte, without []statement.PublicKey)
 		next.Memberships = append(next.Memberships, ms.Bytes())
 	}
 	return next, nil
+}
+
+// Members are the memberships in the file as they claim to be, unverified.
+func (f *File) Members() []Membership {
+	var out []Membership
+	for _, raw := range f.Memberships {
+		var m Membership
+		if s, err := statement.Parse(raw); err == nil && s.Peek(KindMembership, &m) == nil {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// Enrol adds unsigned memberships of a draft's record for its whole time. A peer
+// that the file has already is passed over.
+func (f *File) Enrol(members ...Member) error {
+	d, err := f.draft()
+	if err != nil {
+		return err
+	}
+	had := map[statement.PublicKey]bool{}
+	for _, m := range f.Members() {
+		had[m.Peer] = true
+	}
+	for _, n := range members {
+		if had[n.Peer] {
+			continue
+		}
+		had[n.Peer] = true
+		raw, err := n.draft(d.network(), d.s.ID(), d.r)
+		if err != nil {
+			return err
+		}
+		if f.Memberships = append(f.Memberships, raw); len(f.Memberships) > maxFileMembers {
+			return fmt.Errorf("%w: a network file has at most %d members", ErrRecord, maxFileMembers)
+		}
+	}
+	return nil
 }
 
 // Merge takes over signatures from another copy of the same file, so that

@@ -59,19 +59,28 @@ func (g Founding) Draft(p Policy, now time.Time) (*File, statement.ID, error) {
 	}
 	f := &File{Format: FileFormat, Records: [][]byte{s.Bytes()}, Policy: policy}
 	for _, n := range g.Nodes {
-		m := Membership{
-			Network: s.ID(), Record: s.ID(), Peer: n.Peer, Identity: n.Identity, Role: n.Role,
-			NotBefore: r.NotBefore, Expires: r.Expires,
-		}
-		if m.Role == 0 {
-			m.Role = RoleNode
-		}
-		rand.Read(m.Nonce[:])
-		ms, err := statement.New(KindMembership, m)
+		raw, err := n.draft(s.ID(), s.ID(), &r)
 		if err != nil {
 			return nil, statement.ID{}, err
 		}
-		f.Memberships = append(f.Memberships, ms.Bytes())
+		f.Memberships = append(f.Memberships, raw)
 	}
 	return f, s.ID(), nil
+}
+
+// draft makes the unsigned membership of a record for its whole time.
+func (n Member) draft(network, record statement.ID, r *Record) ([]byte, error) {
+	m := Membership{
+		Network: network, Record: record, Peer: n.Peer, Identity: n.Identity, Role: n.Role,
+		NotBefore: r.NotBefore, Expires: r.Expires,
+	}
+	if m.Role == 0 {
+		m.Role = RoleNode
+	}
+	rand.Read(m.Nonce[:])
+	s, err := statement.New(KindMembership, m)
+	if err != nil {
+		return nil, err
+	}
+	return s.Bytes(), nil
 }

@@ -22,6 +22,11 @@ type Guard struct {
 	mu    sync.Mutex
 }
 
+// Permitter says what may be signed: a [Guard], or somebody who asks one.
+type Permitter interface {
+	Permit(kind string, epoch, version uint64, id statement.ID) error
+}
+
 // NewGuard is the guard over a store of its own.
 func NewGuard(store kv.Store) *Guard { return &Guard{store: store} }
 

@@ -85,6 +85,46 @@ func TestTheNextRecordInAFile(t *testing.T) {
 	}
 }
 
+func TestEnrol(t *testing.T) {
+	f, net, g := nextFile(t)
+	dave, erin := trusttest.Key("dave").Public(), trusttest.Key("erin").Public()
+	had := len(f.Memberships)
+	if err := f.Enrol(trust.Member{Peer: dave}, trust.Member{Peer: dave}, trust.Member{Peer: f.Members()[0].Peer}, trust.Member{Peer: erin, Role: trust.RoleMirror}); err != nil {
+		t.Fatal(err)
+	}
+	if len(f.Memberships) != had+2 {
+		t.Fatalf("%d memberships more", len(f.Memberships)-had)
+	}
+	for _, k := range net.Signing[:3] {
+		if _, err := f.SignGuarded(k, trust.NewGuard(&kv.Memory{})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := travel(t, f).Chain()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for peer, role := range map[statement.PublicKey]trust.Role{dave: trust.RoleNode, erin: trust.RoleMirror} {
+		raw, ok := f.Membership(c.Current(), peer, now)
+		if !ok {
+			t.Fatalf("a %s is no member", role)
+		}
+		if got, err := c.Admits(peer, raw, now); err != nil || got != role {
+			t.Errorf("a %s is admitted as %s, %v", role, got, err)
+		}
+		if _, err := trust.Fixed(g).Admits(peer, raw, now); err == nil {
+			t.Error("it is a member where the record is not known")
+		}
+	}
+	var many []trust.Member
+	for i := range 4096 {
+		many = append(many, trust.Member{Peer: statement.PublicKey{1, byte(i), byte(i >> 8)}})
+	}
+	if err := f.Enrol(many...); !errors.Is(err, trust.ErrRecord) {
+		t.Errorf("more members than a file holds: %v", err)
+	}
+}
+
 func FuzzChain(f *testing.F) {
 	net := trusttest.New(f, "net", 4)
 	for _, s := range []*statement.Statement{net.Succeed(f, renewed(1)), net.Recover(f, nil)} {

@@ -124,6 +124,9 @@ func (j *Judge) Deposit(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
+	if err := j.started(); err != nil {
+		return nil, err
+	}
 	record, seat, err := j.sitting()
 	if err != nil {
 		return nil, err

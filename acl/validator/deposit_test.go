@@ -519,6 +519,7 @@ type storedDeposit struct {
 		Share         keystore.Sealed
 		Scale         []byte
 		Points        committee.Commitments
+		Made, Dealt   []byte
 	}
 	Holders []string
 }

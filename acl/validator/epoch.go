@@ -1,6 +1,7 @@
 package validator
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 
@@ -24,11 +25,25 @@ type held struct {
 	Share  keystore.Sealed
 	Scale  []byte                // of Points; empty in the first epoch
 	Points committee.Commitments // empty in the first epoch, whose dealing has them
+	Made   []byte                // [madeBy]; empty in the first epoch
+	Dealt  []byte                // a digest of what each dealer sent, eight bytes each
 }
 
-// nextEpoch names the shares that a plan makes of those of an epoch.
-func nextEpoch(plan, epoch statement.ID) statement.ID {
-	return statement.Hash("epoch", plan[:], epoch[:])
+// madeBy names what a plan makes of the shares of an epoch, whatever comes out:
+// the plan's id, then the epoch's.
+func madeBy(plan, epoch statement.ID) []byte { return slices.Concat(plan[:], epoch[:]) }
+
+// nextEpoch names shares that were re-shared. The commitments are in it: a dealer
+// that shows receivers different polynomials makes shares that do not belong
+// together, and those must not be counted together.
+func nextEpoch(made []byte, s committee.Scaled) statement.ID {
+	return statement.Hash("epoch", append([][]byte{made, s.Scale[:]}, s.Points...)...)
+}
+
+// dealtDigest is what a receiver remembers of one dealer's sub-dealing.
+func dealtDigest(c committee.Commitments) []byte {
+	d := statement.Hash("sub-dealing", c...)
+	return d[:8]
 }
 
 // shareAAD ties a sealed share to its place.
@@ -43,6 +58,11 @@ func (h *held) commitments(d *Dealing) (committee.Scaled, error) {
 		return committee.Scaled{}, fmt.Errorf("stored epoch: %w", committee.ErrCommitments)
 	}
 	return committee.Scaled{Scale: [32]byte(h.Scale), Points: h.Points}, nil
+}
+
+// made finds out whether a plan's shares of an epoch are here.
+func (d *deposit) made(by []byte) bool {
+	return slices.ContainsFunc(d.Shares, func(h held) bool { return bytes.Equal(h.Made, by) })
 }
 
 // in finds the share of an epoch.

@@ -315,8 +315,8 @@ func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
 	if err := decode(raw, &r); err != nil {
 		return nil, err
 	}
-	if !j.Fresh.Ready() {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, revocation.ErrStarting)
+	if err := j.started(); err != nil {
+		return nil, err
 	}
 	_, seat, err := j.sitting()
 	if err != nil {

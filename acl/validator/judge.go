@@ -2,6 +2,7 @@ package validator
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -80,6 +81,15 @@ func (j *Judge) expect(c Conn, request statement.ID) capability.Expectation {
 		Request: request, Server: j.Peer, Client: c.Client,
 		Network: j.Trust.Network(), Challenge: c.Challenge, UseCounter: c.UseCounter, Now: j.Now(),
 	}
+}
+
+// started stands before everything that a validator signs, keeps or appends for
+// others: one that was restored from an old backup may have forgotten an erasure.
+func (j *Judge) started() error {
+	if !j.Fresh.Ready() {
+		return fmt.Errorf("%w: %w", ErrUnavailable, revocation.ErrStarting)
+	}
+	return nil
 }
 
 // AnswerFresh signs this validator's heads over the requester's nonce.

@@ -30,9 +30,9 @@ type Plan struct {
 	Dealers []uint16     // places in From, ascending
 }
 
-// maxAttempts bounds the plans of one rotation. A validator that proposes without
-// end uses up its own numbers only.
-const maxAttempts = 1 << 10
+// plansEach is how many plans one validator may propose in a rotation: it uses up
+// its own numbers, never those of others.
+const plansEach = 3
 
 // PlanRequest carries a plan to be signed, or asks for the newest one.
 type PlanRequest struct {
@@ -72,7 +72,7 @@ func (j *Judge) readPlan(raw []byte) (*statement.Statement, *signedPlan, error) 
 	if err := s.Peek(KindPlan, &p.Plan); err != nil {
 		return nil, nil, err
 	}
-	if p.Network != j.Trust.Network() || p.Record == p.From || p.Attempt >= maxAttempts {
+	if p.Network != j.Trust.Network() || p.Record == p.From {
 		return nil, nil, errors.New("the plan is for another network, or for nothing")
 	}
 	if p.record, err = j.Trust.ByID(p.Record); err != nil {
@@ -80,6 +80,9 @@ func (j *Judge) readPlan(raw []byte) (*statement.Statement, *signedPlan, error) 
 	}
 	if p.from, err = j.Trust.ByID(p.From); err != nil {
 		return nil, nil, err
+	}
+	if p.Attempt >= plansEach*uint64(len(p.record.Validators)) {
+		return nil, nil, errors.New("the plan has a number that nobody may propose")
 	}
 	last := -1
 	for _, d := range p.Dealers {
@@ -119,7 +122,7 @@ func (j *Judge) AnswerPlan(_ context.Context, c Conn, raw []byte) ([]byte, error
 		return nil, ErrDenied
 	}
 	if len(r.Plan) == 0 {
-		p, err := j.newestPlan(record.ID(), r.From)
+		p, err := j.newestPlan(record.ID(), r.From, nil)
 		if err != nil || p == nil {
 			return encode(PlanReply{}), err
 		}
@@ -159,15 +162,18 @@ func (j *Judge) keepPlan(p *signedPlan) error {
 	return j.Store.Apply([]kv.Op{{Key: key, Value: p.raw}})
 }
 
-// newestPlan is the signed plan of a rotation with the highest number, or nil.
-func (j *Judge) newestPlan(record, from statement.ID) (*signedPlan, error) {
-	var raw []byte
-	err := j.Store.Scan(slices.Concat(planPrefix, record[:], from[:]), nil, func(_, value []byte) (bool, error) {
-		raw = slices.Clone(value)
+// newestPlan is the signed plan of a rotation with the highest number among those
+// without a dealer that was found wanting, or nil.
+func (j *Judge) newestPlan(record, from statement.ID, without map[uint16]bool) (best *signedPlan, err error) {
+	err = j.Store.Scan(slices.Concat(planPrefix, record[:], from[:]), nil, func(_, value []byte) (bool, error) {
+		p, err := j.verifyPlan(slices.Clone(value))
+		if err != nil {
+			return false, err
+		}
+		if !slices.ContainsFunc(p.Dealers, func(d uint16) bool { return without[d] }) {
+			best = p
+		}
 		return true, nil
 	})
-	if err != nil || raw == nil {
-		return nil, err
-	}
-	return j.verifyPlan(raw)
+	return best, err
 }

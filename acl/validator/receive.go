@@ -11,7 +11,6 @@ import (
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/crypto/committee"
-	"cerebrum.dev/cerebrum/crypto/envelope"
 	"cerebrum.dev/cerebrum/crypto/keystore"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
@@ -125,9 +124,11 @@ type incoming struct {
 	dep    *deposit
 	owner  []byte // identity document, where the deposit came from a dealer
 	old    *committee.Parsed
+	made   []byte
 	epoch  statement.ID // the new one
 	share  committee.Share
 	scaled committee.Scaled
+	dealt  []byte
 }
 
 func (in *incoming) sub(d uint16) committee.Sub {
@@ -147,16 +148,25 @@ func (r *Rotation) takePages(ctx context.Context, p *signedPlan, pages map[uint1
 	if all, err = r.complete(ctx, p, all); err != nil {
 		return err
 	}
-	if err := r.check(ctx, p, all); err != nil {
+	checked, err := r.check(ctx, p, all)
+	if err != nil {
 		return err
 	}
-	dealers := make(map[int]committee.Sub, len(p.Dealers))
-	for _, in := range all {
-		for _, d := range p.Dealers {
-			dealers[int(d)] = in.sub(d)
+	places := make([]int, len(p.Dealers))
+	for i, d := range p.Dealers {
+		places[i] = int(d)
+	}
+	combiner, err := committee.NewCombiner(places, int(p.record.Numbers.T))
+	if err != nil {
+		return err
+	}
+	for i, in := range all {
+		if in.share, in.scaled, err = combiner.Combine(checked[i]); err != nil {
+			return fmt.Errorf("a deposit cannot be combined, another plan is needed: %w", err) // nobody is to blame
 		}
-		if in.share, in.scaled, err = committee.Combine(in.old, int(p.record.Numbers.T), dealers); err != nil {
-			return fmt.Errorf("a deposit cannot be combined, another plan is needed: %w", err)
+		in.epoch = nextEpoch(in.made, in.scaled)
+		for _, d := range p.Dealers {
+			in.dealt = append(in.dealt, dealtDigest(in.subs[d].Commitments)...)
 		}
 	}
 	return r.keep(ctx, p, all)
@@ -180,7 +190,7 @@ func (r *Rotation) group(p *signedPlan, pages map[uint16]*SubPage, end []byte, s
 			key := statement.Hash("incoming", it.KeyID[:], it.Dealing[:], it.Epoch[:])
 			in := found[key]
 			if in == nil {
-				in = &incoming{first: *it, subs: map[uint16]*SubItem{}, epoch: nextEpoch(p.id, it.Epoch)}
+				in = &incoming{first: *it, subs: map[uint16]*SubItem{}, made: madeBy(p.id, it.Epoch)}
 				found[key], order = in, append(order, key)
 			}
 			in.subs[d] = it
@@ -194,7 +204,7 @@ func (r *Rotation) group(p *signedPlan, pages map[uint16]*SubPage, end []byte, s
 			return nil, err
 		}
 		if err == nil {
-			if dep.in(in.epoch) != nil || !dep.isDealing(in.first.Dealing) {
+			if dep.made(in.made) || !dep.isDealing(in.first.Dealing) {
 				continue
 			}
 			in.dep = dep
@@ -263,22 +273,33 @@ func (in *incoming) commitments(p *signedPlan, d *Dealing) (committee.Scaled, bo
 	return committee.Scaled{}, false
 }
 
-// check checks every dealer's sub-shares. One that does not fit is asked for once
-// more in the clear; where that does not fit either its dealer is named.
-func (r *Rotation) check(ctx context.Context, p *signedPlan, all []*incoming) error {
+// check checks every dealer's sub-shares, and gives them by deposit. One that does
+// not fit is asked for once more in the clear; where that does not fit either its
+// dealer is named.
+func (r *Rotation) check(ctx context.Context, p *signedPlan, all []*incoming) ([][]committee.Checked, error) {
 	receiver, t := r.Judge.seat(p.record), int(p.record.Numbers.T)
+	out := make([][]committee.Checked, len(all))
 	items := make([]committee.Item, len(all))
 	for _, d := range p.Dealers {
 		for i, in := range all {
 			items[i] = committee.Item{Old: in.old, Sub: in.sub(d)}
 		}
-		for _, i := range committee.CheckSubs(int(d), receiver, t, items) {
+		good, wrong := committee.CheckBatch(int(d), receiver, t, items)
+		for _, i := range wrong {
 			if err := r.reveal(ctx, p, d, all[i]); err != nil {
-				return &dealerError{dealer: d, lied: true, err: err}
+				return nil, &dealerError{dealer: d, lied: true, err: err}
 			}
+			again, bad := committee.CheckBatch(int(d), receiver, t, []committee.Item{{Old: all[i].old, Sub: all[i].sub(d)}})
+			if len(bad) > 0 {
+				return nil, &dealerError{dealer: d, lied: true, err: committee.ErrShare}
+			}
+			good[i] = again[0]
+		}
+		for i := range all {
+			out[i] = append(out[i], good[i])
 		}
 	}
-	return nil
+	return out, nil
 }
 
 func (r *Rotation) reveal(ctx context.Context, p *signedPlan, d uint16, in *incoming) error {
@@ -298,7 +319,7 @@ func (r *Rotation) reveal(ctx context.Context, p *signedPlan, d uint16, in *inco
 		return committee.ErrShare
 	}
 	in.subs[d] = &it
-	return committee.CheckSub(int(d), r.Judge.seat(p.record), int(p.record.Numbers.T), committee.Item{Old: in.old, Sub: in.sub(d)})
+	return nil
 }
 
 // keep stores the new shares beside the old ones, durably.
@@ -327,6 +348,7 @@ func (r *Rotation) keep(ctx context.Context, p *signedPlan, all []*incoming) err
 	for i, in := range all {
 		add, err := j.withShare(in, held{
 			Epoch: in.epoch, Record: p.Record, Share: sealed[i], Scale: in.scaled.Scale[:], Points: in.scaled.Points,
+			Made: in.made, Dealt: in.dealt,
 		})
 		if err != nil {
 			return err
@@ -367,109 +389,4 @@ func (j *Judge) withShare(in *incoming, h held) ([]kv.Op, error) {
 	}
 	dep.Shares = append(dep.Shares, h)
 	return append(ops, kv.Op{Key: slices.Concat(depositPrefix, keyID[:]), Value: encode(dep)}), nil
-}
-
-// BodiesRequest asks for deposits without their shares, for validators that are new.
-type BodiesRequest struct {
-	_    struct{} `cbor:",toarray"`
-	Keys []statement.ID
-}
-
-// BodiesReply has one body for each key, empty where it is not here.
-type BodiesReply struct {
-	_      struct{} `cbor:",toarray"`
-	Bodies []Body
-}
-
-// Body is a deposit as its owner signed it.
-type Body struct {
-	_        struct{} `cbor:",toarray"`
-	Manifest []byte
-	Dealing  []byte
-	Owner    []byte // identity document
-	Holders  []string
-}
-
-const maxBodies = 64 // of up to 32 KiB a manifest
-
-var ownerPrefix = []byte("owner/") // + identity -> document, of owners of deposits
-
-// AnswerBodies shows deposits to a validator.
-func (j *Judge) AnswerBodies(c Conn, raw []byte) ([]byte, error) {
-	var r BodiesRequest
-	if err := decode(raw, &r); err != nil {
-		return nil, err
-	}
-	if _, ok := j.Trust.Current().ByPeer(c.Client); !ok || len(r.Keys) > maxBodies {
-		return nil, ErrDenied
-	}
-	out := BodiesReply{Bodies: make([]Body, len(r.Keys))}
-	for i, id := range r.Keys {
-		d, err := j.loadKey(id)
-		if err != nil {
-			continue
-		}
-		m, _, err := d.manifest()
-		if err != nil {
-			continue
-		}
-		owner, err := j.Store.Get(slices.Concat(ownerPrefix, m.Owner[:]))
-		if err != nil {
-			continue
-		}
-		out.Bodies[i] = Body{Manifest: d.Manifest, Dealing: d.Dealing, Owner: owner, Holders: d.Holders}
-	}
-	return encode(out), nil
-}
-
-// fetchBodies finds the deposits that this validator does not have, at the
-// dealers. Each proves itself by its owner's signatures.
-func (r *Rotation) fetchBodies(ctx context.Context, p *signedPlan, all []*incoming) error {
-	var missing []*incoming
-	for _, in := range all {
-		if in.dep == nil {
-			missing = append(missing, in)
-		}
-	}
-	for _, d := range p.Dealers {
-		server := p.from.Validators[d].Peer
-		if len(missing) == 0 || server == r.Judge.Peer {
-			continue
-		}
-		for batch := range slices.Chunk(missing, maxBodies) {
-			keys := make([]statement.ID, len(batch))
-			for i, in := range batch {
-				keys[i] = in.first.KeyID
-			}
-			raw, err := r.Peers.Rotate(ctx, server, RotateBodies, encode(BodiesRequest{Keys: keys}))
-			var reply BodiesReply
-			if err != nil || decode(raw, &reply) != nil || len(reply.Bodies) != len(batch) {
-				continue
-			}
-			for i, in := range batch {
-				in.take(reply.Bodies[i])
-			}
-		}
-		missing = slices.DeleteFunc(missing, func(in *incoming) bool { return in.dep != nil })
-	}
-	return ctx.Err()
-}
-
-// take verifies a body: manifest and dealing are its owner's, name one key, and
-// that key is the one that was asked for.
-func (in *incoming) take(b Body) {
-	owner, err := identity.Parse(b.Owner)
-	if err != nil {
-		return
-	}
-	d, id, err := VerifyDealing(b.Dealing, owner)
-	if err != nil || id != in.first.Dealing {
-		return
-	}
-	m, err := VerifyManifest(d.Manifest, b.Manifest, owner)
-	if err != nil || m.KeyNonce != d.KeyNonce || envelope.KeyID(d.Network, d.Owner, d.KeyNonce) != in.first.KeyID || len(b.Holders) > maxHolders {
-		return
-	}
-	in.dep = &deposit{Address: d.Manifest, Manifest: b.Manifest, Dealing: b.Dealing, Holders: b.Holders}
-	in.owner = b.Owner
 }

@@ -35,6 +35,9 @@ const (
 
 // AnswerRotate answers one of the requests of a rotation.
 func (j *Judge) AnswerRotate(ctx context.Context, c Conn, m RotateMethod, raw []byte) ([]byte, error) {
+	if err := j.started(); err != nil {
+		return nil, err
+	}
 	switch m {
 	case RotatePlan:
 		return j.AnswerPlan(ctx, c, raw)
@@ -78,11 +81,16 @@ type Rotation struct {
 
 // progress is how far the rotation from one record is, in this process.
 type progress struct {
-	passes  int
-	stuck   int
-	done    statement.ID // plan whose pages have all been seen
-	lacking map[uint16]int
-	bad     map[uint16]bool
+	passes   int
+	waited   int    // passes in which a plan was needed
+	proposed uint64 // plans by this validator
+	draft    *Plan  // the one that lacks signatures
+	stuck    int
+	useless  int          // passes in which the plan was found not to get on
+	plan     *signedPlan  // the newest that was followed
+	done     statement.ID // plan whose pages have all been seen
+	lacking  map[uint16]int
+	bad      map[uint16]bool
 }
 
 // RotationStatus is what a person should know of a rotation.
@@ -147,6 +155,10 @@ func (r *Rotation) Pass(ctx context.Context) (left int, err error) {
 	}
 	var errs []error
 	unfinished := 0
+	if err := r.copyOnce(ctx, record); err != nil {
+		errs = append(errs, err)
+		unfinished = 1
+	}
 	if j.seat(record) >= 0 {
 		for _, from := range froms {
 			done, err := r.receive(ctx, record, from)
@@ -221,11 +233,13 @@ func (r *Rotation) receive(ctx context.Context, record, from *trust.Committee) (
 		return false, err
 	}
 	if _, err := r.Judge.Store.Get(slices.Concat(donePrefix, plan.id[:])); err == nil && len(st.lacking) == 0 {
+		st.plan = plan
 		return true, nil
 	}
 	if st.done != plan.id {
 		st.lacking = map[uint16]int{}
 	}
+	st.plan = plan
 	err = r.pull(ctx, plan, st)
 	var bad *dealerError
 	switch {
@@ -269,123 +283,6 @@ func (e *dealerError) Error() string {
 }
 
 func (e *dealerError) Unwrap() error { return e.err }
-
-// plan is the newest plan of a rotation: the one that is known here or among the
-// others, or a new one where it is this validator's turn and the newest does not
-// get on.
-func (r *Rotation) plan(ctx context.Context, record, from *trust.Committee, st *progress) (*signedPlan, error) {
-	j := r.Judge
-	best, err := j.newestPlan(record.ID(), from.ID())
-	if err != nil {
-		return nil, err
-	}
-	if best == nil || st.passes > 1 {
-		if best, err = r.learnPlan(ctx, record, from, best); err != nil {
-			return nil, err
-		}
-	}
-	seat := j.seat(record)
-	useless := best != nil && (slices.ContainsFunc(best.Dealers, func(d uint16) bool { return st.bad[d] }) ||
-		(st.done == best.id && len(st.lacking) > 0))
-	if best == nil && (seat == 0 || st.passes > 2+seat) || useless {
-		return r.propose(ctx, record, from, best, st)
-	}
-	return best, nil
-}
-
-// learnPlan asks the others for the newest plan, all at once.
-func (r *Rotation) learnPlan(ctx context.Context, record, from *trust.Committee, best *signedPlan) (*signedPlan, error) {
-	request := encode(PlanRequest{From: from.ID()})
-	for _, a := range r.askAll(ctx, record, RotatePlan, request) {
-		var reply PlanReply
-		if a.err != nil || decode(a.raw, &reply) != nil || len(reply.Plan) == 0 {
-			continue
-		}
-		p, err := r.Judge.verifyPlan(reply.Plan)
-		if err != nil || p.Record != record.ID() || p.From != from.ID() || best != nil && p.Attempt <= best.Attempt {
-			continue
-		}
-		if err := r.Judge.keepPlan(p); err != nil {
-			return nil, err
-		}
-		best = p
-	}
-	return best, nil
-}
-
-// propose makes a plan under the next number of this validator, and has K sign it.
-func (r *Rotation) propose(ctx context.Context, record, from *trust.Committee, best *signedPlan, st *progress) (*signedPlan, error) {
-	j := r.Judge
-	n, seat := uint64(len(record.Validators)), uint64(j.seat(record))
-	attempt := seat
-	if best != nil {
-		for attempt <= best.Attempt {
-			attempt += n
-		}
-	}
-	body := Plan{Network: j.Trust.Network(), Record: record.ID(), From: from.ID(), Attempt: attempt, Dealers: r.dealers(ctx, from, st)}
-	if len(body.Dealers) < int(from.Numbers.T) {
-		return nil, fmt.Errorf("%d of the %d dealers of the rotation can be reached; their objects stay with the committee before", len(body.Dealers), from.Numbers.T)
-	}
-	s, err := statement.New(KindPlan, body)
-	if err != nil {
-		return nil, err
-	}
-	_, own, err := j.readPlan(s.Bytes())
-	if err != nil {
-		return nil, err
-	}
-	raw, err := j.signPlan(own, int(seat))
-	if err != nil {
-		return nil, err
-	}
-	var mine PlanReply
-	if err := decode(raw, &mine); err != nil {
-		return nil, err
-	}
-	r.takePlan(record, s, int(seat), mine.Plan)
-	for _, a := range r.askAll(ctx, record, RotatePlan, encode(PlanRequest{From: from.ID(), Plan: s.Bytes()})) {
-		var reply PlanReply
-		if a.err == nil && decode(a.raw, &reply) == nil {
-			r.takePlan(record, s, a.index, reply.Plan)
-		}
-	}
-	p, err := j.verifyPlan(s.Bytes())
-	if err != nil {
-		return nil, fmt.Errorf("the plan of the rotation has %d of %d signatures", len(s.Signers()), record.Numbers.K)
-	}
-	st.bad, st.lacking, st.stuck = map[uint16]bool{}, map[uint16]int{}, 0
-	r.Log.Info("rotation planned", "attempt", attempt, "dealers", body.Dealers)
-	return p, j.keepPlan(p)
-}
-
-// takePlan takes over one validator's signature.
-func (r *Rotation) takePlan(record *trust.Committee, into *statement.Statement, index int, raw []byte) {
-	s, err := statement.Parse(raw)
-	if err == nil && s.ID() == into.ID() && slices.Equal(s.Signers(), []int{index}) && record.VerifyOne(KindPlan, s, index) == nil {
-		into.Merge(s)
-	}
-}
-
-// dealers picks T validators of the record before that answer now and were not
-// found wanting, those who lacked the fewest deposits first.
-func (r *Rotation) dealers(ctx context.Context, from *trust.Committee, st *progress) []uint16 {
-	j := r.Judge
-	var up []uint16
-	if own := j.seat(from); own >= 0 {
-		up = append(up, uint16(own))
-	}
-	for _, a := range r.askAll(ctx, from, RotateHave, encode(HaveRequest{Record: from.ID()})) {
-		if a.err == nil && !st.bad[uint16(a.index)] {
-			up = append(up, uint16(a.index))
-		}
-	}
-	slices.Sort(up)
-	slices.SortStableFunc(up, func(a, b uint16) int { return st.lacking[a] - st.lacking[b] })
-	up = up[:min(len(up), int(from.Numbers.T))]
-	slices.Sort(up)
-	return up
-}
 
 // reply is what one validator of a record answered.
 type reply struct {

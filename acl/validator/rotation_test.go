@@ -15,6 +15,7 @@ import (
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/acl/validator"
 	vt "cerebrum.dev/cerebrum/acl/validator/validatortest"
+	"cerebrum.dev/cerebrum/crypto/committee"
 	"cerebrum.dev/cerebrum/crypto/keystore"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
@@ -38,7 +39,13 @@ func newRotating(t testing.TB, o vt.Options, objects int) *rotating {
 	for range objects {
 		o := net.Object(t, r.alice)
 		r.objects = append(r.objects, o)
-		r.chains = append(r.chains, net.Grant(t, r.alice, r.bob, vt.VersionOf(o)))
+		c := net.Grant(t, r.alice, r.bob, vt.VersionOf(o))
+		r.chains = append(r.chains, c)
+		for _, v := range net.Validators {
+			if err := v.Deliver(t.Context(), encode(t, validator.Delivery{Chain: c.Bytes()})); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	net.DepositAll(t, r.alice, r.objects...)
 	return r
@@ -136,6 +143,15 @@ func TestAValidatorIsReplaced(t *testing.T) {
 	if used, _ := joined.Erase.Len(); used != len(r.objects) {
 		t.Errorf("the newcomer holds %d shares", used)
 	}
+	// It has the mailboxes of the others too.
+	q := validator.MailboxRequest{}
+	session := r.ConnectTo(r.bob, joined.Judge.Peer)
+	q.Authority = r.ByIdentity(t, r.bob, session, q.Digest())
+	raw, err := joined.Mailbox(t.Context(), session.Conn(), encode(t, q))
+	var box validator.MailboxReply
+	if err != nil || statement.Unmarshal(raw, &box) != nil || len(box.Deliveries) != len(r.chains) {
+		t.Errorf("the newcomer's mailbox has %d of %d grants: %v", len(box.Deliveries), len(r.chains), err)
+	}
 	// The newcomer counts: with one of the others gone it still reads.
 	r.Down(r.All[0], true)
 	r.readAll(t)
@@ -229,6 +245,69 @@ func TestALyingDealerIsNamedAndHarmless(t *testing.T) {
 	}
 }
 
+// A dealer shows two receivers another polynomial than the others. Every
+// sub-share fits its commitments, and yet the shares would not belong together:
+// they are not counted together, and the rotation ends without that dealer.
+func TestADealerThatShowsTwoPolynomialsIsLeftOut(t *testing.T) {
+	r := newRotating(t, vt.Options{}, 2)
+	liar := r.All[0]
+	lies := 0
+	r.Lie(func(server statement.PublicKey, m validator.RotateMethod, answer []byte) []byte {
+		if server != liar.Judge.Peer || m != validator.RotatePage {
+			return answer
+		}
+		return r.edit(t, answer, func(receiver int, page *validator.SubPage) {
+			if receiver < 2 {
+				return
+			}
+			for k := range page.Items {
+				lies++
+				r.dealElse(t, liar, 0, receiver, &page.Items[k])
+			}
+		})
+	})
+	r.Succeed(t, nil)
+	r.finish(t)
+	if lies == 0 {
+		t.Fatal("control: nobody was lied to")
+	}
+	r.Lie(nil)
+	r.Succeed(t, nil) // and what came out can be re-shared again
+	r.finish(t)
+	r.only(t)
+}
+
+// dealElse replaces a sub-share by one of another polynomial over the same share.
+func (r *rotating) dealElse(t testing.TB, v *vt.Validator, dealer, receiver int, it *validator.SubItem) {
+	t.Helper()
+	raw, err := v.Memory.Get(append([]byte("deposit/"), it.KeyID[:]...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d storedDeposit
+	if err := statement.Unmarshal(raw, &d); err != nil {
+		t.Fatal(err)
+	}
+	share, err := v.Erase.Open(d.Shares[0].Share, append(bytes.Clone(it.KeyID[:]), it.Epoch[:]...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _, err := validator.VerifyDealing(d.Dealing, r.alice.Identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := committee.Unscaled(body.Commitments).Parse(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := committee.Share{Value: [32]byte(share[:32]), Blinding: [32]byte(share[32:])}
+	subs, commitments, err := committee.SubDeal([32]byte{9}, it.KeyID[:], dealer, own, old, 4, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	it.Commitments, it.Share = commitments, append(subs[receiver].Value[:], subs[receiver].Blinding[:]...)
+}
+
 // tamper changes sub-shares as a lying dealer would: it knows the receivers' keys
 // no better than the test, so the page is opened and sealed again.
 func (r *rotating) tamper(t testing.TB, m validator.RotateMethod, answer []byte) []byte {
@@ -240,6 +319,15 @@ func (r *rotating) tamper(t testing.TB, m validator.RotateMethod, answer []byte)
 		it.Share[3] ^= 1
 		return encode(t, it)
 	}
+	return r.edit(t, answer, func(_ int, page *validator.SubPage) {
+		for k := range page.Items {
+			page.Items[k].Share[5] ^= 1
+		}
+	})
+}
+
+// edit opens a page, changes it and seals it again.
+func (r *rotating) edit(t testing.TB, answer []byte, change func(receiver int, page *validator.SubPage)) []byte {
 	var reply validator.PageReply
 	if err := statement.Unmarshal(answer, &reply); err != nil {
 		t.Fatal(err)
@@ -257,10 +345,8 @@ func (r *rotating) tamper(t testing.TB, m validator.RotateMethod, answer []byte)
 			if err := statement.Unmarshal(plain, &page); err != nil {
 				t.Fatal(err)
 			}
-			for k := range page.Items {
-				page.Items[k].Share[5] ^= 1
-			}
-			box, err := keystore.SealTo([]string{r.Chain.Current().Validators[i].Recipient}, encode(t, page))
+			change(i, &page)
+			box, err := keystore.SealTo([]string{v.Recipient}, encode(t, page))
 			if err != nil {
 				t.Fatal(err)
 			}

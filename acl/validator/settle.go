@@ -1,10 +1,12 @@
 package validator
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/kv"
@@ -23,7 +25,15 @@ type HaveRequest struct {
 // acknowledgement: what it lists is kept until the record is replaced.
 type HaveReply struct {
 	_      struct{} `cbor:",toarray"`
-	Epochs [][]statement.ID
+	Epochs [][]HeldEpoch
+}
+
+// HeldEpoch is one share that a validator holds.
+type HeldEpoch struct {
+	_     struct{} `cbor:",toarray"`
+	Epoch statement.ID
+	Made  []byte // which plan made it of which epoch
+	Dealt []byte // digests of what each of the plan's dealers sent
 }
 
 const maxHave = 512
@@ -37,7 +47,7 @@ func (j *Judge) AnswerHave(c Conn, raw []byte) ([]byte, error) {
 	if len(r.Keys) > maxHave || !j.colleague(c.Client) {
 		return nil, ErrDenied
 	}
-	out := HaveReply{Epochs: make([][]statement.ID, len(r.Keys))}
+	out := HaveReply{Epochs: make([][]HeldEpoch, len(r.Keys))}
 	for i, id := range r.Keys {
 		d, err := j.loadKey(id)
 		if err != nil {
@@ -48,10 +58,10 @@ func (j *Judge) AnswerHave(c Conn, raw []byte) ([]byte, error) {
 	return encode(out), nil
 }
 
-func (d *deposit) epochs(record statement.ID) (out []statement.ID) {
+func (d *deposit) epochs(record statement.ID) (out []HeldEpoch) {
 	for _, h := range d.Shares {
 		if h.Record == record {
-			out = append(out, h.Epoch)
+			out = append(out, HeldEpoch{Epoch: h.Epoch, Made: h.Made, Dealt: h.Dealt})
 		}
 	}
 	return out
@@ -77,7 +87,7 @@ func (j *Judge) colleague(peer statement.PublicKey) bool {
 // older is a deposit with shares of older records.
 type older struct {
 	keyID statement.ID
-	own   []statement.ID // epochs of the newest record that are held here
+	own   []HeldEpoch // of the newest record
 }
 
 // settle destroys the shares of older records wherever the newest committee can
@@ -134,43 +144,107 @@ func (r *Rotation) settleBatch(ctx context.Context, record *trust.Committee, bat
 	for _, o := range batch {
 		request.Keys = append(request.Keys, o.keyID)
 	}
-	holders := make([]map[statement.ID]int, len(batch))
-	lacking := make([]bool, len(batch))
-	count := func(epochs [][]statement.ID) {
-		for i, list := range epochs {
-			if len(list) == 0 {
-				lacking[i] = true
-			}
-			for _, e := range slices.Compact(list) {
-				holders[i][e]++
-			}
-		}
-	}
-	own := make([][]statement.ID, len(batch))
-	for i, o := range batch {
-		holders[i], own[i] = map[statement.ID]int{}, o.own
-	}
+	counts := make([]tally, len(batch))
 	if r.Judge.seat(record) >= 0 {
-		count(own)
+		for i, o := range batch {
+			counts[i].add(o.own)
+		}
 	}
 	for _, a := range r.askAll(ctx, record, RotateHave, encode(request)) {
 		var reply HaveReply
-		if a.err == nil && decode(a.raw, &reply) == nil && len(reply.Epochs) == len(batch) {
-			count(reply.Epochs)
+		if a.err != nil || decode(a.raw, &reply) != nil || len(reply.Epochs) != len(batch) {
+			continue
+		}
+		for i := range batch {
+			counts[i].add(reply.Epochs[i])
 		}
 	}
 	need := int(record.Numbers.T) + int(record.Numbers.F)
 	var settled []statement.ID
 	for i, o := range batch {
-		enough := false
-		for _, n := range holders[i] {
-			enough = enough || n >= need
-		}
-		if enough && !lacking[i] {
+		switch {
+		case counts[i].most() >= need && !counts[i].lacking:
 			settled = append(settled, o.keyID)
+		case len(counts[i].answers) >= need && !counts[i].lacking:
+			r.suspect(counts[i].disputed())
 		}
 	}
 	return len(batch) - len(settled), r.dropOlder(ctx, record, settled)
+}
+
+// tally is what the newest committee says of one deposit.
+type tally struct {
+	answers [][]HeldEpoch // of those who hold something
+	lacking bool          // somebody holds nothing yet
+}
+
+func (t *tally) add(list []HeldEpoch) {
+	if len(list) == 0 {
+		t.lacking = true
+		return
+	}
+	t.answers = append(t.answers, list)
+}
+
+// most is how many hold one epoch, the one that most hold.
+func (t *tally) most() (out int) {
+	holders := map[statement.ID]int{}
+	for _, list := range t.answers {
+		seen := map[statement.ID]bool{}
+		for _, h := range list {
+			if !seen[h.Epoch] {
+				seen[h.Epoch] = true
+				holders[h.Epoch]++
+				out = max(out, holders[h.Epoch])
+			}
+		}
+	}
+	return out
+}
+
+// disputed finds the dealers, by their place in the plan, of whom receivers have
+// seen different commitments: such a dealer, or one of those receivers, lies. The
+// result is by [madeBy].
+func (t *tally) disputed() map[string][]int {
+	first := map[string][]byte{}
+	out := map[string][]int{}
+	for _, list := range t.answers {
+		for _, h := range list {
+			if len(h.Made) != 2*len(statement.ID{}) {
+				continue
+			}
+			made := string(h.Made)
+			if first[made] == nil {
+				first[made] = h.Dealt
+				continue
+			}
+			for at := 0; at+8 <= min(len(h.Dealt), len(first[made])); at += 8 {
+				if !bytes.Equal(h.Dealt[at:at+8], first[made][at:at+8]) && !slices.Contains(out[made], at/8) {
+					out[made] = append(out[made], at/8)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// suspect leaves disputed dealers out of the next plan. It accuses nobody: a
+// receiver may have lied about what it saw.
+func (r *Rotation) suspect(disputed map[string][]int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for made, places := range disputed {
+		for _, st := range r.state {
+			if st.plan == nil || !strings.HasPrefix(made, string(st.plan.id[:])) {
+				continue
+			}
+			for _, at := range places {
+				if at < len(st.plan.Dealers) {
+					st.bad[st.plan.Dealers[at]] = true
+				}
+			}
+		}
+	}
 }
 
 // dropOlder destroys the older shares of settled deposits: the records first,
@@ -258,10 +332,28 @@ func (j *Judge) AnswerChains(c Conn, raw []byte) ([]byte, error) {
 	return encode(reply), nil
 }
 
-// Copy takes over the mailboxes of the others: a validator that is new to the
+var copiedPrefix = []byte("copied/") // + record: mailboxes were taken over
+
+// copyOnce takes over the mailboxes where this validator is new to the committee.
+func (r *Rotation) copyOnce(ctx context.Context, record *trust.Committee) error {
+	before, ok := record.Before()
+	if !ok || r.Judge.seat(record) < 0 || r.Judge.seat(before) >= 0 {
+		return nil
+	}
+	id := record.ID()
+	key := slices.Concat(copiedPrefix, id[:])
+	if _, err := r.Judge.Store.Get(key); err == nil {
+		return nil
+	}
+	if err := r.copyAll(ctx, record); err != nil {
+		return fmt.Errorf("taking over the mailboxes: %w", err)
+	}
+	return r.Judge.Store.Apply([]kv.Op{{Key: key, Value: []byte{1}}})
+}
+
+// copyAll takes over the mailboxes of the others: a validator that is new to the
 // committee has none. Every chain is verified; those not in force are left.
-func (r *Rotation) Copy(ctx context.Context) error {
-	record := r.Judge.Trust.Current()
+func (r *Rotation) copyAll(ctx context.Context, record *trust.Committee) error {
 	var errs []error
 	copied := 0
 	for _, v := range record.Validators {

@@ -73,8 +73,11 @@ func (p points) at(x uint) group.Element {
 
 // times is x*p by doubling and adding, in time that depends on x.
 func times(p group.Element, x uint) group.Element {
-	out := curve.Identity()
-	for bit := bits.Len(x) - 1; bit >= 0; bit-- {
+	if x == 0 {
+		return curve.Identity()
+	}
+	out := p.Copy()
+	for bit := bits.Len(x) - 2; bit >= 0; bit-- {
 		out.Dbl(out)
 		if x>>bit&1 == 1 {
 			out.Add(out, p)

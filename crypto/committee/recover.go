@@ -88,8 +88,15 @@ func weights(indexes []int) []group.Scalar {
 //
 // try must authenticate what it opens; it is called at most twice.
 func Open(c Commitments, t int, shares map[int]Share, try func(Secret) error) (liars []int, err error) {
-	if len(c) != t {
-		return nil, c.Valid(t)
+	return OpenScaled(Unscaled(c), t, shares, try)
+}
+
+// OpenScaled is [Open] for shares that may have been dealt again. All of them must
+// be of one epoch, the one whose commitments are c: a holder that answers from
+// another looks like a liar.
+func OpenScaled(c Scaled, t int, shares map[int]Share, try func(Secret) error) (liars []int, err error) {
+	if len(c.Points) != t {
+		return nil, c.Points.Valid(t)
 	}
 	if len(shares) < t {
 		return nil, ErrNotEnough{Need: t, Good: len(shares)}
@@ -101,13 +108,13 @@ func Open(c Commitments, t int, shares map[int]Share, try func(Secret) error) (l
 		}
 	}
 	first := err
-	p, err := c.points()
+	p, err := c.Parse(t)
 	if err != nil {
 		return nil, fmt.Errorf("%w, after: %w", err, first)
 	}
 	good := make(map[int]Share, len(shares))
 	for index, share := range shares {
-		if p.check(index, share) == nil {
+		if p.Check(index, share) == nil {
 			good[index] = share
 		} else {
 			liars = append(liars, index)

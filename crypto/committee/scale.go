@@ -2,6 +2,7 @@ package committee
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cloudflare/circl/group"
 )
@@ -70,4 +71,9 @@ func (p *Parsed) scaled(s Share) (value, blinding group.Scalar, err error) {
 		return nil, nil, err
 	}
 	return value.Mul(value, p.scale), blinding.Mul(blinding, p.scale), nil
+}
+
+// equal reports whether both are the same commitments with the same scale.
+func (p *Parsed) equal(o *Parsed) bool {
+	return p == o || p.scale.IsEqual(o.scale) && slices.EqualFunc(p.points, o.points, group.Element.IsEqual)
 }

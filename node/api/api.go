@@ -50,16 +50,55 @@ type Service interface {
 	Revoke(ctx context.Context, r RevokeRequest) (*Revoked, error)
 
 	// Enrol prepares this home as a device of an identity and returns what to ask
-	// another device of it for; Adopt takes the answer.
+	// another device of it for; AdoptIdentity takes the answer.
 	Enrol(ctx context.Context, r EnrolRequest) (*Enrolled, error)
-	Adopt(ctx context.Context, r AdoptRequest) (*Published, error)
+	AdoptIdentity(ctx context.Context, r AdoptIdentityRequest) (*Published, error)
 	Devices(ctx context.Context, r DevicesRequest) (*Devices, error)
 	// AddDevice, RemoveDevice and Recover publish a record in the validators' logs.
 	// The answer may say that it waits: it is durable here then, and goes on.
 	AddDevice(ctx context.Context, r AddDeviceRequest) (*Published, error)
 	RemoveDevice(ctx context.Context, r RemoveDeviceRequest) (*Published, error)
 	Recover(ctx context.Context, r RecoverRequest) (*Published, error)
+
+	// Network is the network file that a newcomer could be handed now.
+	Network(ctx context.Context) (*NetworkFile, error)
+	// Adopt takes further committee records of this home's network from a file.
+	Adopt(ctx context.Context, r AdoptRequest) (*Adopted, error)
+	// Permit asks the guard of this home whether a validator's key may sign; what it
+	// permits is durable, and nothing else is permitted in its place.
+	Permit(ctx context.Context, r PermitRequest) (*Permitted, error)
 }
+
+// NetworkFile is a network file as text.
+type NetworkFile struct {
+	File string `json:"file"`
+}
+
+// AdoptRequest names a network file by its absolute path.
+type AdoptRequest struct {
+	Path string `json:"path"`
+}
+
+// Adopted says which committee record is the newest now.
+type Adopted struct {
+	Network   string `json:"network"`
+	Name      string `json:"name"`
+	RootEpoch uint64 `json:"root_epoch"`
+	Version   uint64 `json:"version"`
+	Record    string `json:"record"`
+	Newest    bool   `json:"newest"` // it is the last one of the file
+}
+
+// PermitRequest names a statement and its position.
+type PermitRequest struct {
+	Kind    string `json:"kind"`
+	Epoch   uint64 `json:"epoch"`
+	Version uint64 `json:"version"`
+	ID      string `json:"id"`
+}
+
+// Permitted is a permission.
+type Permitted struct{}
 
 // Status is how a node is.
 type Status struct {
@@ -68,6 +107,11 @@ type Status struct {
 	Identity         string   `json:"identity"`
 	Network          string   `json:"network,omitempty"`
 	NetworkName      string   `json:"network_name,omitempty"`
+	Record           string   `json:"record,omitempty"` // the newest committee record
+	RootEpoch        uint64   `json:"root_epoch"`
+	Version          uint64   `json:"version,omitempty"`
+	Expires          string   `json:"expires,omitempty"`
+	Proofs           int      `json:"proofs,omitempty"` // that a validator, here still or not, signed two committee records
 	Home             string   `json:"home"`
 	Running          bool     `json:"running"`
 	Addresses        []string `json:"addrs"`

@@ -43,8 +43,8 @@ type AddDeviceRequest struct {
 	As      string `json:"as,omitempty"`
 }
 
-// AdoptRequest carries an identity's contact to a device that asked.
-type AdoptRequest struct {
+// AdoptIdentityRequest carries an identity's contact to a device that asked.
+type AdoptIdentityRequest struct {
 	Contact string `json:"contact"`
 }
 

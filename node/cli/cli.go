@@ -225,6 +225,15 @@ func (e *Env) service(ctx context.Context, do func(context.Context, api.Service)
 	if err != nil {
 		return err
 	}
+	return e.serviceOn(ctx, h, do)
+}
+
+// serviceOn is service on a home that is open already.
+func (e *Env) serviceOn(ctx context.Context, h *home.Home, do func(context.Context, api.Service) error) error {
+	if c := client.Dial(ctx, h.Dir); c != nil {
+		defer c.Close()
+		return do(ctx, c)
+	}
 	n, err := daemon.Open(h, slog.New(slog.NewTextHandler(e.Err, &slog.HandlerOptions{Level: slog.LevelError})), e.Now)
 	if err != nil {
 		return err

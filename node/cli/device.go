@@ -126,7 +126,7 @@ func idAdopt(e *Env) *cobra.Command {
 				return err
 			}
 			return e.service(c.Context(), func(ctx context.Context, s api.Service) error {
-				out, err := s.Adopt(ctx, api.AdoptRequest{Contact: contact})
+				out, err := s.AdoptIdentity(ctx, api.AdoptIdentityRequest{Contact: contact})
 				if err != nil {
 					return err
 				}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/crypto/keystore/disk"
 	"cerebrum.dev/cerebrum/crypto/statement"
+	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
 	"cerebrum.dev/cerebrum/node/home"
 	"github.com/multiformats/go-multiaddr"
@@ -25,7 +27,7 @@ const cardPrefix = "cerebrum-card-1."
 
 func networkCommand(e *Env) *cobra.Command {
 	c := &cobra.Command{
-		Use: "network", Short: "Found a network, sign it, look at it, adopt it",
+		Use: "network", Short: "Found a network, sign it, look at it, adopt it, renew it",
 		Long: `Found a network:
 
   each validator      cerebrum validator card > v1.card
@@ -33,9 +35,15 @@ func networkCommand(e *Env) *cobra.Command {
   somebody            cerebrum network create --name lab --validators v1.card --validators v2.card ... \
                         --root CONTACT --nodes n1.card -o lab.network
   validators, roots   cerebrum network sign lab.network
-  everybody           cerebrum network use lab.network`,
+  everybody           cerebrum network use lab.network
+
+Renew it within 90 days, or change who its validators are:
+
+  somebody            cerebrum network rotate -o next.network
+  K validators        cerebrum network sign next.network
+  one running node    cerebrum network use next.network`,
 	}
-	c.AddCommand(networkCreate(e), networkSign(e), networkShow(e), networkUse(e), networkCard(e))
+	c.AddCommand(networkCreate(e), networkSign(e), networkShow(e), networkUse(e), networkRotate(e), networkCard(e))
 	return c
 }
 
@@ -143,33 +151,15 @@ func (n *createFlags) draft(now time.Time) (*trust.File, statement.ID, error) {
 		g.Numbers.T = uint16(n.t)
 	}
 	fail := func(err error) (*trust.File, statement.ID, error) { return nil, statement.ID{}, err }
-	for _, s := range n.validators {
-		c, _, err := readCard(s)
-		if err != nil {
-			return fail(err)
-		}
-		if len(c.Validator) == 0 {
-			return fail(fault.New(fault.Usage, "a validator's card is what `cerebrum validator card` prints", "%s is a node's card", clip(s)))
-		}
-		g.Validators = append(g.Validators, c.Validator[0])
+	var err error
+	if g.Validators, err = validatorCards(n.validators); err != nil {
+		return fail(err)
 	}
-	for _, s := range n.nodes {
-		c, id, err := readCard(s)
-		if err != nil {
-			return fail(err)
-		}
-		g.Nodes = append(g.Nodes, trust.Member{Peer: c.Peer, Identity: id.ID()})
+	if g.Nodes, err = cardsOfNodes(n.nodes); err != nil {
+		return fail(err)
 	}
-	for _, s := range n.roots {
-		text, err := argument(s)
-		if err != nil {
-			return fail(err)
-		}
-		id, err := identity.ParseContact(text)
-		if err != nil {
-			return fail(fault.Wrap(fault.Usage, err, "a contact is what `cerebrum id show` prints", "--root"))
-		}
-		g.Roots = append(g.Roots, id.Devices()[0])
+	if g.Roots, err = rootKeys(n.roots); err != nil {
+		return fail(err)
 	}
 	file, id, err := g.Draft(policy.Builtin(), now)
 	if err != nil {
@@ -224,8 +214,10 @@ func networkSign(e *Env) *cobra.Command {
 		Use: "sign FILE [COPY...]", Short: "Sign a draft as a validator or root, or join signed copies", Args: cobra.MinimumNArgs(1),
 		Long: `Sign a draft with the keys of this home, as a validator, as a root, or both. The
 node memberships in it are signed too. Signatures in COPY files are taken over, so
-that validators may sign copies side by side.`,
-		RunE: func(_ *cobra.Command, args []string) error {
+that validators may sign copies side by side.
+
+A validator signs one record for a version and never another: the home remembers.`,
+		RunE: func(c *cobra.Command, args []string) error {
 			f, err := readNetwork(args[0])
 			if err != nil {
 				return err
@@ -243,7 +235,7 @@ that validators may sign copies side by side.`,
 			if err != nil {
 				return err
 			}
-			added, err := signWith(f, h)
+			added, err := e.signWith(c.Context(), f, h)
 			if err != nil {
 				return err
 			}
@@ -276,22 +268,33 @@ that validators may sign copies side by side.`,
 	}
 }
 
-// signWith signs with every key of a home that has a place in the file.
-func signWith(f *trust.File, h *home.Home) (int, error) {
+// signWith signs with every key of a home that has a place in the file. Validators
+// have no part in a skip, which is there because they do not agree.
+func (e *Env) signWith(ctx context.Context, f *trust.File, h *home.Home) (int, error) {
+	r, _, _, err := f.Draft()
+	if err != nil {
+		return 0, fault.Wrap(fault.Integrity, err, "ask its sender for it again", "the network file")
+	}
 	var keys []statement.PrivateKey
 	v, err := h.ValidatorKeys(false)
 	if err != nil {
 		return 0, err
 	}
-	if v != nil {
+	if v != nil && !r.Skip {
 		keys = append(keys, v.Signing)
 	}
 	for _, p := range h.Principals() {
 		keys = append(keys, p.Device)
 	}
+	guard := guardOf{func(q api.PermitRequest) error {
+		return e.serviceOn(ctx, h, func(ctx context.Context, s api.Service) error {
+			_, err := s.Permit(ctx, q)
+			return err
+		})
+	}}
 	added := 0
 	for _, k := range keys {
-		n, err := f.Sign(k)
+		n, err := f.SignGuarded(k, guard)
 		if err != nil {
 			return added, err
 		}
@@ -303,72 +306,23 @@ func signWith(f *trust.File, h *home.Home) (int, error) {
 func networkShow(e *Env) *cobra.Command {
 	return &cobra.Command{
 		Use: "show [FILE]", Short: "Show a network file, or the network of this home", Args: cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			var f *trust.File
-			if len(args) > 0 {
-				var err error
-				if f, err = readNetwork(args[0]); err != nil {
-					return err
-				}
-			} else {
-				h, err := e.open()
-				if err != nil {
-					return err
-				}
-				if f = h.Network; f == nil {
-					return fault.New(fault.Usage, "adopt one with `cerebrum network use FILE`", "this home belongs to no network yet")
-				}
+		RunE: func(c *cobra.Command, args []string) error {
+			f, err := e.networkFile(c.Context(), args)
+			if err != nil {
+				return err
 			}
 			return e.showNetwork(f)
 		},
 	}
 }
 
-type networkResult struct {
-	Network    string   `json:"network"`
-	Name       string   `json:"name"`
-	N          uint16   `json:"n"`
-	F          uint16   `json:"f"`
-	K          uint16   `json:"k"`
-	T          uint16   `json:"t"`
-	Version    uint64   `json:"version"`
-	Expires    string   `json:"expires"`
-	Validators []string `json:"validators"`
-	Members    int      `json:"members"`
-	Missing    []string `json:"missing"`
-}
-
-func (e *Env) showNetwork(f *trust.File) error {
-	r, id, missing, err := f.Draft()
-	if err != nil {
-		return fault.Wrap(fault.Integrity, err, "ask its sender for it again", "the network file")
-	}
-	out := networkResult{
-		Network: id.String(), Name: r.Name, N: r.Numbers.N, F: r.Numbers.F, K: r.Numbers.K, T: r.Numbers.T, Version: r.Version,
-		Expires: time.Unix(r.Expires, 0).UTC().Format(time.RFC3339), Members: len(f.Memberships), Missing: append([]string{}, missing...),
-	}
-	for _, v := range r.Validators {
-		out.Validators = append(out.Validators, v.Identity.String())
-	}
-	return e.print(out, func(w io.Writer) {
-		fmt.Fprintf(w, "network     %s\nname        %s\ncommittee   %d validators; %d sign, %d shares open, %d may fail\nexpires     %s\nmembers     %d\n",
-			out.Network, plain(out.Name), out.N, out.K, out.T, out.F, out.Expires, out.Members)
-		for i, v := range out.Validators {
-			fmt.Fprintf(w, "validator %d %s\n", i+1, v)
-		}
-		if out.N == 1 {
-			fmt.Fprintln(w, "one validator decides alone: it can read everything, and nothing works without it")
-		}
-		if len(missing) > 0 {
-			fmt.Fprintf(w, "a draft; signatures are missing: %s\n", strings.Join(missing, ", "))
-		}
-	})
-}
-
 func networkUse(e *Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "use FILE", Short: "Adopt a network", Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		Use: "use FILE", Short: "Adopt a network, or publish its next record", Args: cobra.ExactArgs(1),
+		Long: `Adopt the network of FILE. A home that belongs to it already takes the further
+committee records in FILE; where its node runs, all connected members learn of
+them at once, and the others when they connect.`,
+		RunE: func(c *cobra.Command, args []string) error {
 			f, err := readNetwork(args[0])
 			if err != nil {
 				return err
@@ -376,6 +330,9 @@ func networkUse(e *Env) *cobra.Command {
 			h, err := e.open()
 			if err != nil {
 				return err
+			}
+			if h.Network != nil {
+				return e.adopt(c.Context(), h, args[0])
 			}
 			if err := h.UseNetwork(f, e.Now()); err != nil {
 				return err
@@ -386,6 +343,26 @@ func networkUse(e *Env) *cobra.Command {
 			return e.print(out, func(w io.Writer) { fmt.Fprintf(w, "%s  %s\n", out.Network, plain(h.Committee.Name)) })
 		},
 	}
+}
+
+// adopt has the home take the further records of a file.
+func (e *Env) adopt(ctx context.Context, h *home.Home, path string) error {
+	path, err := absolute(path)
+	if err != nil {
+		return err
+	}
+	return e.serviceOn(ctx, h, func(ctx context.Context, s api.Service) error {
+		out, err := s.Adopt(ctx, api.AdoptRequest{Path: path})
+		if err != nil {
+			return err
+		}
+		return e.print(out, func(w io.Writer) {
+			fmt.Fprintf(w, "%s  %s, root epoch %d, version %d\n", out.Network, plain(out.Name), out.RootEpoch, out.Version)
+			if !out.Newest {
+				fmt.Fprintln(e.Err, "the home knows a newer record than the file")
+			}
+		})
+	})
 }
 
 func networkCard(e *Env) *cobra.Command {

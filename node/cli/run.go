@@ -102,6 +102,12 @@ func printStatus(w io.Writer, s *api.Status) {
 	if s.Network != "" {
 		row("network", "%s (%s)", plain(s.NetworkName), s.Network)
 	}
+	if s.Version > 0 {
+		row("record", "root epoch %d, version %d, until %s", s.RootEpoch, s.Version, s.Expires)
+	}
+	if s.Proofs > 0 {
+		row("proofs", "%d against validators that signed twice", s.Proofs)
+	}
 	row("identity", "%s", s.Identity)
 	row("peer", "%s", s.PeerID)
 	for _, a := range s.Addresses {

@@ -52,8 +52,8 @@ func (n *Node) Enrol(_ context.Context, r api.EnrolRequest) (*api.Enrolled, erro
 	return &api.Enrolled{Identity: of.ID().String(), Name: p.Name, Device: fingerprint(p.Device.Public()), Request: e.Text()}, nil
 }
 
-// Adopt implements api.Service. What the logs have told already is no news.
-func (n *Node) Adopt(_ context.Context, r api.AdoptRequest) (*api.Published, error) {
+// AdoptIdentity implements api.Service. What the logs have told already is no news.
+func (n *Node) AdoptIdentity(_ context.Context, r api.AdoptIdentityRequest) (*api.Published, error) {
 	id, err := readContact(r.Contact)
 	if err != nil {
 		return nil, err

@@ -55,7 +55,7 @@ func enrol(t *testing.T, by, n *Node) *api.Published {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.Adopt(t.Context(), api.AdoptRequest{Contact: added.Contact}); err != nil {
+	if _, err := n.AdoptIdentity(t.Context(), api.AdoptIdentityRequest{Contact: added.Contact}); err != nil {
 		t.Fatal(err)
 	}
 	return added

@@ -41,7 +41,8 @@ type reading struct {
 	got *api.Got
 
 	keys    *quorum.Keys
-	holders []peer.AddrInfo // in the order in which they are asked
+	kept    *committee.Secret // of a grant for offline use, in the place of keys
+	holders []peer.AddrInfo   // in the order in which they are asked
 }
 
 // release gets the keys of objects and learns where their ciphertext is.
@@ -55,9 +56,31 @@ func (r *reading) release(ctx context.Context, objects [][]byte) error {
 }
 
 func (r *reading) askKeys(ctx context.Context, objects [][]byte) (*quorum.Keys, error) {
-	return r.n.quorum.AskRelease(ctx, quorum.Ask{
-		Principal: r.p, Chain: r.v, Objects: objects, Purpose: r.ask.Purpose, Reason: r.ask.Reason,
-	})
+	ask := quorum.Ask{Principal: r.p, Chain: r.v, Objects: objects, Purpose: r.ask.Purpose, Reason: r.ask.Reason}
+	for try := 0; ; try++ {
+		keys, err := r.n.quorum.AskRelease(ctx, ask)
+		if err == nil || fault.Of(err).Exit != fault.Unavailable || try == newRecordTries || !r.n.inTransition() {
+			return keys, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(newRecordWait):
+		}
+	}
+}
+
+// When the committee gets a new record its members release nothing until they
+// have heard one another under it, which takes a moment. A reader waits for that.
+const (
+	newRecordTries = 20
+	newRecordWait  = 250 * time.Millisecond
+	newRecordTime  = 30 * time.Second
+)
+
+// inTransition reports that the committee has had another record a moment ago.
+func (n *Node) inTransition() bool {
+	return n.now().UnixNano()-n.changed.Load() < int64(newRecordTime)
 }
 
 // use makes released keys the current ones.
@@ -208,11 +231,15 @@ func (r *reading) unlock(ctx context.Context, i int, address cid.Cid, manifest, 
 	if err := r.v.Allows(capability.Read, validator.ObjectOf(address, m)); err != nil {
 		return nil, fault.Wrap(fault.Denied, err, "ask its owner for a grant", "%s", address)
 	}
+	if r.kept != nil {
+		return object.Unlock(address, *m, header, *r.kept)
+	}
 	var opened *object.Opened
+	var secret committee.Secret
 	liars, err := r.keys.Open(ctx, i, func(s committee.Secret) error {
 		o, err := object.Unlock(address, *m, header, s)
 		if err == nil {
-			opened = o
+			opened, secret = o, s
 		}
 		return err
 	})
@@ -228,6 +255,9 @@ func (r *reading) unlock(ctx context.Context, i int, address cid.Cid, manifest, 
 	}
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err, "see `cerebrum status`", "the key of %s cannot be recovered", address)
+	}
+	if err := r.n.keepKey(r.p.Identity.ID(), r.v, address, secret); err != nil {
+		return nil, diskFault(err)
 	}
 	return opened, nil
 }

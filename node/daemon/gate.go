@@ -1,28 +1,35 @@
 package daemon
 
 import (
+	"maps"
 	"sync"
 
 	"cerebrum.dev/cerebrum/acl/trust"
+	"cerebrum.dev/cerebrum/crypto/statement"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// gate implements admission.Gate: the committee record and memberships decide.
+// gate implements admission.Gate: the committee records and memberships decide.
+// What it decided is decided again with every new record and every minute.
 type gate struct {
 	n *Node
 
-	mu     sync.Mutex
-	roles  map[peer.ID]trust.Role // owned by mu; peers admitted since the start
-	listed map[peer.ID]bool       // owned by mu; peers whose membership the network file has
+	mu       sync.Mutex
+	admitted map[peer.ID]admitted // owned by mu; since the start
+	listed   map[peer.ID]bool     // owned by mu; peers whose membership the network file has
 }
 
-// Credential is this node's membership; a validator needs none.
+// admitted is what a peer was let in by.
+type admitted struct {
+	role       trust.Role
+	credential []byte
+}
+
+// Credential is this node's membership. A validator needs none, but for peers that
+// do not know its record yet.
 func (g *gate) Credential() []byte {
-	if g.n.self >= 0 {
-		return nil
-	}
-	raw, _ := g.n.home.Network.Membership(g.n.trust.Current(), g.n.home.PeerKey(), g.n.now())
-	return raw // without one the other side refuses
+	raw, _ := g.n.membership(g.n.home.PeerKey())
+	return raw // without one the other side refuses who is no validator
 }
 
 // Check admits a validator of the record or the holder of a valid membership.
@@ -31,28 +38,74 @@ func (g *gate) Check(remote peer.ID, credential []byte) error {
 	if err != nil {
 		return err
 	}
-	role, err := g.n.trust.Current().Admits(key, credential, g.n.now())
+	role, err := g.n.admits(key, credential)
 	if err != nil {
 		return err
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.roles == nil {
-		g.roles = map[peer.ID]trust.Role{}
+	if g.admitted == nil {
+		g.admitted = map[peer.ID]admitted{}
 	}
-	g.roles[remote] = role
+	g.admitted[remote] = admitted{role, credential}
 	return nil
 }
 
-// Barred is for removed and banned peers, of which a genesis has none.
+// Barred is for banned peers, whom nobody names yet. Who was removed has nothing
+// that Check takes.
 func (g *gate) Barred(peer.ID) bool { return false }
+
+// admits decides by the newest record and by memberships: the one that a peer shows,
+// or a later one that is known here of it, so that who slept through a renewal is let
+// in to learn of it. The validators that the newest record replaced hold shares that
+// others need, and are admitted by the record before, unless that does not count.
+func (n *Node) admits(key statement.PublicKey, credential []byte) (trust.Role, error) {
+	role, err := n.trust.Admits(key, credential, n.now())
+	if err == nil {
+		return role, nil
+	}
+	if known, ok := n.membership(key); ok {
+		if role, err := n.trust.Admits(key, known, n.now()); err == nil {
+			return role, nil
+		}
+	}
+	if before, ok := n.trust.Current().Before(); ok {
+		if _, was := before.ByPeer(key); was {
+			if _, gone := n.trust.ByID(before.ID()); gone == nil {
+				return trust.RoleValidator, nil
+			}
+		}
+	}
+	return 0, err
+}
+
+// review decides again about everybody and parts from those who do not belong to
+// the network any more.
+func (g *gate) review() {
+	g.mu.Lock()
+	g.listed = nil
+	all := maps.Clone(g.admitted)
+	g.mu.Unlock()
+	for p, a := range all {
+		if g.Check(p, a.credential) == nil {
+			continue
+		}
+		g.mu.Lock()
+		delete(g.admitted, p)
+		g.mu.Unlock()
+		if err := g.n.host.Libp2p().Network().ClosePeer(p); err != nil {
+			g.n.log.Debug("parting from a peer", "peer", p, "err", err)
+		}
+		g.n.log.Info("a peer is no member any more", "peer", p)
+	}
+}
 
 // member says whom the DHT may speak to: peers that were admitted, validators,
 // and those whose membership the network file has, which is how a holder can be
 // dialled that has never been met. Admission decides again on the connection.
 func (g *gate) member(p peer.ID) bool {
 	g.mu.Lock()
-	_, ok := g.roles[p]
+	_, ok := g.admitted[p]
 	ok = ok || g.listed[p]
 	g.mu.Unlock()
 	if ok {
@@ -65,7 +118,7 @@ func (g *gate) member(p peer.ID) bool {
 	if _, ok = g.n.trust.Current().ByPeer(key); ok {
 		return true
 	}
-	if _, ok = g.n.home.Network.Membership(g.n.trust.Current(), key, g.n.now()); !ok {
+	if _, ok = g.n.membership(key); !ok {
 		return false
 	}
 	g.mu.Lock()
@@ -81,5 +134,5 @@ func (g *gate) member(p peer.ID) bool {
 func (g *gate) role(p peer.ID) string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.roles[p].String()
+	return g.admitted[p].role.String()
 }

@@ -22,14 +22,29 @@ func (n *Node) hintEverybody() {
 		go func() { // ends within hintTime
 			ctx, cancel := context.WithTimeout(context.Background(), hintTime)
 			defer cancel()
-			n.hintPeer(ctx, p)
+			n.hintPeer(ctx, p, nil)
+		}()
+	}
+}
+
+// hintRecords is the hint that there are committee records to pull from us.
+const hintRecords = 1
+
+// hintOfRecords tells the connected peers, without waiting, that this node knows a
+// new committee record, or a proof against a validator.
+func (n *Node) hintOfRecords() {
+	for _, p := range n.host.Libp2p().Network().Peers() {
+		go func() { // ends within hintTime
+			ctx, cancel := context.WithTimeout(context.Background(), hintTime)
+			defer cancel()
+			n.hintPeer(ctx, p, []byte{hintRecords})
 		}()
 	}
 }
 
 // hintPeer has a peer pull now and reports whether it has.
-func (n *Node) hintPeer(ctx context.Context, p peer.ID) bool {
-	_, err := rpc.Call(ctx, n.host.Libp2p(), p, hint, func(*admission.Session) ([]byte, error) { return nil, nil })
+func (n *Node) hintPeer(ctx context.Context, p peer.ID, what []byte) bool {
+	_, err := rpc.Call(ctx, n.host.Libp2p(), p, hint, func(*admission.Session) ([]byte, error) { return what, nil })
 	return err == nil
 }
 
@@ -40,7 +55,7 @@ func (n *Node) hintAll(ctx context.Context, peers []peer.ID) int {
 	var wg sync.WaitGroup
 	done := make([]bool, len(peers))
 	for i, p := range peers {
-		wg.Go(func() { done[i] = n.hintPeer(ctx, p) })
+		wg.Go(func() { done[i] = n.hintPeer(ctx, p, nil) })
 	}
 	wg.Wait()
 	count := 0

@@ -45,15 +45,9 @@ func (n *Node) Status(context.Context) (*api.Status, error) {
 		out.Problems = append(out.Problems, "no network: adopt one with `cerebrum network use FILE`")
 		return out, nil
 	}
-	out.Network, out.NetworkName = n.trust.Network().String(), n.trust.Current().Name
-	if n.self >= 0 {
-		out.Role = "validator"
-	}
+	n.describeRecord(out)
 	if out.Outbox, err = n.outbox.Waiting(); err != nil {
 		return nil, err
-	}
-	if err := n.trust.Current().Live(n.now()); err != nil {
-		out.Problems = append(out.Problems, err.Error())
 	}
 	if !out.Running {
 		out.Problems = append(out.Problems, "no node runs on this home")

@@ -10,7 +10,9 @@
 // that nothing is answered that cannot be recorded and nothing is recorded after
 // the log has closed.
 //
-// A node whose peer key stands in the committee record is a validator too.
+// A node whose peer key stands in the committee record is a validator too. Records
+// change while it runs: what follows from them is looked up when it is used, or
+// set again by [Node.recordChanged].
 package daemon
 
 import (
@@ -58,16 +60,19 @@ type Node struct {
 	audit   *audit.Log
 	library *object.Library
 	grants  *store.KV
+	kept    *store.KV // keys of grants for offline use
 	outbox  *outbox
 
 	// Everything below needs a network and is nil without one.
 	trust    *trust.Chain
-	self     int // index in the committee, -1 for a node
+	guards   *trust.Guard // also without a network
+	roll     roll
 	set      *revocation.Set
 	verifier *capability.Verifier
 	tracker  *revocation.Tracker
-	judge    *validator.Judge // of a validator
+	judge    *validator.Judge // of a home that has validator keys, in the committee or not
 	rotation *validator.Rotation
+	behind   chan struct{} // holds a token while somebody serves a record that is not known here
 	quorum   *quorum.Committee
 
 	// Set by Run before it says that it is ready, and never changed.
@@ -77,12 +82,13 @@ type Node struct {
 	running   atomic.Bool
 	busy      atomic.Int64  // adds under way
 	synced    atomic.Uint64 // changes of the set at which the identities were brought up to date; 0: never
+	changed   atomic.Int64  // when the committee had a new record, Unix nanoseconds
 	ops       sync.Map      // name of an operation -> *object.Progress
 }
 
 // Open takes a home's lock and opens its stores. Nothing is started.
 func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err error) {
-	n = &Node{home: h, log: log, now: now, self: -1}
+	n = &Node{home: h, log: log, now: now, behind: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			n.Close()
@@ -105,9 +111,12 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 	if n.audit, err = audit.Open(filepath.Join(h.Dir, "audit")); err != nil {
 		return n, fault.Wrap(fault.Integrity, err, "keep a copy of the folder as evidence before anything else", "the audit log of this home")
 	}
-	n.grants = n.store.KV("grants")
-	if h.Committee != nil {
-		n.trust = trust.Fixed(h.Committee)
+	n.grants, n.kept = n.store.KV("grants"), n.store.KV("kept")
+	n.guards = trust.NewGuard(n.store.KV("guard"))
+	if h.Network != nil {
+		if err = n.openTrust(); err != nil {
+			return n, err
+		}
 	}
 	n.library = &object.Library{Store: n.store, Secrets: n.secrets, Trust: n.trust, Now: now}
 	n.outbox = newOutbox(n)
@@ -118,9 +127,6 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 }
 
 func (n *Node) openNetwork() (err error) {
-	if i, ok := n.trust.Current().ByPeer(n.home.PeerKey()); ok {
-		n.self = i
-	}
 	store := n.store.KV("revocations")
 	if n.set, err = revocation.OpenSet(store, n.trust, nil); err != nil {
 		return err
@@ -128,12 +134,11 @@ func (n *Node) openNetwork() (err error) {
 	n.verifier = &capability.Verifier{Trust: n.trust, Revocations: n.set, People: n.set, Now: n.now}
 	n.quorum = &quorum.Committee{Trust: n.trust, Transport: &transport{n}, Now: n.now}
 	n.tracker = &revocation.Tracker{
-		Trust: n.trust, Validators: n.quorum, Set: n.set, Store: store, Now: n.now, Log: n.log,
+		Trust: n.trust, Behind: func(statement.ID, int) { n.askSoon() },
+		Validators: n.quorum, Set: n.set, Store: store, Now: n.now, Log: n.log,
 	}
-	if n.self >= 0 {
-		if err := n.openJudge(store); err != nil {
-			return err
-		}
+	if err := n.openJudge(store); err != nil {
+		return err
 	}
 	if err := n.tracker.Open(); err != nil {
 		return err
@@ -141,13 +146,20 @@ func (n *Node) openNetwork() (err error) {
 	return n.reclaim()
 }
 
+// openJudge opens the judge of every home that has validator keys: one that comes
+// into the committee while it runs judges at once, one that left it keeps its
+// shares, which it releases until they are handed over.
 func (n *Node) openJudge(revocations kv.Store) error {
 	keys, err := n.home.ValidatorKeys(false)
 	if err != nil {
 		return err
 	}
-	if keys == nil || keys.Signing.Public() != n.trust.Current().Validators[n.self].Signing {
+	at, listed := n.trust.Current().ByPeer(n.home.PeerKey())
+	if listed && (keys == nil || keys.Signing.Public() != n.trust.Current().Validators[at].Signing) {
 		return fault.New(fault.Failed, "restore the home whose card is in the record", "the committee record names this peer as a validator with other keys than this home has")
+	}
+	if keys == nil {
+		return nil
 	}
 	log, err := revocation.OpenLog(revocations, n.set, keys.Signing.Public())
 	if err != nil {
@@ -158,7 +170,7 @@ func (n *Node) openJudge(revocations kv.Store) error {
 	if err != nil {
 		return err
 	}
-	if bundle.Head() != n.trust.Current().PolicyHead {
+	if listed && bundle.Head() != n.trust.Current().PolicyHead {
 		return fault.New(fault.Failed, "use the cerebrum of the version that created the network", "the committee record names another policy than this program has")
 	}
 	n.tracker.Own = log
@@ -181,6 +193,13 @@ func (n *Node) reclaim() error {
 	used, err := n.library.Slots()
 	if err != nil {
 		return err
+	}
+	kept, err := n.sweepKept()
+	if err != nil {
+		return err
+	}
+	for s := range kept {
+		used[s] = true
 	}
 	if n.judge != nil {
 		more, err := n.judge.Slots()
@@ -283,6 +302,8 @@ func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Read
 	g.Go(func() error { return n.runRotation(below) })
 	g.Go(func() error { return n.provideLoop(below) })
 	g.Go(func() error { return n.followIdentities(below) })
+	g.Go(func() error { return n.followRecords(below) })
+	g.Go(func() error { return n.askForRecords(below) })
 	up, upStop := context.WithCancel(ctx)
 	defer upStop()
 	context.AfterFunc(below, upStop) // a failure below ends the API too
@@ -293,8 +314,9 @@ func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Read
 }
 
 func (n *Node) buildHost() error {
-	if _, ok := n.home.Network.Membership(n.trust.Current(), n.home.PeerKey(), n.now()); !ok && n.self < 0 {
-		return fault.New(fault.Denied, "send your `cerebrum network card` to whoever founds the network", "this node is no member of the network %s, or its membership has expired", n.trust.Current().Name)
+	n.gate = &gate{n: n}
+	if !n.wasMember() {
+		return fault.New(fault.Denied, "send your `cerebrum network card` to whoever drafts its next committee record", "this node is no member of the network %s", n.trust.Current().Name)
 	}
 	key, err := peerPrivate(n.home.PeerSeed())
 	if err != nil {
@@ -304,7 +326,6 @@ func (n *Node) buildHost() error {
 	if err != nil {
 		return err
 	}
-	n.gate = &gate{n: n}
 	if n.host, err = host.New(host.Config{
 		Key: key, Listen: listen, Gate: n.gate, Log: n.log, LocalNetwork: n.home.Config.Local,
 	}); err != nil {
@@ -315,6 +336,7 @@ func (n *Node) buildHost() error {
 	n.serveValidator()
 	n.serveRotation()
 	n.serveHint()
+	n.serveRecords()
 	n.learnValidators()
 	network := n.trust.Network()
 	n.discovery, err = discovery.New(discovery.Config{
@@ -326,11 +348,11 @@ func (n *Node) buildHost() error {
 	return nil
 }
 
-// bootstrap are the validators that are not this node.
+// bootstrap are the validators of the newest record that are not this node.
 func (n *Node) bootstrap() []peer.AddrInfo {
 	var out []peer.AddrInfo
 	for i, v := range n.trust.Current().Validators {
-		if i == n.self {
+		if v.Peer == n.home.PeerKey() {
 			continue
 		}
 		info, err := addrInfo(v.Peer, v.Addresses)

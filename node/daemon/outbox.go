@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -28,6 +29,8 @@ type outbox struct {
 	store *store.KV
 	wake  chan struct{}
 	seq   atomic.Uint64
+
+	sorted statement.ID // record for which closed deposits were taken out; owned by pass
 }
 
 var outboxPrefix = []byte("deposit/")
@@ -41,13 +44,13 @@ func newOutbox(n *Node) *outbox {
 	return &outbox{n: n, store: n.store.KV("outbox"), wake: make(chan struct{}, 1)}
 }
 
-// key orders waiting requests by time, then by a counter; the validator's index
-// ends it.
-func (o *outbox) key(index int) []byte {
+// key orders waiting requests by time, then by a counter; the committee record and
+// the validator's index in it end it.
+func (o *outbox) key(record statement.ID, index int) []byte {
 	k := slices.Clone(outboxPrefix)
 	k = binary.BigEndian.AppendUint64(k, uint64(o.n.now().UnixNano()))
 	k = binary.BigEndian.AppendUint64(k, o.seq.Add(1))
-	return binary.BigEndian.AppendUint16(k, uint16(index))
+	return binary.BigEndian.AppendUint16(append(k, record[:]...), uint16(index))
 }
 
 // deliver sends a dealt batch and returns how many validators took all of it.
@@ -59,14 +62,14 @@ func (o *outbox) deliver(ctx context.Context, d *object.Dealt) (acks int, err er
 	for i, request := range d.Requests {
 		switch outcomes := got[i]; {
 		case outcomes == nil:
-			rest = append(rest, kv.Op{Key: o.key(i), Value: request})
+			rest = append(rest, kv.Op{Key: o.key(d.Record, i), Value: request})
 		case allOK(outcomes, len(d.Objects)):
 			acks++
 		default:
 			o.n.log.Warn("a validator refused a deposit", "validator", i+1, "outcomes", worst(outcomes))
 		}
 	}
-	if acks < int(o.n.trust.Current().Numbers.T) {
+	if record, err := o.n.trust.ByID(d.Record); err != nil || acks < int(record.Numbers.T) {
 		o.poke()
 		return acks, nil
 	}
@@ -169,6 +172,9 @@ const outboxBatch = 16 // requests in memory at a time; one may have a megabyte
 // answer is not asked again in this pass, and what waits for it does not hold up
 // the others.
 func (o *outbox) pass(ctx context.Context) (left int, err error) {
+	if err := o.dropClosed(); err != nil {
+		return 1, err
+	}
 	down := map[int]bool{}
 	for {
 		items, skipped, err := o.next(down)
@@ -199,10 +205,15 @@ func (o *outbox) pass(ctx context.Context) (left int, err error) {
 }
 
 // next reads the oldest requests that are not for validators in down, and counts
-// those that are.
+// those that are. Requests of an older committee record go: no validator takes
+// them any more, and a rotation gives a share to each validator anyway.
 func (o *outbox) next(down map[int]bool) (items []waiting, skipped int, err error) {
+	record := o.n.trust.Current().ID()
 	err = o.store.Scan(outboxPrefix, nil, func(k, v []byte) (bool, error) {
 		index := int(binary.BigEndian.Uint16(k[len(k)-2:]))
+		if !bytes.HasSuffix(k[:len(k)-2], record[:]) {
+			return true, o.store.Apply([]kv.Op{{Key: slices.Clone(k), Delete: true}})
+		}
 		if down[index] || index >= len(o.n.trust.Current().Validators) {
 			skipped++
 			return true, nil

@@ -46,7 +46,7 @@ func TestOutboxOrder(t *testing.T) {
 		if i == 500 {
 			m.skew.Add(1)
 		}
-		keys = append(keys, o.key(i%4))
+		keys = append(keys, o.key(o.n.trust.Current().ID(), i%4))
 	}
 	if !slices.IsSortedFunc(keys, bytes.Compare) {
 		t.Error("the keys are not in the order in which they were made")
@@ -144,10 +144,10 @@ func TestOutboxIsNotHeldUp(t *testing.T) {
 	_, dealt := addSmall(t, n, "three")
 	var ops []kv.Op
 	for range 200 {
-		ops = append(ops, kv.Op{Key: n.outbox.key(0), Value: dealt.Requests[0]})
+		ops = append(ops, kv.Op{Key: n.outbox.key(n.trust.Current().ID(), 0), Value: dealt.Requests[0]})
 	}
-	ops = append(ops, kv.Op{Key: n.outbox.key(1), Value: dealt.Requests[1]})
-	ops = append(ops, kv.Op{Key: n.outbox.key(9), Value: dealt.Requests[1]}) // no such validator
+	ops = append(ops, kv.Op{Key: n.outbox.key(n.trust.Current().ID(), 1), Value: dealt.Requests[1]})
+	ops = append(ops, kv.Op{Key: n.outbox.key(n.trust.Current().ID(), 9), Value: dealt.Requests[1]}) // no such validator
 	if err := n.outbox.store.Apply(ops); err != nil {
 		t.Fatal(err)
 	}

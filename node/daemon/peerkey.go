@@ -62,7 +62,8 @@ func addrInfo(k statement.PublicKey, addresses []string) (peer.AddrInfo, error) 
 	return info, nil
 }
 
-// learnValidators keeps the committee's addresses for good.
+// learnValidators keeps the addresses of the newest committee for good. Those of
+// validators that left stay too: they may hold shares.
 func (n *Node) learnValidators() {
 	for _, info := range n.bootstrap() {
 		n.host.Libp2p().Peerstore().AddAddrs(info.ID, info.Addrs, peerstore.PermanentAddrTTL)

@@ -76,13 +76,13 @@ func (n *Node) newGrant(r api.GrantRequest, from *home.Principal) (*capability.G
 	if depth > 0 {
 		can |= capability.Delegate
 	}
-	now := n.now().Unix()
+	now, record := n.now().Unix(), n.trust.Current()
 	g := &capability.Grant{
-		Network: n.trust.Network(), Record: n.trust.Current().ID(), Audience: to.ID(), Subject: uint8(to.Kind()),
+		Network: n.trust.Network(), Record: record.ID(), Audience: to.ID(), Subject: uint8(to.Kind()),
 		Abilities: can, Depth: depth,
 		Caveats: capability.Caveats{
 			Purposes: r.Purposes, NotBefore: now - int64(capability.ClockSkew/time.Second),
-			Expires: min(now+r.Seconds, n.trust.Current().Expires), MaxClass: 255, Offline: r.Offline,
+			Expires: min(now+r.Seconds, record.Expires), MaxClass: 255, Offline: r.Offline,
 		},
 	}
 	rand.Read(g.Nonce[:])

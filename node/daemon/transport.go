@@ -123,6 +123,9 @@ func (t *transport) callSelf(ctx context.Context, m quorum.Method, build func(qu
 // judgeCall hands a request to this validator's judge.
 func (n *Node) judgeCall(ctx context.Context, m quorum.Method, c validator.Conn, raw []byte) ([]byte, error) {
 	j := n.judge
+	if j == nil {
+		return nil, validator.ErrUnavailable
+	}
 	switch m {
 	case quorum.Deposit:
 		return j.Deposit(ctx, c, raw)
@@ -192,12 +195,19 @@ func codeOf(err error) error {
 	return &rpc.Error{Code: code, Message: err.Error()}
 }
 
-// hint says that there is something to pull. Its answer means that the peer has
-// asked the validators since.
+// hint says that there is something to pull. An empty one is of statements: its
+// answer means that the peer has asked the validators since. One of [hintRecords]
+// is of committee records: the peer has asked the hinting one since.
 var hint = rpc.Method{Protocol: "/cerebrum/hint/1", MaxRequest: 1, MaxResponse: 1, Timeout: 10 * time.Second, PerPeer: 2}
 
 func (n *Node) serveHint() {
-	rpc.Serve(n.host.Libp2p(), hint, n.log, func(ctx context.Context, _ rpc.Caller, _ []byte) ([]byte, error) {
+	rpc.Serve(n.host.Libp2p(), hint, n.log, func(ctx context.Context, c rpc.Caller, request []byte) ([]byte, error) {
+		if len(request) == 1 && request[0] == hintRecords {
+			if err := n.catchUp(ctx, c.Peer); err != nil {
+				return nil, &rpc.Error{Code: rpc.Unavailable, Message: "the records were not taken"}
+			}
+			return nil, nil
+		}
 		if err := n.tracker.Refresh(ctx); err != nil {
 			return nil, &rpc.Error{Code: rpc.Unavailable, Message: "not enough validators answer"}
 		}

@@ -49,7 +49,7 @@ type Home struct {
 	Dir       string
 	Config    *config.Config
 	Network   *trust.File      // nil before a network is adopted
-	Committee *trust.Committee // verified; nil before a network is adopted
+	Committee *trust.Committee // the newest in Network; a node's store may know a newer one; nil before a network is adopted
 
 	keys *keystore.Store
 
@@ -346,15 +346,22 @@ func (h *Home) UseNetwork(f *trust.File, now time.Time) error {
 	if h.Committee != nil && h.Committee.Network() != c.Network() {
 		return fault.New(fault.Failed, "use another --home for another network", "this home belongs to the network %s already", h.Committee.Name)
 	}
-	raw, err := EncodeNetwork(f)
-	if err != nil {
-		return err
-	}
-	if err := disk.Replace(filepath.Join(h.Dir, NetworkFile), raw); err != nil {
+	if err := h.KeepNetwork(f); err != nil {
 		return err
 	}
 	h.Network, h.Committee = f, c
 	return nil
+}
+
+// KeepNetwork replaces the network file of a home by a later one of the same
+// network, durably, which the caller has verified. Only the file changes: the
+// fields of an opened home stay as they are.
+func (h *Home) KeepNetwork(f *trust.File) error {
+	raw, err := EncodeNetwork(f)
+	if err != nil {
+		return err
+	}
+	return disk.Replace(filepath.Join(h.Dir, NetworkFile), raw)
 }
 
 // EncodeNetwork writes a network file as text that survives mail.

@@ -3,6 +3,7 @@ package object
 import (
 	"fmt"
 
+	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/acl/validator"
 	"cerebrum.dev/cerebrum/crypto/committee"
 	"cerebrum.dev/cerebrum/crypto/envelope"
@@ -19,6 +20,7 @@ import (
 type Dealt struct {
 	Objects  []cid.Cid
 	Requests map[int][]byte // by validator
+	Record   statement.ID   // the committee record that they are dealt to
 }
 
 // toDeal is one object to be dealt.
@@ -61,26 +63,26 @@ func (l *Library) DealAgain(owner *home.Principal, held []*Held, holder []string
 }
 
 func (l *Library) deal(owner *home.Principal, todo []toDeal, holder []string, number uint64) (*Dealt, error) {
-	n := len(l.Trust.Current().Validators)
+	record := l.Trust.Current() // one for the whole batch: another may come meanwhile
 	items := make([]validator.DepositItem, len(todo))
 	shares := make([][]committee.Share, len(todo))
 	var g errgroup.Group
 	g.SetLimit(dealers)
 	for i, t := range todo {
 		g.Go(func() (err error) {
-			items[i], shares[i], err = l.dealOne(owner, t, number)
+			items[i], shares[i], err = l.dealOne(record, owner, t, number)
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	out := &Dealt{Requests: make(map[int][]byte, n)}
+	out := &Dealt{Requests: make(map[int][]byte, len(record.Validators)), Record: record.ID()}
 	for _, t := range todo {
 		out.Objects = append(out.Objects, t.address)
 	}
 	digest := validator.DigestItems(items)
-	for v := range n {
+	for v := range record.Validators {
 		box := validator.Shares{Items: digest}
 		for i := range todo {
 			s := shares[i][v]
@@ -90,7 +92,7 @@ func (l *Library) deal(owner *home.Principal, todo []toDeal, holder []string, nu
 		if err != nil {
 			return nil, err
 		}
-		sealed, err := keystore.SealTo([]string{l.Trust.Current().Validators[v].Recipient}, plain)
+		sealed, err := keystore.SealTo([]string{record.Validators[v].Recipient}, plain)
 		if err != nil {
 			return nil, fmt.Errorf("validator %d: %w", v+1, err)
 		}
@@ -104,15 +106,15 @@ func (l *Library) deal(owner *home.Principal, todo []toDeal, holder []string, nu
 	return out, nil
 }
 
-func (l *Library) dealOne(owner *home.Principal, t toDeal, number uint64) (validator.DepositItem, []committee.Share, error) {
-	n := l.Trust.Current().Numbers
+func (l *Library) dealOne(record *trust.Committee, owner *home.Principal, t toDeal, number uint64) (validator.DepositItem, []committee.Share, error) {
+	n := record.Numbers
 	shares, commitments, err := committee.DealSecret(t.secret, int(n.N), int(n.T))
 	if err != nil {
 		return validator.DepositItem{}, nil, err
 	}
 	s, err := statement.New(validator.KindDealing, validator.Dealing{
 		Network: l.Trust.Network(), Owner: owner.Identity.ID(), KeyNonce: t.nonce, Manifest: t.address.Bytes(),
-		Number: number, Record: l.Trust.Current().ID(), N: n.N, T: n.T, Commitments: commitments, Labels: t.labels, Class: t.class,
+		Number: number, Record: record.ID(), N: n.N, T: n.T, Commitments: commitments, Labels: t.labels, Class: t.class,
 	})
 	if err != nil {
 		return validator.DepositItem{}, nil, err
@@ -126,15 +128,21 @@ func (l *Library) dealOne(owner *home.Principal, t toDeal, number uint64) (valid
 }
 
 // MarkShared records that T validators have acknowledged objects.
-func (l *Library) MarkShared(addresses []cid.Cid) error {
+func (l *Library) MarkShared(addresses []cid.Cid) error { return l.mark(addresses, StateShared) }
+
+// MarkLocal records that objects are to be dealt again: what was dealt did not
+// reach T validators of the committee that there is now.
+func (l *Library) MarkLocal(addresses []cid.Cid) error { return l.mark(addresses, StateLocal) }
+
+func (l *Library) mark(addresses []cid.Cid, state uint8) error {
 	var out []store.Object
 	for _, a := range addresses {
 		o, err := l.Store.Object(a)
 		if err != nil {
 			return err
 		}
-		if o.State != StateShared {
-			o.State = StateShared
+		if o.State != state {
+			o.State = state
 			out = append(out, o)
 		}
 	}

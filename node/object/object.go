@@ -257,6 +257,24 @@ func (l *Library) Open(ctx context.Context, h *Held) (*Opened, error) {
 	return Unlock(h.CID, claims, header, secret)
 }
 
+// OpenWith opens an object of this home with a secret that its reader holds. The
+// manifest is verified by its owner.
+func (l *Library) OpenWith(ctx context.Context, h *Held, owner *identity.Identity, secret committee.Secret) (*Opened, error) {
+	m, err := h.Verify(owner)
+	if err != nil {
+		return nil, err
+	}
+	c, err := cid.Cast(m.Header)
+	if err != nil {
+		return nil, corrupt(h.CID, err)
+	}
+	header, err := l.block(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return Unlock(h.CID, *m, header, secret)
+}
+
 func (l *Library) secret(h *Held) (committee.Secret, error) {
 	loc, err := h.local()
 	if err != nil {

@@ -109,17 +109,44 @@ func Create(p Plan) (n *Network, err error) {
 	}
 	homes := make([]*home.Home, len(n.Processes))
 	for i, m := range n.Processes {
-		m.Home = filepath.Join(p.Dir, m.Name)
-		m.Addrs = []string{fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", ports[i]), fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1", ports[i])}
-		homes[i], _, err = home.Init(m.Home, home.Options{
-			Name: "me", Kind: identity.User, Protection: keystore.Protection{Plain: true},
-			Config: config.Config{Listen: m.Addrs, Log: p.Log, Local: true},
-		})
-		if err != nil {
+		if homes[i], err = n.settle(m, ports[i], p.Log); err != nil {
 			return nil, err
 		}
 	}
 	return n, n.found(p, homes)
+}
+
+// settle makes the home of a process.
+func (n *Network) settle(m *Process, port int, log string) (*home.Home, error) {
+	m.Home = filepath.Join(n.Dir, m.Name)
+	m.Addrs = []string{fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port), fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1", port)}
+	h, _, err := home.Init(m.Home, home.Options{
+		Name: "me", Kind: identity.User, Protection: keystore.Protection{Plain: true},
+		Config: config.Config{Listen: m.Addrs, Log: log, Local: true},
+	})
+	return h, err
+}
+
+// Grow makes the home of one more process, which belongs to no network yet: its
+// card goes into a draft of the next committee record, and when it has adopted
+// that one [Network.Restart] starts it.
+func (n *Network) Grow(name, role string) (*Process, error) {
+	if _, err := n.Find(name); err == nil {
+		return nil, fault.New(fault.Usage, "choose another name", "the network has a process %q already", name)
+	}
+	ports, err := freePorts(1)
+	if err != nil {
+		return nil, err
+	}
+	m := &Process{Name: name, Role: role}
+	if _, err := n.settle(m, ports[0], ""); err != nil {
+		return nil, err
+	}
+	n.Processes = append(n.Processes, m)
+	if err := n.save(); err != nil {
+		return nil, err
+	}
+	return m, n.writeEnv()
 }
 
 // claim makes the folder, or takes an empty one.

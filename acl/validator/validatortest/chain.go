@@ -109,7 +109,12 @@ type Session struct {
 
 // Connect opens a connection from a person's node to a validator.
 func (net *Network) Connect(p *Person, i int) *Session {
-	s := &Session{Server: net.Record.Validators[i].Peer, Client: p.Peer, used: map[uint64]bool{}}
+	return net.ConnectTo(p, net.Record.Validators[i].Peer)
+}
+
+// ConnectTo is a connection to any peer.
+func (net *Network) ConnectTo(p *Person, server statement.PublicKey) *Session {
+	s := &Session{Server: server, Client: p.Peer, used: map[uint64]bool{}}
 	rand.Read(s.Challenge[:])
 	return s
 }

@@ -9,6 +9,7 @@ import (
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/policy"
+	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/acl/trust/trusttest"
 	"cerebrum.dev/cerebrum/acl/validator"
@@ -31,20 +32,18 @@ type Rotating struct {
 func (net *Network) Rotate() *Rotating {
 	r := &Rotating{Network: net, All: net.Validators, down: map[statement.PublicKey]bool{}}
 	for _, v := range r.All {
-		v.Judge.Fresh = heard{}
+		v.Judge.Fresh = heard{v.Tracker}
 	}
 	return r
 }
 
 // heard stands for a validator that hears all others: rotations are tested apart
 // from freshness.
-type heard struct{}
+type heard struct{ *revocation.Tracker }
 
 func (heard) Fresh() bool { return true }
 
 func (heard) Ready() bool { return true }
-
-func (heard) Seen(statement.PublicKey) []byte { return nil }
 
 // Down makes a validator unreachable, or reachable again.
 func (r *Rotating) Down(v *Validator, down bool) {
@@ -102,8 +101,8 @@ func (r *Rotating) Join(t testing.TB, name string) (*Validator, trust.Validator)
 		Peer: trusttest.Key(name + " peer").Public(), Addresses: []string{"/ip4/192.0.2.99/tcp/4001"},
 		Log: trusttest.Key(name + " log").Public(), Witness: trusttest.Key(name + " witness").Public(),
 	}
-	v := r.open(t, seat{peer: entry.Peer, signing: trusttest.Key(name + " signing"), person: p, index: -1}, opener, policy.Builtin())
-	v.Judge.Fresh = heard{}
+	v := r.open(t, seat{peer: entry.Peer, signing: trusttest.Key(name + " signing"), person: p}, opener, policy.Builtin())
+	v.Judge.Fresh = heard{v.Tracker}
 	r.All = append(r.All, v)
 	return v, entry
 }

@@ -131,7 +131,7 @@ func recipient(t testing.TB) (*keystore.Opener, string) {
 
 func (net *Network) start(t testing.TB, i int, opener *keystore.Opener, bundle *policy.Bundle) *Validator {
 	t.Helper()
-	return net.open(t, seat{net.Committee.Validators[i].Peer, net.keys.Signing[i], net.keys.People[i], i}, opener, bundle)
+	return net.open(t, seat{net.Committee.Validators[i].Peer, net.keys.Signing[i], net.keys.People[i]}, opener, bundle)
 }
 
 // seat is who a validator is.
@@ -139,7 +139,6 @@ type seat struct {
 	peer    statement.PublicKey
 	signing statement.PrivateKey
 	person  *trusttest.Person
-	index   int // in the first record, -1 for one that joins later
 }
 
 // open starts a validator with an empty home.

@@ -234,3 +234,18 @@ func (c *Client) Grants(ctx context.Context, r api.GrantsRequest) (*api.Grants, 
 func (c *Client) Revoke(ctx context.Context, r api.RevokeRequest) (*api.Revoked, error) {
 	return call[api.Revoked](ctx, c, "revoke", r)
 }
+
+// Network implements api.Service.
+func (c *Client) Network(ctx context.Context) (*api.NetworkFile, error) {
+	return call[api.NetworkFile](ctx, c, "network", struct{}{})
+}
+
+// Adopt implements api.Service.
+func (c *Client) Adopt(ctx context.Context, r api.AdoptRequest) (*api.Adopted, error) {
+	return call[api.Adopted](ctx, c, "adopt", r)
+}
+
+// Permit implements api.Service.
+func (c *Client) Permit(ctx context.Context, r api.PermitRequest) (*api.Permitted, error) {
+	return call[api.Permitted](ctx, c, "permit", r)
+}

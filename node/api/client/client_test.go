@@ -121,7 +121,7 @@ func TestEveryVerbHasItsRoute(t *testing.T) {
 			default:
 				q := reflect.New(in).Elem()
 				q.FieldByNameFunc(func(name string) bool {
-					return name == "As" || (name == "Address" || name == "Contact") && !q.FieldByName("As").IsValid() || (name == "Path" || name == "Op") && q.NumField() == 1
+					return name == "As" || name == "ID" || (name == "Address" || name == "Contact") && !q.FieldByName("As").IsValid() || (name == "Path" || name == "Op") && q.NumField() == 1
 				}).SetString(m.Name)
 				args = append(args, q)
 			}
@@ -208,6 +208,21 @@ func (s *spy) Grants(_ context.Context, r api.GrantsRequest) (*api.Grants, error
 	s.note("Grants", r.As)
 	return &api.Grants{}, nil
 }
+func (s *spy) Network(context.Context) (*api.NetworkFile, error) {
+	s.note("Network", "Network")
+	return &api.NetworkFile{File: "file"}, nil
+}
+
+func (s *spy) Adopt(_ context.Context, r api.AdoptRequest) (*api.Adopted, error) {
+	s.note("Adopt", r.Path)
+	return &api.Adopted{}, nil
+}
+
+func (s *spy) Permit(_ context.Context, r api.PermitRequest) (*api.Permitted, error) {
+	s.note("Permit", r.ID)
+	return &api.Permitted{}, nil
+}
+
 func (s *spy) Revoke(_ context.Context, r api.RevokeRequest) (*api.Revoked, error) {
 	s.note("Revoke", r.As)
 	return &api.Revoked{}, nil
@@ -216,8 +231,8 @@ func (s *spy) Enrol(_ context.Context, r api.EnrolRequest) (*api.Enrolled, error
 	s.note("Enrol", r.Contact)
 	return &api.Enrolled{}, nil
 }
-func (s *spy) Adopt(_ context.Context, r api.AdoptRequest) (*api.Published, error) {
-	s.note("Adopt", r.Contact)
+func (s *spy) AdoptIdentity(_ context.Context, r api.AdoptIdentityRequest) (*api.Published, error) {
+	s.note("AdoptIdentity", r.Contact)
 	return &api.Published{}, nil
 }
 func (s *spy) Devices(_ context.Context, r api.DevicesRequest) (*api.Devices, error) {

@@ -11,9 +11,9 @@ func (c *Client) Enrol(ctx context.Context, r api.EnrolRequest) (*api.Enrolled, 
 	return call[api.Enrolled](ctx, c, "enrol", r)
 }
 
-// Adopt implements api.Service.
-func (c *Client) Adopt(ctx context.Context, r api.AdoptRequest) (*api.Published, error) {
-	return call[api.Published](ctx, c, "adopt", r)
+// AdoptIdentity implements api.Service.
+func (c *Client) AdoptIdentity(ctx context.Context, r api.AdoptIdentityRequest) (*api.Published, error) {
+	return call[api.Published](ctx, c, "adopt-identity", r)
 }
 
 // Devices implements api.Service.
