@@ -57,10 +57,10 @@ func (w *world) state(member, name string) string {
 }
 
 // TestStolenPhone: node1 is ann's laptop, node2 her phone, node3 a friend who
-// grants, node4 another reader.
+// grants, node4 another reader, node5 one who reads by node4.
 func TestStolenPhone(t *testing.T) {
 	t.Parallel()
-	w := up(t, "--nodes", "4")
+	w := up(t, "--nodes", "5")
 	recovery := w.owner("node1", "ann")
 
 	// What was given to ann before there was a phone, the phone reads.
@@ -81,7 +81,8 @@ func TestStolenPhone(t *testing.T) {
 		t.Errorf("an owner without a key got it from nobody: %v", got)
 	}
 	fromPhone := w.ok("node2", "grant", owned, "--to", w.contact("node4"), "--for", "1h").str("grant")
-	delegated := w.ok("node2", "delegate", given, "--as", "ann", "--to", w.contact("node4"), "--can", "read", "--for", "30m").str("grant")
+	delegated := w.ok("node2", "delegate", given, "--as", "ann", "--to", w.contact("node4"), "--can", "read,delegate", "--depth", "1", "--for", "30m").str("grant")
+	below := w.ok("node4", "delegate", delegated, "--to", w.contact("node5"), "--can", "read", "--for", "10m").str("grant")
 	w.reads("node4", owned, own)
 	w.reads("node4", friends, content)
 
@@ -118,6 +119,10 @@ func TestStolenPhone(t *testing.T) {
 	w.reads("node4", owned, own)
 	w.reads("node4", friends, content)
 	w.reads("node1", friends, content, "--as", "ann")
+	w.reads("node5", friends, content)
+	w.ok("node1", "revoke", below, "--as", "ann") // what a delegate of the phone's handed on
+	w.denied(3, "node5", friends)
+	w.reads("node4", friends, content)
 	for _, grant := range []string{fromPhone, delegated} { // given on the phone, ended on the laptop
 		w.ok("node1", "revoke", grant, "--as", "ann")
 	}

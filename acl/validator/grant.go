@@ -21,7 +21,7 @@ import (
 var (
 	chainPrefix  = []byte("chain/")  // + leaf id -> Delivery
 	boxPrefix    = []byte("box/")    // + audience + leaf id
-	issuedPrefix = []byte("issued/") // + issuer + leaf id
+	issuedPrefix = []byte("issued/") // + issuer of it or of what it hangs on + leaf id
 	targetPrefix = []byte("target/") // + audience + target's ref + leaf id
 )
 
@@ -132,7 +132,7 @@ func (j *Judge) Deliver(ctx context.Context, raw []byte) error {
 			return fmt.Errorf("%w: its hint is no address", ErrMalformed)
 		}
 	}
-	leaf, audience, issuer := v.Leaf(), v.Audience().ID(), issuerOf(v)
+	leaf, audience, issuer := v.Leaf(), v.Audience().ID(), IssuerOf(v)
 	if err := j.Audit.Append(ctx, j.event("deliver", "ok", issuer[:], audience[:], nil, leaf[:], "")); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
@@ -145,16 +145,23 @@ func (j *Judge) Deliver(ctx context.Context, raw []byte) error {
 // mailboxOps keep a verified chain where its audience, its issuer and a reader
 // of its target find it.
 func mailboxOps(v *capability.Verified, raw []byte) []kv.Op {
-	leaf, audience, issuer, target := v.Leaf(), v.Audience().ID(), issuerOf(v), v.Grant().Target.Ref
-	return append(acceptedOps(append(v.Path()[1:], v.Consent())...), []kv.Op{
+	leaf, audience, target := v.Leaf(), v.Audience().ID(), v.Grant().Target.Ref
+	ops := append(acceptedOps(append(v.Path()[1:], v.Consent())...), []kv.Op{
 		{Key: slices.Concat(chainPrefix, leaf[:]), Value: raw},
 		{Key: slices.Concat(boxPrefix, audience[:], leaf[:]), Value: []byte{1}},
-		{Key: slices.Concat(issuedPrefix, issuer[:], leaf[:]), Value: []byte{1}},
 		{Key: slices.Concat(targetPrefix, audience[:], target[:], leaf[:]), Value: []byte{1}},
 	}...)
+	// Everybody above may revoke it, and any device of theirs has to find it.
+	above := v.Grants()[0].Owner
+	for _, g := range v.Grants() {
+		ops = append(ops, kv.Op{Key: slices.Concat(issuedPrefix, above[:], leaf[:]), Value: []byte{1}})
+		above = g.Audience
+	}
+	return ops
 }
 
-func issuerOf(v *capability.Verified) statement.ID {
+// IssuerOf is the identity that gave the leaf of a chain.
+func IssuerOf(v *capability.Verified) statement.ID {
 	gs := v.Grants()
 	if len(gs) == 1 {
 		return gs[0].Owner

@@ -147,7 +147,7 @@ type Delivery struct {
 }
 
 // MailboxRequest asks for the chains of an identity, after one, those that cover
-// an address, or those that it issued.
+// an address, or those that it issued or that hang on what it issued.
 type MailboxRequest struct {
 	_         struct{} `cbor:",toarray"`
 	Address   []byte

@@ -50,8 +50,8 @@ func (n *Node) Grants(ctx context.Context, r api.GrantsRequest) (*api.Grants, er
 	out := &api.Grants{Grants: []api.GrantInfo{}}
 	seen := map[string]bool{}
 	for _, d := range found {
-		info, err := n.describeGrant(d)
-		if err != nil || seen[info.Grant] {
+		info, issuer, err := n.describeGrant(d)
+		if err != nil || seen[info.Grant] || r.Issued && issuer != p.Identity.ID() {
 			continue // junk of one validator, or the same grant from two places
 		}
 		seen[info.Grant] = true
@@ -78,14 +78,14 @@ func (n *Node) localGrants(prefix []byte, p *home.Principal) ([]validator.Delive
 	return out, err
 }
 
-func (n *Node) describeGrant(d validator.Delivery) (*api.GrantInfo, error) {
+func (n *Node) describeGrant(d validator.Delivery) (_ *api.GrantInfo, issuer statement.ID, err error) {
 	c, err := capability.ParseChain(d.Chain)
 	if err != nil {
-		return nil, err
+		return nil, issuer, err
 	}
 	v, err := n.verifier.VerifyPast(c)
 	if err != nil {
-		return nil, err
+		return nil, issuer, err
 	}
 	g := v.Grant()
 	info := &api.GrantInfo{
@@ -102,7 +102,7 @@ func (n *Node) describeGrant(d validator.Delivery) (*api.GrantInfo, error) {
 	case err != nil:
 		info.State = "expired"
 	}
-	return info, nil
+	return info, validator.IssuerOf(v), nil
 }
 
 // issued is a grant that one of this home's identities may revoke.
