@@ -111,10 +111,9 @@ func TestRecordsSpread(t *testing.T) {
 	if at := w.Validators[0].Log.Head(); at.Seq != 1 {
 		t.Errorf("the log has %d entries", at.Seq)
 	}
-	chain := w.Grant(t, w.bob, w.alice, capability.Target{Kind: capability.Lineage, Ref: [32]byte{1}}) // with alice's old document
 	o := w.Object(t, w.bob)
 	w.DepositAll(t, w.bob, o)
-	chain = w.Grant(t, w.bob, w.alice, vt.VersionOf(o))
+	chain := w.Grant(t, w.bob, w.alice, vt.VersionOf(o)) // with alice's old document
 	if _, err := w.Release(t, 1, phone, chain, vt.ReleaseOf(o)); !errors.Is(err, validator.ErrDenied) {
 		t.Errorf("a validator that has not heard of the phone: %v", err)
 	}

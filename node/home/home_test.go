@@ -2,7 +2,6 @@ package home
 
 import (
 	"bytes"
-	"encoding/base32"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -34,7 +33,6 @@ func makeHome(t *testing.T) *Home {
 	return h
 }
 
-var encoding = base32.StdEncoding.WithPadding(base32.NoPadding)
 
 func noPassphrase() ([]byte, error) { return nil, errors.New("nobody is asked here") }
 
