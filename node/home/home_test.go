@@ -33,7 +33,6 @@ func makeHome(t *testing.T) *Home {
 	return h
 }
 
-
 func noPassphrase() ([]byte, error) { return nil, errors.New("nobody is asked here") }
 
 func wantExit(t *testing.T, err error, exit int) *fault.Error {
