@@ -256,3 +256,8 @@ func (i *Identity) Count() uint32 { return i.count }
 func (i *Identity) NextRecovery() [32]byte { return i.epoch.next }
 
 func (i *Identity) tip() statement.ID { return i.epoch.id }
+
+// Spent reports a recovery key that this identity was recovered with already.
+func (i *Identity) Spent(key statement.PublicKey) bool {
+	return slices.ContainsFunc(i.records, func(r *Record) bool { return r.recovery != nil && r.recovery.Key == key })
+}

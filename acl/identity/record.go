@@ -97,6 +97,36 @@ func (r *Record) Removed() []statement.PublicKey {
 	return nil
 }
 
+// Enrolled is the request of the device that the record adds, nil where it adds
+// none. The request names the identity and no time, so that a device which a
+// recovery ended may be taken in again with it.
+func (r *Record) Enrolled() *Enrolment { return r.enrolled }
+
+// By is the device that made a device record; zero for a recovery.
+func (r *Record) By() statement.PublicKey {
+	if r.device == nil {
+		return statement.PublicKey{}
+	}
+	return r.device.By
+}
+
+// Time is when a device record was made, as its author says; zero for a recovery.
+func (r *Record) Time() time.Time {
+	if r.device == nil {
+		return time.Time{}
+	}
+	return time.Unix(r.device.Time, 0)
+}
+
+// Count is how many recoveries there were when the record was made; of a
+// recovery, with itself.
+func (r *Record) Count() uint32 {
+	if r.recovery != nil {
+		return r.recovery.Count
+	}
+	return r.device.Count
+}
+
 // ParseRecord verifies what a record proves alone: its form, the signature of
 // its author, of a device that it adds, of a revealed recovery key. The errors
 // are [ErrInvalid].

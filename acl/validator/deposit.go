@@ -66,6 +66,8 @@ func ObjectOf(address cid.Cid, m *envelope.Manifest) capability.Object {
 }
 
 // VerifyDealing checks a signed dealing by its owner and returns it with its id.
+// The device that signed it may have been removed since: validators took it when
+// that device spoke for the owner, and take no new one of another.
 func VerifyDealing(raw []byte, owner *identity.Identity) (*Dealing, statement.ID, error) {
 	s, err := statement.Parse(raw)
 	if err != nil {
@@ -78,10 +80,19 @@ func VerifyDealing(raw []byte, owner *identity.Identity) (*Dealing, statement.ID
 	if d.Owner != owner.ID() || len(d.Labels) > maxLabels {
 		return nil, statement.ID{}, errors.New("the dealing is another owner's or has too many labels")
 	}
-	if err := owner.Verify(KindDealing, s); err != nil {
+	if err := owner.VerifyEver(KindDealing, s); err != nil {
 		return nil, statement.ID{}, err
 	}
 	return &d, s.ID(), d.Commitments.Valid(int(d.T))
+}
+
+// signsDealing checks that a device which speaks for the owner now signed.
+func signsDealing(raw []byte, owner *identity.Identity) error {
+	s, err := statement.Parse(raw)
+	if err != nil {
+		return err
+	}
+	return owner.Verify(KindDealing, s)
 }
 
 // pending is one item on its way through a deposit.
@@ -113,7 +124,7 @@ func (j *Judge) Deposit(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	if len(r.Holder) > maxHolders || slices.ContainsFunc(r.Holder, func(h string) bool { return len(h) > maxWords }) {
 		return nil, fmt.Errorf("%w: a deposit names at most %d holders of %d bytes", ErrMalformed, maxHolders, maxWords)
 	}
-	owner, err := identity.Parse(r.Owner)
+	owner, err := j.Verifier.Identity(r.Owner)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
@@ -185,6 +196,9 @@ func (j *Judge) openShares(r DepositRequest) ([][]byte, error) {
 func (j *Judge) judgeItem(it DepositItem, share []byte, owner *identity.Identity, holders []string, record *trust.Committee, seat int) (*pending, error) {
 	d, id, err := VerifyDealing(it.Dealing, owner)
 	if err != nil {
+		return nil, err
+	}
+	if err := signsDealing(it.Dealing, owner); err != nil {
 		return nil, err
 	}
 	m, err := VerifyManifest(d.Manifest, it.Manifest, owner)

@@ -155,3 +155,20 @@ func FuzzFresh(f *testing.F) {
 		return err
 	})
 }
+
+func FuzzIdentity(f *testing.F) {
+	fuzzEntry[validator.IdentityRequest](f, func(w *world) []any {
+		phone, add := w.another(f, w.alice, "phone")
+		_, more := w.another(f, phone, "tablet")
+		_, back := w.recovered(f, w.alice, "alice recovery", "next")
+		bare := add
+		bare.Identity = nil
+		return []any{
+			validator.IdentityRequest{Entry: add}, validator.IdentityRequest{Entry: more}, validator.IdentityRequest{Entry: back},
+			validator.IdentityRequest{Entry: bare}, validator.IdentityRequest{},
+		}
+	}, func(t *testing.T, w *world, raw []byte) error {
+		_, err := w.Validators[0].Identity(t.Context(), validator.Conn{}, raw)
+		return err
+	})
+}

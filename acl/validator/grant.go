@@ -19,7 +19,7 @@ import (
 var (
 	chainPrefix  = []byte("chain/")  // + leaf id -> Delivery
 	boxPrefix    = []byte("box/")    // + audience + leaf id
-	issuedPrefix = []byte("issued/") // + issuer + leaf id
+	issuedPrefix = []byte("issued/") // + issuer of it or of what it hangs on + leaf id
 	targetPrefix = []byte("target/") // + audience + target's ref + leaf id
 )
 
@@ -89,6 +89,9 @@ func (j *Judge) signGrant(ctx context.Context, d *draft, seat int, bundle statem
 	if err := j.leave(id); err != nil { // policy has changed while it waited
 		return nil, err
 	}
+	if err := j.Store.Apply(acceptedOps(d.consent)); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
 	d.statement.AddSignature(uint16(seat), j.Signing)
 	return encode(SignReply{Grant: d.statement.Bytes()}), nil
 }
@@ -115,7 +118,8 @@ type draft struct {
 	owner, audience *identity.Identity
 	// asker is whom policy is asked about: the owner, or under a standing consent
 	// the audience, which asks by itself.
-	asker *identity.Identity
+	asker   *identity.Identity
+	consent statement.ID // that the owner signed
 }
 
 // readGrant checks a root grant and the owner's consent to it.
@@ -164,11 +168,18 @@ func (j *Judge) readGrant(r SignRequest) (*draft, error) {
 	}
 	// Sign our own copy: whatever signatures came with it are not ours to pass on.
 	out, err := statement.New(capability.KindGrant, g)
-	d := &draft{Grant: g, statement: out, owner: owner, audience: audience, asker: owner}
+	if err != nil {
+		return bad(err)
+	}
+	consent, err := statement.Parse(r.Consent)
+	if err != nil {
+		return bad(err)
+	}
+	d := &draft{Grant: g, statement: out, owner: owner, audience: audience, asker: owner, consent: consent.ID()}
 	if standing != nil {
 		d.asker = audience
 	}
-	return d, err
+	return d, nil
 }
 
 // Deliver keeps a finished chain in its audience's mailbox. Durable on return.
@@ -190,7 +201,7 @@ func (j *Judge) Deliver(ctx context.Context, raw []byte) error {
 			return fmt.Errorf("%w: its hint is no address", ErrMalformed)
 		}
 	}
-	leaf, audience, issuer := v.Leaf(), v.Audience().ID(), issuerOf(v)
+	leaf, audience, issuer := v.Leaf(), v.Audience().ID(), IssuerOf(v)
 	if err := j.Audit.Append(ctx, j.event("deliver", "ok", issuer[:], audience[:], nil, leaf[:], "")); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
@@ -203,16 +214,23 @@ func (j *Judge) Deliver(ctx context.Context, raw []byte) error {
 // mailboxOps keep a verified chain where its audience, its issuer and a reader
 // of its target find it.
 func mailboxOps(v *capability.Verified, raw []byte) []kv.Op {
-	leaf, audience, issuer, target := v.Leaf(), v.Audience().ID(), issuerOf(v), v.Grant().Target.Ref
-	return []kv.Op{
+	leaf, audience, target := v.Leaf(), v.Audience().ID(), v.Grant().Target.Ref
+	ops := append(acceptedOps(append(v.Path()[1:], v.Consent())...), []kv.Op{
 		{Key: slices.Concat(chainPrefix, leaf[:]), Value: raw},
 		{Key: slices.Concat(boxPrefix, audience[:], leaf[:]), Value: []byte{1}},
-		{Key: slices.Concat(issuedPrefix, issuer[:], leaf[:]), Value: []byte{1}},
 		{Key: slices.Concat(targetPrefix, audience[:], target[:], leaf[:]), Value: []byte{1}},
+	}...)
+	// Everybody above may revoke it, and any device of theirs has to find it.
+	above := v.Grants()[0].Owner
+	for _, g := range v.Grants() {
+		ops = append(ops, kv.Op{Key: slices.Concat(issuedPrefix, above[:], leaf[:]), Value: []byte{1}})
+		above = g.Audience
 	}
+	return ops
 }
 
-func issuerOf(v *capability.Verified) statement.ID {
+// IssuerOf is the identity that gave the leaf of a chain.
+func IssuerOf(v *capability.Verified) statement.ID {
 	gs := v.Grants()
 	if len(gs) == 1 {
 		return gs[0].Owner
@@ -267,6 +285,9 @@ func (j *Judge) covering(who statement.ID, address []byte) (MailboxReply, error)
 	o, err := d.object()
 	if err != nil {
 		return reply, err
+	}
+	if o.Owner == who {
+		reply.Manifest = d.Manifest
 	}
 	covers := j.filter(address)
 	found, size := map[statement.ID]Delivery{}, 0
@@ -381,6 +402,9 @@ func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
+	if err := j.signsStill(r.Entry, rev.Signer); err != nil {
+		return nil, j.deny(ctx, "revoke", rev.Signer[:], rev.Target[:], err)
+	}
 	if err := j.mayRevoke(rev, r.Chain); err != nil {
 		return nil, j.deny(ctx, "revoke", rev.Signer[:], rev.Target[:], err)
 	}
@@ -399,6 +423,23 @@ func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
 	}
 	s.AddSignature(uint16(seat), j.Signing)
 	return s.Bytes(), nil
+}
+
+// signsStill checks that the device which signed an entry speaks for its identity
+// now: a removed one shows the document of a time when it did.
+func (j *Judge) signsStill(e revocation.Entry, signer statement.ID) error {
+	s, err := statement.Parse(e.Statement)
+	if err != nil {
+		return err
+	}
+	who, err := j.Verifier.Identity(e.Identity)
+	if err != nil {
+		return err
+	}
+	if who.ID() != signer {
+		return errors.New("the document beside the revocation is another identity's")
+	}
+	return who.Verify(revocation.KindRevocation, s)
 }
 
 func (j *Judge) mayRevoke(rev *revocation.Revocation, chain []byte) error {

@@ -1,6 +1,7 @@
 package validator_test
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 
@@ -226,7 +227,7 @@ func TestAMailboxOpensForItsIdentityOnly(t *testing.T) {
 		{"the delegate", carol, false, []statement.ID{vt.Leaf(t, link)}},
 		{"a stranger", w.mallory, false, nil},
 		{"the owner holds nothing", w.alice, false, nil},
-		{"the owner issued", w.alice, true, []statement.ID{vt.Leaf(t, chain)}},
+		{"the owner issued, and what hangs on it", w.alice, true, []statement.ID{vt.Leaf(t, chain), vt.Leaf(t, link)}},
 		{"the delegator issued", w.bob, true, []statement.ID{vt.Leaf(t, link)}},
 		{"the delegate issued nothing", carol, true, nil},
 	} {
@@ -235,6 +236,7 @@ func TestAMailboxOpensForItsIdentityOnly(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			slices.SortFunc(c.want, func(a, b statement.ID) int { return bytes.Compare(a[:], b[:]) })
 			if got := leaves(t, r.Deliveries); !slices.Equal(got, c.want) || r.More {
 				t.Errorf("%v, more %v; want %v", got, r.More, c.want)
 			}

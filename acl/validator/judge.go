@@ -70,12 +70,13 @@ type Judge struct {
 	// HasRole reports whether an identity holds a role now; nil: nobody holds any.
 	HasRole func(identity statement.ID, role string) bool
 
-	deposits lockTable
-	used     counter
-	desk     desk
-	erasures erasures
-	dealt    pages
-	seeds    sync.Mutex
+	deposits  lockTable
+	used      counter
+	desk      desk
+	erasures  erasures
+	recorders recorders
+	dealt     pages
+	seeds     sync.Mutex
 }
 
 // Conn is the connection that a request came on, as admission knows it.

@@ -16,6 +16,7 @@
 //	Revoke    an entry for the revocation log, acknowledged once durable
 //	Erase     an owner's order to destroy the shares of keys, answered with receipts
 //	Hold      the validator's signature under a legal hold; Keep takes the signed one
+//	Identity  a record of an identity for the same log, likewise
 //	Fresh     the validator's head over a nonce; Tail reads its log
 //	Role      a role statement, to be signed or kept
 //	Bundle    signed policy bundles, between validators
@@ -184,7 +185,7 @@ type Delivery struct {
 }
 
 // MailboxRequest asks for the chains of an identity, after one, those that cover
-// an address, or those that it issued.
+// an address, or those that it issued or that hang on what it issued.
 type MailboxRequest struct {
 	_         struct{} `cbor:",toarray"`
 	Address   []byte
@@ -204,6 +205,7 @@ type MailboxReply struct {
 	_          struct{} `cbor:",toarray"`
 	Deliveries []Delivery
 	More       bool
+	Manifest   []byte // of the address, to its owner alone: a device that lost everything finds out what it owns
 }
 
 // ReleaseRequest asks for this validator's shares of objects.
@@ -265,6 +267,13 @@ type RevokeRequest struct {
 	_     struct{} `cbor:",toarray"`
 	Entry revocation.Entry
 	Chain []byte
+}
+
+// IdentityRequest asks to append a record of an identity. Its document has the
+// record in it.
+type IdentityRequest struct {
+	_     struct{} `cbor:",toarray"`
+	Entry revocation.Entry
 }
 
 // TailRequest asks for entries of a segment of the log after Seq.

@@ -53,6 +53,17 @@ type Service interface {
 	Grants(ctx context.Context, r GrantsRequest) (*Grants, error)
 	Revoke(ctx context.Context, r RevokeRequest) (*Revoked, error)
 
+	// Enrol prepares this home as a device of an identity and returns what to ask
+	// another device of it for; AdoptIdentity takes the answer.
+	Enrol(ctx context.Context, r EnrolRequest) (*Enrolled, error)
+	AdoptIdentity(ctx context.Context, r AdoptIdentityRequest) (*Published, error)
+	Devices(ctx context.Context, r DevicesRequest) (*Devices, error)
+	// AddDevice, RemoveDevice and Recover publish a record in the validators' logs.
+	// The answer may say that it waits: it is durable here then, and goes on.
+	AddDevice(ctx context.Context, r AddDeviceRequest) (*Published, error)
+	RemoveDevice(ctx context.Context, r RemoveDeviceRequest) (*Published, error)
+	Recover(ctx context.Context, r RecoverRequest) (*Published, error)
+
 	// Network is the network file that a newcomer could be handed now.
 	Network(ctx context.Context) (*NetworkFile, error)
 	// Adopt takes further committee records of this home's network from a file.

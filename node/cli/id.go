@@ -13,7 +13,8 @@ import (
 
 func idCommand(e *Env) *cobra.Command {
 	c := &cobra.Command{Use: "id", Short: "The identities of this home"}
-	c.AddCommand(idShow(e), idNew(e), idList(e), idExport(e))
+	c.AddCommand(idShow(e), idNew(e), idList(e), idExport(e),
+		idEnrol(e), idAddDevice(e), idAdopt(e), idDevices(e), idRemoveDevice(e), idRecover(e))
 	return c
 }
 

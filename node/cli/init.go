@@ -25,8 +25,8 @@ func initCommand(e *Env) *cobra.Command {
 
 The keys are protected by a passphrase; --plain-keys keeps them in a file that
 only you can read instead. The recovery secret is shown once. Keep it offline: the
-identity commits to it, and a later version takes the identity back with it when a
-device is lost or stolen.`,
+identity commits to it, and "cerebrum id recover" takes the identity back with it
+when a device is lost or stolen.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			d, err := e.dir()
 			if err != nil {

@@ -72,7 +72,7 @@ func (n *Node) add(ctx context.Context, r api.AddRequest, with making) (*api.Add
 	var added *object.Added
 	if r.Update != "" {
 		p, added, err = n.makeVersion(ctx, r, labels, with)
-	} else if p, err = n.home.Principal(r.As); err == nil {
+	} else if p, err = n.actor(r.As); err == nil {
 		added, err = with.first(p, labels)
 	}
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/fault"
 	"cerebrum.dev/cerebrum/node/home"
+	"cerebrum.dev/cerebrum/node/quorum"
 	"cerebrum.dev/cerebrum/node/store"
 	"github.com/ipfs/go-cid"
 )
@@ -165,7 +166,14 @@ func (n *Node) withAuthority(ctx context.Context, p *home.Principal, address cid
 	if denied != nil {
 		return n.explain(ctx, p, address, denied)
 	}
-	return n.noAuthority(address, errors.Join(reason, why))
+	own, err := n.grantSelf(ctx, p, address)
+	switch {
+	case errors.Is(err, quorum.ErrNotOwned):
+		return n.noAuthority(address, errors.Join(reason, why))
+	case err != nil:
+		return err
+	}
+	return use(own)
 }
 
 // explain asks what has been revoked since, because validators say "denied" and

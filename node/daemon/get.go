@@ -79,7 +79,7 @@ func (n *Node) get(ctx context.Context, r api.GetRequest, to *target) (*api.Got,
 	if err != nil {
 		return nil, err
 	}
-	p, err := n.home.Principal(r.As)
+	p, err := n.principal(r.As)
 	if err != nil {
 		return nil, err
 	}
@@ -93,6 +93,9 @@ func (n *Node) get(ctx context.Context, r api.GetRequest, to *target) (*api.Got,
 		err = n.getOwn(ctx, p, h, r, to, got)
 		got.Seconds = time.Since(began).Seconds()
 		return got, integrity(err)
+	}
+	if err := mayAct(p); err != nil { // not with a key that it was let keep either
+		return nil, err
 	}
 	if n.trust != nil && !n.running.Load() && !r.Latest { // which is the newest, only the network knows
 		if h, err := n.library.Find(ctx, address); err == nil {

@@ -15,6 +15,9 @@ const hintTime = 3 * time.Second
 // hintEverybody tells the connected peers, without waiting, that there is
 // something to pull. Who misses it learns within a minute by itself.
 func (n *Node) hintEverybody() {
+	if n.host == nil { // not serving
+		return
+	}
 	for _, p := range n.host.Libp2p().Network().Peers() {
 		go func() { // ends within hintTime
 			ctx, cancel := context.WithTimeout(context.Background(), hintTime)

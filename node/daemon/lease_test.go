@@ -28,7 +28,10 @@ func granted(t *testing.T, m *members, address cid.Cid, can string) *lease {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.Target = targetOf(h, false)
+	claims := h.Manifest.Claims()
+	if g.Target, err = targetOf(address, &claims, h, false); err != nil {
+		t.Fatal(err)
+	}
 	out, err := owner.mint(ctx, p, to, g, address, "")
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -77,7 +78,10 @@ func (w wire) Call(ctx context.Context, server statement.PublicKey, method quoru
 	out, err := to.judgeCall(ctx, method, validator.Conn{
 		Client: w.from.home.PeerKey(), Challenge: challenge, UseCounter: func(uint64) bool { return true },
 	}, raw)
-	if err != nil {
+	switch {
+	case errors.Is(err, validator.ErrDenied):
+		return nil, quorum.ErrDenied
+	case err != nil:
 		return nil, fmt.Errorf("%w: %w", quorum.ErrUnreachable, err)
 	}
 	return out, nil

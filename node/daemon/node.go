@@ -85,9 +85,10 @@ type Node struct {
 	host      *host.Host
 	discovery *discovery.Discovery
 	running   atomic.Bool
-	busy      atomic.Int64 // adds under way
-	changed   atomic.Int64 // when the committee had a new record, Unix nanoseconds
-	ops       sync.Map     // name of an operation -> *object.Progress
+	busy      atomic.Int64  // adds under way
+	synced    atomic.Uint64 // changes of the set at which the identities were brought up to date; 0: never
+	changed   atomic.Int64  // when the committee had a new record, Unix nanoseconds
+	ops       sync.Map      // name of an operation -> *object.Progress
 }
 
 // Open takes a home's lock and opens its stores. Nothing is started.
@@ -136,7 +137,7 @@ func (n *Node) openNetwork() (err error) {
 	if n.set, err = revocation.OpenSet(store, n.trust, nil); err != nil {
 		return err
 	}
-	n.verifier = &capability.Verifier{Trust: n.trust, Revocations: n.set, Now: n.now}
+	n.verifier = &capability.Verifier{Trust: n.trust, Revocations: n.set, People: n.set, Now: n.now}
 	n.quorum = &quorum.Committee{Trust: n.trust, Transport: &transport{n}, Now: n.now}
 	n.tracker = &revocation.Tracker{
 		Trust: n.trust, Validators: n.quorum, Set: n.set, Store: store, Now: n.now, Log: n.log, PolicyHead: n.heardPolicy,
@@ -190,11 +191,14 @@ func (n *Node) openJudge(revocations kv.Store) error {
 	}
 	n.judge = &validator.Judge{
 		Trust: n.trust, Peer: n.home.PeerKey(), Signing: keys.Signing, Opener: keys.Opener,
-		Store: keep, Guard: n.guards, Shares: n.secrets, Log: log, Set: n.set, Verifier: n.verifier,
+		Store: keep, Guard: n.guards, Shares: n.secrets, Log: log, Set: n.set,
+		// Not the node's own: a validator asks what it took itself, a holder what others took.
+		Verifier: &capability.Verifier{Trust: n.trust, Revocations: n.set, People: n.set, Now: n.now},
 		Policies: policies, Roles: book, Book: book,
 		HasRole: func(id statement.ID, role string) bool { return slices.Contains(book.Roles(id, n.now()), role) },
 		Audit:   n.audit, Fresh: n.tracker, Now: n.now, Logger: n.log,
 	}
+	n.judge.Verifier.Accepted = n.judge.Accepted
 	n.rotation = &validator.Rotation{Judge: n.judge, Peers: rotationPeers{n}, Log: n.log}
 	return n.judge.Recount(n.audit.Scan)
 }
@@ -323,6 +327,7 @@ func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Read
 	}
 	g.Go(func() error { return n.provideLoop(below) })
 	g.Go(func() error { return n.policyLoop(below) })
+	g.Go(func() error { return n.followIdentities(below) })
 	g.Go(func() error { return n.followRecords(below) })
 	g.Go(func() error { return n.askForRecords(below) })
 	up, upStop := context.WithCancel(ctx)

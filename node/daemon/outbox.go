@@ -255,7 +255,11 @@ func (o *outbox) Waiting() (int, error) {
 		}
 		return true, nil
 	})
-	return count, err
+	if err != nil {
+		return 0, err
+	}
+	records, err := o.waitingRecords()
+	return count + records, err
 }
 
 // Run finishes what waits, at growing intervals while validators are away.
@@ -263,6 +267,11 @@ func (o *outbox) Run(ctx context.Context) error {
 	wait := outboxFirst
 	for {
 		left, err := o.pass(ctx)
+		if err == nil {
+			var records int
+			records, err = o.passRecords(ctx)
+			left += records
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -413,6 +422,9 @@ func (o *outbox) dealBatch(ctx context.Context, owner statement.ID, batch []*obj
 	p := o.n.principalOf(owner)
 	if p == nil {
 		return nil, fmt.Errorf("the identity %s is not in this home any more", owner)
+	}
+	if err := mayAct(p); err != nil {
+		return nil, err
 	}
 	dealt, err := o.n.library.DealAgain(p, batch, o.n.addresses())
 	if err != nil {

@@ -25,7 +25,7 @@ func (n *Node) Grants(ctx context.Context, r api.GrantsRequest) (*api.Grants, er
 	if n.trust == nil {
 		return nil, n.needsNetwork()
 	}
-	p, err := n.home.Principal(r.As)
+	p, err := n.principal(r.As)
 	if err != nil {
 		return nil, err
 	}
@@ -38,6 +38,9 @@ func (n *Node) Grants(ctx context.Context, r api.GrantsRequest) (*api.Grants, er
 		return nil, err
 	}
 	if n.running.Load() {
+		if err := mayAct(p); err != nil {
+			return nil, err
+		}
 		ds, err := n.quorum.PullMailbox(ctx, p, nil, r.Issued)
 		if err != nil {
 			return nil, err
@@ -47,8 +50,8 @@ func (n *Node) Grants(ctx context.Context, r api.GrantsRequest) (*api.Grants, er
 	out := &api.Grants{Grants: []api.GrantInfo{}}
 	seen := map[string]bool{}
 	for _, d := range found {
-		info, err := n.describeGrant(d)
-		if err != nil || seen[info.Grant] {
+		info, issuer, err := n.describeGrant(d)
+		if err != nil || seen[info.Grant] || r.Issued && issuer != p.Identity.ID() {
 			continue // junk of one validator, or the same grant from two places
 		}
 		seen[info.Grant] = true
@@ -82,14 +85,14 @@ func (n *Node) localGrants(prefix []byte, p *home.Principal) ([]validator.Delive
 	return out, err
 }
 
-func (n *Node) describeGrant(d validator.Delivery) (*api.GrantInfo, error) {
+func (n *Node) describeGrant(d validator.Delivery) (_ *api.GrantInfo, issuer statement.ID, err error) {
 	c, err := capability.ParseChain(d.Chain)
 	if err != nil {
-		return nil, err
+		return nil, issuer, err
 	}
 	v, err := n.verifier.VerifyPast(c)
 	if err != nil {
-		return nil, err
+		return nil, issuer, err
 	}
 	g := v.Grant()
 	info := grantInfo(&g, v.Leaf(), d.Hint)
@@ -100,7 +103,7 @@ func (n *Node) describeGrant(d validator.Delivery) (*api.GrantInfo, error) {
 	case err != nil:
 		info.State = "expired"
 	}
-	return &info, nil
+	return &info, validator.IssuerOf(v), nil
 }
 
 // grantInfo is a grant or link in words, as if it were in force.
@@ -132,9 +135,10 @@ type issued struct {
 // findIssued looks for a grant among those that this home's identities gave,
 // here and in the validators' records.
 func (n *Node) findIssued(ctx context.Context, id statement.ID, as string) (*issued, error) {
-	principals := n.home.Principals()
+	n.syncIdentities()
+	principals := slices.DeleteFunc(slices.Clone(n.home.Principals()), func(p *home.Principal) bool { return !p.Current })
 	if as != "" {
-		p, err := n.home.Principal(as)
+		p, err := n.actor(as)
 		if err != nil {
 			return nil, err
 		}

@@ -18,7 +18,6 @@ import (
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
 	"cerebrum.dev/cerebrum/node/home"
-	"cerebrum.dev/cerebrum/node/object"
 	"github.com/ipfs/go-cid"
 )
 
@@ -40,32 +39,16 @@ func (n *Node) Grant(ctx context.Context, r api.GrantRequest) (*api.Granted, err
 	if err != nil {
 		return nil, err
 	}
-	h, err := n.library.Find(ctx, address)
+	owner, target, err := n.toGrant(ctx, r, address)
 	if err != nil {
 		return nil, err
-	}
-	owner := n.principalOf(h.Manifest.Claims().Owner)
-	if owner == nil || !h.Owned {
-		return nil, fault.New(fault.Denied, "use `cerebrum delegate GRANT` to hand on a grant that you hold", "only the owner of %s may grant it", address)
 	}
 	g, to, err := n.newGrant(r, owner)
 	if err != nil {
 		return nil, err
 	}
-	g.Target = targetOf(h, r.ThisVersion)
+	g.Target = target
 	return n.mint(ctx, owner, to, g, address, r.Reason)
-}
-
-// targetOf is the object's lineage, a directory's scope, or this version.
-func targetOf(h *object.Held, thisVersion bool) capability.Target {
-	m := h.Manifest.Claims()
-	switch {
-	case h.IsDirectory() && len(m.Scopes) > 0:
-		return capability.Target{Kind: capability.Scope, Ref: m.Scopes[0]}
-	case thisVersion:
-		return capability.Target{Kind: capability.Version, Ref: validator.ObjectOf(h.CID, &m).Version}
-	}
-	return capability.Target{Kind: capability.Lineage, Ref: m.Lineage}
 }
 
 // newGrant fills in what grants and links have in common.
@@ -215,7 +198,7 @@ func (n *Node) Delegate(ctx context.Context, r api.GrantRequest) (*api.Granted, 
 	if err := n.needsNetwork(); err != nil {
 		return nil, err
 	}
-	p, err := n.home.Principal(r.As)
+	p, err := n.actor(r.As)
 	if err != nil {
 		return nil, err
 	}
@@ -295,7 +278,7 @@ func (n *Node) Accept(ctx context.Context, r api.AcceptRequest) (*api.Granted, e
 	if n.trust == nil {
 		return nil, n.needsNetwork()
 	}
-	p, err := n.home.Principal(r.As)
+	p, err := n.actor(r.As)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/capability"
+	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/acl/validator"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/quorum"
@@ -19,21 +20,22 @@ import (
 
 // methods are a validator's services on the wire.
 var methods = map[quorum.Method]rpc.Method{
-	quorum.Deposit: service("deposit", validator.MaxDeposit, 64<<10, 30*time.Second, 4),
-	quorum.Sign:    service("sign", 128<<10, 64<<10, 10*time.Second, 8),
-	quorum.Deliver: service("deliver", capability.MaxChain+(4<<10), 1<<10, 10*time.Second, 8),
-	quorum.Mailbox: service("mailbox", 64<<10, validator.MaxMailbox, 10*time.Second, 8),
-	quorum.Release: service("release", capability.MaxChain+(128<<10), validator.MaxRelease+(64<<10), 20*time.Second, 32),
-	quorum.Newest:  service("latest", capability.MaxChain+(64<<10), validator.MaxLatest, 10*time.Second, 8),
-	quorum.Revoke:  service("revoke", capability.MaxChain+(64<<10), 4<<10, 10*time.Second, 8),
-	quorum.Erase:   service("erase", 64<<10, 512<<10, 20*time.Second, 4),
-	quorum.Hold:    service("hold", 64<<10, 64<<10, 10*time.Second, 4),
-	quorum.Keep:    service("keep", 64<<10, 4<<10, 10*time.Second, 4),
-	quorum.Fresh:   service("fresh", 1<<10, 8<<10, 5*time.Second, 8),
-	quorum.Tail:    service("tail", 1<<10, 4<<20, 10*time.Second, 4),
-	quorum.Role:    service("role", 65<<10, 65<<10, 10*time.Second, 8),
-	quorum.Bundle:  service("bundle", 1<<20+(4<<10), 1<<20+(4<<10), 20*time.Second, 2),
-	quorum.Seen:    service("seen", 1<<10, 16<<10, 5*time.Second, 4),
+	quorum.Deposit:  service("deposit", validator.MaxDeposit, 64<<10, 30*time.Second, 4),
+	quorum.Sign:     service("sign", 128<<10, 64<<10, 10*time.Second, 8),
+	quorum.Deliver:  service("deliver", capability.MaxChain+(4<<10), 1<<10, 10*time.Second, 8),
+	quorum.Mailbox:  service("mailbox", 64<<10, validator.MaxMailbox, 10*time.Second, 8),
+	quorum.Release:  service("release", capability.MaxChain+(128<<10), validator.MaxRelease+(64<<10), 20*time.Second, 32),
+	quorum.Newest:   service("latest", capability.MaxChain+(64<<10), validator.MaxLatest, 10*time.Second, 8),
+	quorum.Revoke:   service("revoke", capability.MaxChain+(64<<10), 4<<10, 10*time.Second, 8),
+	quorum.Erase:    service("erase", 64<<10, 512<<10, 20*time.Second, 4),
+	quorum.Hold:     service("hold", 64<<10, 64<<10, 10*time.Second, 4),
+	quorum.Keep:     service("keep", 64<<10, 4<<10, 10*time.Second, 4),
+	quorum.Fresh:    service("fresh", 1<<10, 8<<10, 5*time.Second, 8),
+	quorum.Tail:     service("tail", 1<<10, 4<<20, 10*time.Second, 4),
+	quorum.Role:     service("role", 65<<10, 65<<10, 10*time.Second, 8),
+	quorum.Bundle:   service("bundle", 1<<20+(4<<10), 1<<20+(4<<10), 20*time.Second, 2),
+	quorum.Seen:     service("seen", 1<<10, 16<<10, 5*time.Second, 4),
+	quorum.Identity: service("identity", revocation.MaxEntry+(1<<10), 4<<10, 10*time.Second, 4),
 }
 
 func service(name string, maxRequest, maxResponse int, timeout time.Duration, perPeer int) rpc.Method {
@@ -170,6 +172,12 @@ func (n *Node) judgeCall(ctx context.Context, m quorum.Method, c validator.Conn,
 		return j.Hold(ctx, c, raw)
 	case quorum.Keep:
 		out, err := j.Keep(ctx, raw)
+		if err == nil {
+			n.hintEverybody()
+		}
+		return out, err
+	case quorum.Identity:
+		out, err := j.Identity(ctx, c, raw)
 		if err == nil {
 			n.hintEverybody()
 		}

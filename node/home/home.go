@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/identity"
@@ -39,20 +40,23 @@ const (
 	maxSocket = 107
 )
 
-const (
-	pemType        = "CEREBRUM NETWORK"
-	recoveryPrefix = "CEREBRUM-RECOVERY-1-"
-)
+const pemType = "CEREBRUM NETWORK"
 
-// Home is an opened home. Its fields are read-only.
+// Home is an opened home. Its fields are read-only. Its identities may change while
+// a node works on it, so that methods are safe for concurrent use, but those of a
+// network and of a validator's keys.
 type Home struct {
 	Dir       string
 	Config    *config.Config
 	Network   *trust.File      // nil before a network is adopted
 	Committee *trust.Committee // the newest in Network; a node's store may know a newer one; nil before a network is adopted
 
-	keys       *keystore.Store
-	contents   *keystore.Contents
+	keys *keystore.Store
+
+	saving sync.Mutex // held from reading the keys to saving them; before mu
+
+	mu         sync.RWMutex
+	contents   *keystore.Contents // owned by mu, like the list; what they hold does not change
 	principals []*Principal
 }
 
@@ -196,9 +200,9 @@ func Open(dir string, passphrase func() ([]byte, error)) (*Home, error) {
 }
 
 func (h *Home) load() error {
-	h.contents = h.keys.Contents()
-	h.principals = nil
-	for _, k := range h.contents.Identities {
+	contents := h.keys.Contents()
+	var principals []*Principal
+	for _, k := range contents.Identities {
 		id, err := identity.Parse(k.Document)
 		if err != nil {
 			return fmt.Errorf("stored identity %s: %w", k.Name, err)
@@ -213,19 +217,28 @@ func (h *Home) load() error {
 		}
 		secret := string(k.Recipient)
 		_, current := id.DeviceIndex(device.Public())
-		h.principals = append(h.principals, &Principal{
+		principals = append(principals, &Principal{
 			Name: k.Name, Identity: id, Device: device, Current: current, Opener: opener, Secret: func() string { return secret },
 		})
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.contents, h.principals = contents, principals
 	return nil
 }
 
+func (h *Home) kept() *keystore.Contents {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.contents
+}
+
 // PeerSeed is the seed of the libp2p key.
-func (h *Home) PeerSeed() []byte { return h.contents.Peer }
+func (h *Home) PeerSeed() []byte { return h.kept().Peer }
 
 // PeerKey is the public half of the libp2p key.
 func (h *Home) PeerKey() statement.PublicKey {
-	k, err := statement.KeyFromSeed(h.contents.Peer)
+	k, err := statement.KeyFromSeed(h.kept().Peer)
 	if err != nil {
 		panic("home: keystore gave a damaged seed") // checked when it was opened
 	}
@@ -233,7 +246,7 @@ func (h *Home) PeerKey() statement.PublicKey {
 }
 
 // Master wraps the keys of the erasable store.
-func (h *Home) Master() []byte { return h.contents.Master }
+func (h *Home) Master() []byte { return h.kept().Master }
 
 // ValidatorKeys are the keys of a committee member.
 type ValidatorKeys struct {
@@ -245,7 +258,7 @@ type ValidatorKeys struct {
 // ValidatorKeys returns this home's validator keys; make creates them where
 // there are none, otherwise nil is returned.
 func (h *Home) ValidatorKeys(make bool) (*ValidatorKeys, error) {
-	if len(h.contents.Validators) == 0 {
+	if len(h.kept().Validators) == 0 {
 		if !make {
 			return nil, nil
 		}
@@ -265,7 +278,7 @@ func (h *Home) ValidatorKeys(make bool) (*ValidatorKeys, error) {
 			return nil, err
 		}
 	}
-	v := h.contents.Validators[0]
+	v := h.kept().Validators[0]
 	var out ValidatorKeys
 	for _, k := range []struct {
 		to   *statement.PrivateKey
@@ -286,8 +299,8 @@ func (h *Home) ValidatorKeys(make bool) (*ValidatorKeys, error) {
 
 // Card makes this home's signed card; a validator's has its validator keys.
 func (h *Home) Card(validator bool, addresses []string) ([]byte, error) {
-	p := h.principals[0]
-	peer, err := statement.KeyFromSeed(h.contents.Peer)
+	p := h.Principals()[0]
+	peer, err := statement.KeyFromSeed(h.kept().Peer)
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package home
 
 import (
 	"bytes"
-	"encoding/base32"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,8 +32,6 @@ func makeHome(t *testing.T) *Home {
 	}
 	return h
 }
-
-var encoding = base32.StdEncoding.WithPadding(base32.NoPadding)
 
 func noPassphrase() ([]byte, error) { return nil, errors.New("nobody is asked here") }
 
@@ -268,11 +265,11 @@ func TestRecoverySecretIsInNoFile(t *testing.T) {
 
 func decodeRecovery(t *testing.T, s string) []byte {
 	t.Helper()
-	seed, err := encoding.DecodeString(strings.TrimPrefix(s, recoveryPrefix))
-	if err != nil || len(seed) != 32 {
-		t.Fatalf("%d bytes, %v", len(seed), err)
+	key, err := ParseRecovery(s)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return seed
+	return key.Seed()
 }
 
 func grep(t *testing.T, dir string, texts ...[]byte) (found string) {

@@ -3,7 +3,6 @@ package home
 import (
 	"bytes"
 	"crypto/rand"
-	"encoding/base32"
 	"slices"
 	"strings"
 
@@ -13,9 +12,16 @@ import (
 	"cerebrum.dev/cerebrum/node/fault"
 )
 
-func newIdentity(name string, kind identity.Kind) (*keystore.Identity, string, error) {
+func checkName(name string) error {
 	if name == "" || len(name) > 64 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return nil, "", fault.New(fault.Usage, "", "an identity's name has 1 to 64 visible characters")
+		return fault.New(fault.Usage, "", "an identity's name has 1 to 64 visible characters")
+	}
+	return nil
+}
+
+func newIdentity(name string, kind identity.Kind) (*keystore.Identity, string, error) {
+	if err := checkName(name); err != nil {
+		return nil, "", err
 	}
 	device, recovery := statement.GenerateKey(), statement.GenerateKey()
 	secret, recipient, err := keystore.GenerateHybrid()
@@ -28,19 +34,24 @@ func newIdentity(name string, kind identity.Kind) (*keystore.Identity, string, e
 	if err != nil {
 		return nil, "", err
 	}
-	text := recoveryPrefix + base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(recovery.Seed())
-	return &keystore.Identity{Name: name, Document: id.Record(), Device: device.Seed(), Recipient: []byte(secret)}, text, nil
+	return &keystore.Identity{Name: name, Document: id.Record(), Device: device.Seed(), Recipient: []byte(secret)}, recoveryText(recovery), nil
 }
 
-// Principals are the identities of this home, the default first.
-func (h *Home) Principals() []*Principal { return h.principals }
+// Principals are the identities of this home, the default first. The list does
+// not change; a home whose identities have changed has another one.
+func (h *Home) Principals() []*Principal {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.principals
+}
 
 // Principal finds an identity by name; the empty name is the default.
 func (h *Home) Principal(name string) (*Principal, error) {
+	all := h.Principals()
 	if name == "" {
-		return h.principals[0], nil
+		return all[0], nil
 	}
-	for _, p := range h.principals {
+	for _, p := range all {
 		if p.Name == name {
 			return p, nil
 		}
@@ -48,26 +59,105 @@ func (h *Home) Principal(name string) (*Principal, error) {
 	return nil, fault.New(fault.Usage, "see `cerebrum id list`", "this home has no identity named %q", name)
 }
 
+// Pending reports a device that has asked to speak for the identity and, as far
+// as the home knows, never did.
+func (p *Principal) Pending() bool {
+	return !slices.Contains(p.Identity.Ever(), p.Device.Public())
+}
+
+// change edits the stored identities; durable on return.
+func (h *Home) change(edit func([]keystore.Identity) ([]keystore.Identity, error)) error {
+	h.saving.Lock()
+	defer h.saving.Unlock()
+	c := h.keys.Contents()
+	var err error
+	if c.Identities, err = edit(c.Identities); err != nil {
+		return err
+	}
+	if err := h.keys.Save(c); err != nil {
+		return err
+	}
+	return h.load()
+}
+
+func nameTaken(all []keystore.Identity, name string) error {
+	if slices.ContainsFunc(all, func(k keystore.Identity) bool { return k.Name == name }) {
+		return fault.New(fault.Failed, "choose another name", "this home has an identity named %q already", name)
+	}
+	return nil
+}
+
 // NewIdentity adds an identity to the home and returns its recovery secret once.
 func (h *Home) NewIdentity(name string, kind identity.Kind) (*Principal, string, error) {
-	if slices.ContainsFunc(h.principals, func(p *Principal) bool { return p.Name == name }) {
-		return nil, "", fault.New(fault.Failed, "choose another name", "this home has an identity named %q already", name)
-	}
 	k, recovery, err := newIdentity(name, kind)
 	if err != nil {
 		return nil, "", err
 	}
-	c := h.keys.Contents()
-	c.Identities = append(c.Identities, *k)
-	if err := h.keys.Save(c); err != nil {
-		return nil, "", err
-	}
-	if err := h.load(); err != nil {
+	err = h.change(func(all []keystore.Identity) ([]keystore.Identity, error) {
+		return append(all, *k), nameTaken(all, name)
+	})
+	if err != nil {
 		return nil, "", err
 	}
 	p, err := h.Principal(name)
 	return p, recovery, err
 }
+
+// Enrol makes keys with which this home can become a device of an identity, and
+// keeps them under a name; durable on return. Nothing can be done with them before
+// the identity lists the device. Where the home has asked before, the same keys
+// are returned; where its device was removed, it gets new ones.
+func (h *Home) Enrol(name string, of *identity.Identity) (*Principal, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	secret, _, err := keystore.GenerateHybrid()
+	if err != nil {
+		return nil, err
+	}
+	fresh := keystore.Identity{Name: name, Document: of.Record(), Device: statement.GenerateKey().Seed(), Recipient: []byte(secret)}
+	for _, p := range h.Principals() {
+		if p.Identity.ID() != of.ID() {
+			continue
+		}
+		if p.Current {
+			return nil, fault.New(fault.Failed, "see `cerebrum id devices`", "this home is a device of that identity already, as %q", p.Name)
+		}
+		if name = p.Name; p.Pending() {
+			return p, nil
+		}
+	}
+	err = h.change(func(all []keystore.Identity) ([]keystore.Identity, error) {
+		for i, k := range all {
+			if id, err := identity.IDOf(k.Document); err == nil && id == of.ID() {
+				all[i].Device, all[i].Recipient = fresh.Device, fresh.Recipient
+				return all, nil
+			}
+		}
+		return append(all, fresh), nameTaken(all, name)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return h.Principal(name)
+}
+
+// Forget drops the keys of a device that never spoke for its identity.
+func (h *Home) Forget(name string) error {
+	p, err := h.Principal(name)
+	if err != nil {
+		return err
+	}
+	if !p.Pending() || name == "" {
+		return fault.New(fault.Failed, "", "the device speaks or spoke for %q, and its keys are kept", p.Name)
+	}
+	return h.change(func(all []keystore.Identity) ([]keystore.Identity, error) {
+		return slices.DeleteFunc(all, func(k keystore.Identity) bool { return k.Name == name }), nil
+	})
+}
+
+// Recipient is the public half of what answers to this device are sealed to.
+func (p *Principal) Recipient() (string, error) { return keystore.HybridRecipient(p.Secret()) }
 
 // UpdateIdentity merges what another copy of an identity's document knows into
 // the home's own; nothing that the home knows is lost. It is durable on return.
@@ -82,21 +172,24 @@ func (h *Home) UpdateIdentity(name string, newer *identity.Identity) error {
 	if newer.ID() != p.Identity.ID() {
 		return fault.New(fault.Failed, "", "the document belongs to another identity than %q", p.Name)
 	}
-	merged, err := p.Identity.With(newer.Records()...)
-	if err != nil {
-		return fault.Wrap(fault.Failed, err, "recover the identity: that makes room", "the identity %q", p.Name)
-	}
-	if bytes.Equal(merged.Record(), p.Identity.Record()) {
+	if merged, err := p.Identity.With(newer.Records()...); err == nil && bytes.Equal(merged.Record(), p.Identity.Record()) {
 		return nil
 	}
-	c := h.keys.Contents()
-	for i := range c.Identities {
-		if c.Identities[i].Name == p.Name {
-			c.Identities[i].Document = merged.Record()
+	return h.change(func(all []keystore.Identity) ([]keystore.Identity, error) {
+		for i, k := range all {
+			if k.Name != p.Name {
+				continue
+			}
+			old, err := identity.Parse(k.Document)
+			if err != nil {
+				return nil, err
+			}
+			merged, err := old.With(newer.Records()...)
+			if err != nil {
+				return nil, fault.Wrap(fault.Failed, err, "recover the identity: that makes room", "the identity %q", p.Name)
+			}
+			all[i].Document = merged.Record()
 		}
-	}
-	if err := h.keys.Save(c); err != nil {
-		return err
-	}
-	return h.load()
+		return all, nil
+	})
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/capability"
+	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/acl/validator"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -26,21 +27,22 @@ type Method string
 
 // The services of a validator.
 const (
-	Deposit Method = "deposit"
-	Sign    Method = "sign"
-	Deliver Method = "deliver"
-	Mailbox Method = "mailbox"
-	Release Method = "release"
-	Newest  Method = "latest"
-	Revoke  Method = "revoke"
-	Erase   Method = "erase"
-	Hold    Method = "hold"
-	Keep    Method = "keep"
-	Fresh   Method = "fresh"
-	Tail    Method = "tail"
-	Role    Method = "role"
-	Bundle  Method = "bundle"
-	Seen    Method = "seen"
+	Deposit  Method = "deposit"
+	Sign     Method = "sign"
+	Deliver  Method = "deliver"
+	Mailbox  Method = "mailbox"
+	Release  Method = "release"
+	Newest   Method = "latest"
+	Revoke   Method = "revoke"
+	Erase    Method = "erase"
+	Hold     Method = "hold"
+	Keep     Method = "keep"
+	Fresh    Method = "fresh"
+	Tail     Method = "tail"
+	Role     Method = "role"
+	Bundle   Method = "bundle"
+	Seen     Method = "seen"
+	Identity Method = "identity"
 )
 
 // Session is what a proof of possession needs of a connection.
@@ -263,7 +265,21 @@ func (c *Committee) ProveChain(p *home.Principal, chain *capability.Chain, s Ses
 	if err != nil {
 		return nil, err
 	}
-	return statement.Marshal(capability.Authority{Chain: chain.Bytes(), Proof: proof})
+	return statement.Marshal(capability.Authority{Chain: withDocument(chain, p).Bytes(), Proof: proof})
+}
+
+// withDocument shows a chain with the newest document of who proves possession:
+// the chain was made when the identity may have had other devices. Documents are
+// beside what is signed, so that anybody may bring them up to date.
+func withDocument(chain *capability.Chain, p *home.Principal) *capability.Chain {
+	out := *chain
+	out.Identities = slices.Clone(chain.Identities)
+	for i, doc := range out.Identities {
+		if id, err := identity.IDOf(doc); err == nil && id == p.Identity.ID() {
+			out.Identities[i] = p.Identity.Record()
+		}
+	}
+	return &out
 }
 
 func (c *Committee) prove(p *home.Principal, s Session, request, leaf statement.ID) ([]byte, error) {

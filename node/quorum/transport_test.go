@@ -107,6 +107,8 @@ func (w *world) judge(ctx context.Context, index int, m quorum.Method, c validat
 		return j.Hold(ctx, c, raw)
 	case quorum.Keep:
 		return j.Keep(ctx, raw)
+	case quorum.Identity:
+		return j.Identity(ctx, c, raw)
 	case quorum.Fresh:
 		return j.AnswerFresh(raw)
 	case quorum.Tail:

@@ -188,9 +188,10 @@ func (net *Network) open(t testing.TB, s seat, opener *keystore.Opener, bundle *
 	fail(err)
 	v.Judge = &validator.Judge{
 		Trust: net.Chain, Peer: s.peer, Signing: s.signing, Opener: opener, Store: v.Memory, Shares: erase,
-		Log: rlog, Set: set, Verifier: &capability.Verifier{Trust: net.Chain, Revocations: set, Now: net.Clock.Now},
+		Log: rlog, Set: set, Verifier: &capability.Verifier{Trust: net.Chain, Revocations: set, People: set, Now: net.Clock.Now},
 		Guard: trust.NewGuard(v.Memory), Policies: policies, Roles: book, Book: book, Audit: log, Fresh: v.Tracker, Now: net.Clock.Now, Logger: Logger(t),
 	}
+	v.Judge.Verifier.Accepted = v.Judge.Accepted
 	return v
 }
 

@@ -136,7 +136,7 @@ func TestEveryVerbHasItsRoute(t *testing.T) {
 
 // wordOf is the field by which the spy recognises a request.
 func wordOf(q reflect.Value) reflect.Value {
-	for _, name := range []string{"As", "Address", "Path", "Op", "ID", "Role", "Word"} {
+	for _, name := range []string{"As", "Address", "Contact", "Path", "Op", "ID", "Role", "Word"} {
 		if f := q.FieldByName(name); f.IsValid() {
 			return f
 		}
@@ -238,6 +238,30 @@ func (s *spy) Permit(_ context.Context, r api.PermitRequest) (*api.Permitted, er
 func (s *spy) Revoke(_ context.Context, r api.RevokeRequest) (*api.Revoked, error) {
 	s.note("Revoke", r.As)
 	return &api.Revoked{}, nil
+}
+func (s *spy) Enrol(_ context.Context, r api.EnrolRequest) (*api.Enrolled, error) {
+	s.note("Enrol", r.Contact)
+	return &api.Enrolled{}, nil
+}
+func (s *spy) AdoptIdentity(_ context.Context, r api.AdoptIdentityRequest) (*api.Published, error) {
+	s.note("AdoptIdentity", r.Contact)
+	return &api.Published{}, nil
+}
+func (s *spy) Devices(_ context.Context, r api.DevicesRequest) (*api.Devices, error) {
+	s.note("Devices", r.As)
+	return &api.Devices{}, nil
+}
+func (s *spy) AddDevice(_ context.Context, r api.AddDeviceRequest) (*api.Published, error) {
+	s.note("AddDevice", r.As)
+	return &api.Published{}, nil
+}
+func (s *spy) RemoveDevice(_ context.Context, r api.RemoveDeviceRequest) (*api.Published, error) {
+	s.note("RemoveDevice", r.As)
+	return &api.Published{}, nil
+}
+func (s *spy) Recover(_ context.Context, r api.RecoverRequest) (*api.Published, error) {
+	s.note("Recover", r.Contact)
+	return &api.Published{}, nil
 }
 
 func (s *spy) Erase(_ context.Context, r api.EraseRequest) (*api.Erased, error) {
