@@ -23,10 +23,11 @@ func printJSON(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }
 func demoCommand(e *cli.Env) *cobra.Command {
 	return &cobra.Command{
 		Use: "demo [FILE]", Short: "The whole story on this machine, told step by step", Args: cobra.MaximumNArgs(1),
-		Long: `Start a committee of four validators and three nodes as processes of this machine,
+		Long: `Start a committee of four validators and four nodes as processes of this machine,
 and share FILE (or a file that it makes) among them: refused, granted, delegated,
-revoked and refused again. Everything is removed at the end. The exit code is 0
-only if every step did what it should.`,
+revoked, rekeyed and erased, while a validator is replaced and a policy changes.
+Everything is removed at the end. The exit code is 0 only if every step did what
+it should.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			file := ""
 			if len(args) > 0 {
@@ -50,9 +51,14 @@ type demo struct {
 	limit float64 // bytes a second of SHA-256 on one core
 	began time.Time
 
-	address, grant string
+	address, older string // of the newest version, and of the one before
+	grant, link    string // Ada's to Ben, and Ben's to Cleo
+	record         string // file of the renewed committee record
 	contact        map[string]string
 }
+
+// purpose is what everybody in the story reads for.
+const purpose = "treatment"
 
 // report is what a step has to say.
 type report struct {
@@ -139,22 +145,38 @@ func (d *demo) tell(s step, r report, took time.Duration, err error) {
 }
 
 func (d *demo) story() []step {
+	ben, cleo, dan := d.read("node2"), d.read("node3"), d.read("node4")
 	return []step{
 		{"file", "A file to share", d.makeFile},
-		{"committee", "Four validators found a network; three people join it with their nodes", d.found},
-		{"start", "Seven processes start, connect over TLS 1.3 and QUIC, and admit one another", d.start},
+		{"committee", "Four validators found a network; four people join it with their nodes", d.found},
+		{"start", "Eight processes start, connect over TLS 1.3 and QUIC, and admit one another", d.start},
 		{"add", "Ada adds the file: encrypted first, then stored, its key split among the validators", d.add},
 		{"refused", "Ben asks for it and is refused", d.refused("node2", "nobody granted him anything")},
-		{"grant", "Ada grants Ben to read and to delegate, for an hour", d.giveGrant},
-		{"read", "Ben reads it", d.read("node2")},
-		{"delegate", "Ben hands a narrower grant on to Cleo: read only, half an hour", d.delegate},
+		{"grant", "Ada grants Ben to read for treatment and to delegate, for an hour", d.giveGrant},
+		{"read", "Ben reads it", ben},
+		{"delegate", "Ben hands a narrower grant on to Cleo, for half an hour", d.delegate},
 		{"narrow", "A wider one is refused", d.wider},
-		{"delegated-read", "Cleo reads it", d.read("node3")},
-		{"validator-lost", "A validator is killed, and nothing changes: Cleo reads it again", d.lose},
-		{"revoke", "Ada revokes Ben's grant", d.revoke},
-		{"revoked", "Ben is refused", d.refused("node2", "the grant was revoked")},
-		{"revoked-below", "So is Cleo, whose grant hung on his", d.refused("node3", "the grant above it was revoked")},
-		{"audit", "Every node's log of what it decided is intact", d.audit},
+		{"delegated-read", "Cleo reads it", cleo},
+		{"delegate-on", "Cleo hands on to Dan what is left: to read, for ten minutes", d.delegateOn},
+		{"delegated-twice-read", "Dan reads it", dan},
+		{"policy", "Three validators sign a hospital's policy, and all adopt it", d.adoptPolicy},
+		{"policy-refused", "Ben's grant is not enough any more", d.refusedByPolicy},
+		{"role", "The validators give Ben, Cleo and Dan a role, for an hour", d.giveRoles},
+		{"role-read", "Ben reads it", ben},
+		{"validator-lost", "A validator is killed, and nothing changes: Dan reads it again", d.lose},
+		{"rotate", "A fifth takes its place, and gets shares of keys that nobody puts together", d.rotate},
+		{"rotated-read", "Ben reads what was added before, the fifth validator among those who release", d.readFromFifth},
+		{"revoke", "Ben revokes what he gave to Cleo", d.revoke},
+		{"revoked", "Cleo is refused", d.refused("node3", "the grant was revoked")},
+		{"revoked-below", "So is Dan, whose grant hung on hers", d.refused("node4", "the grant above it was revoked")},
+		{"revoked-not-above", "Ben reads it still", ben},
+		{"rekey", "Ada makes a new version under a new key; the old key is erased", d.rekey},
+		{"rekeyed-read", "Ben reads the new one with the grant that he has", ben},
+		{"rekeyed-old", "The old one opens for nobody, not for Ada either", d.oldIsGone},
+		{"erase", "Ada erases the object, and the receipts are checked without the network", d.erase},
+		{"erased", "Ben is refused, whose grant is still good", d.refused("node2", "there is no key any more")},
+		{"erased-owner", "So is Ada", d.refused("node1", "her own wrap of the key is gone too")},
+		{"audit", "Every member's log of what it decided is intact", d.audit},
 	}
 }
 
@@ -180,7 +202,7 @@ func (d *demo) makeFile(context.Context) (report, error) {
 }
 
 func (d *demo) found(context.Context) (report, error) {
-	s := size{validators: 4, nodes: 3, faults: -1}
+	s := size{validators: 4, nodes: 4, faults: -1}
 	n, err := localnet.Create(localnet.Plan{Dir: filepath.Join(d.tmp, "net"), Nodes: s.nodes, Numbers: s.numbers(), Log: "info", Now: d.e.Now})
 	if err != nil {
 		return report{}, err
@@ -227,7 +249,7 @@ func (d *demo) add(ctx context.Context) (report, error) {
 // refused expects a read to be denied and to leave nothing.
 func (d *demo) refused(who, why string) func(context.Context) (report, error) {
 	return func(ctx context.Context) (report, error) {
-		_, out, err := d.get(ctx, who)
+		_, out, err := d.get(ctx, who, d.address)
 		if err == nil {
 			os.Remove(out)
 			return report{}, fault.New(fault.Failed, "", "the read should have been refused and was not")
@@ -241,7 +263,7 @@ func (d *demo) refused(who, why string) func(context.Context) (report, error) {
 }
 
 func (d *demo) giveGrant(ctx context.Context) (report, error) {
-	g, err := d.on["node1"].Grant(ctx, api.GrantRequest{Address: d.address, To: d.contact["node2"], Can: "read,delegate", Seconds: 3600})
+	g, err := d.on["node1"].Grant(ctx, api.GrantRequest{Address: d.address, To: d.contact["node2"], Can: "read,delegate", Seconds: 3600, Purposes: []string{purpose}, Depth: 2})
 	if err != nil {
 		return report{}, err
 	}
@@ -253,7 +275,7 @@ func (d *demo) giveGrant(ctx context.Context) (report, error) {
 // read expects the bytes to be those that were added.
 func (d *demo) read(who string) func(context.Context) (report, error) {
 	return func(ctx context.Context) (report, error) {
-		got, out, err := d.get(ctx, who)
+		got, out, err := d.get(ctx, who, d.address)
 		if err != nil {
 			return report{}, err
 		}
@@ -271,14 +293,14 @@ func (d *demo) read(who string) func(context.Context) (report, error) {
 	}
 }
 
-func (d *demo) get(ctx context.Context, who string) (*api.Got, string, error) {
+func (d *demo) get(ctx context.Context, who, address string) (*api.Got, string, error) {
 	out := filepath.Join(d.tmp, who+".out")
 	f, err := os.OpenFile(out, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, out, err
 	}
 	f.Close()
-	got, err := d.on[who].Get(ctx, api.GetRequest{Address: d.address, Into: out})
+	got, err := d.on[who].Get(ctx, api.GetRequest{Address: address, Into: out, Purpose: purpose})
 	if err != nil {
 		os.Remove(out)
 	}
@@ -286,11 +308,20 @@ func (d *demo) get(ctx context.Context, who string) (*api.Got, string, error) {
 }
 
 func (d *demo) delegate(ctx context.Context) (report, error) {
-	g, err := d.on["node2"].Delegate(ctx, api.GrantRequest{Parent: d.grant, To: d.contact["node3"], Can: "read", Seconds: 1800})
+	g, err := d.on["node2"].Delegate(ctx, api.GrantRequest{Parent: d.grant, To: d.contact["node3"], Can: "read,delegate", Seconds: 1800, Depth: 1})
 	if err != nil {
 		return report{}, err
 	}
+	d.link = g.Grant
 	return say("%s\nBen signs alone; it stands on Ada's consent and the validators' signatures", g.Grant).with("grant", g.Grant), nil
+}
+
+func (d *demo) delegateOn(ctx context.Context) (report, error) {
+	g, err := d.on["node3"].Delegate(ctx, api.GrantRequest{Parent: d.link, To: d.contact["node4"], Can: "read", Seconds: 600})
+	if err != nil {
+		return report{}, err
+	}
+	return say("%s\ntwo links below Ada's grant", g.Grant).with("grant", g.Grant), nil
 }
 
 func (d *demo) wider(ctx context.Context) (report, error) {
@@ -312,11 +343,11 @@ func (d *demo) lose(ctx context.Context) (report, error) {
 	if err := d.net.Kill(ctx, p); err != nil {
 		return report{}, err
 	}
-	return d.read("node3")(ctx)
+	return d.read("node4")(ctx)
 }
 
 func (d *demo) revoke(ctx context.Context) (report, error) {
-	r, err := d.on["node1"].Revoke(ctx, api.RevokeRequest{Grant: d.grant, Reason: "the demo's last act"})
+	r, err := d.on["node2"].Revoke(ctx, api.RevokeRequest{Grant: d.link, Reason: "she has left"})
 	if err != nil {
 		return report{}, err
 	}
