@@ -159,13 +159,15 @@ func (d *demo) story() []step {
 		{"delegated-read", "Cleo reads it", cleo},
 		{"delegate-on", "Cleo hands on to Dan what is left: to read, for ten minutes", d.delegateOn},
 		{"delegated-twice-read", "Dan reads it", dan},
+		{"validator-lost", "A validator is killed, and nothing changes: Dan reads it again", d.lose},
+		{"validator-back", "It is started again", d.back},
+		{"rotate", "A fifth takes the place of the fourth, and gets shares of keys that nobody puts together", d.rotate},
+		{"rotated-read", "Ben reads what was added before, the fifth validator among those who release", d.readFromFifth},
 		{"policy", "Three validators sign a hospital's policy, and all adopt it", d.adoptPolicy},
 		{"policy-refused", "Ben's grant is not enough any more", d.refusedByPolicy},
 		{"role", "The validators give Ben, Cleo and Dan a role, for an hour", d.giveRoles},
 		{"role-read", "Ben reads it", ben},
-		{"validator-lost", "A validator is killed, and nothing changes: Dan reads it again", d.lose},
-		{"rotate", "A fifth takes its place, and gets shares of keys that nobody puts together", d.rotate},
-		{"rotated-read", "Ben reads what was added before, the fifth validator among those who release", d.readFromFifth},
+		{"role-delegated-read", "Dan reads it", dan},
 		{"revoke", "Ben revokes what he gave to Cleo", d.revoke},
 		{"revoked", "Cleo is refused", d.refused("node3", "the grant was revoked")},
 		{"revoked-below", "So is Dan, whose grant hung on hers", d.refused("node4", "the grant above it was revoked")},
@@ -344,6 +346,20 @@ func (d *demo) lose(ctx context.Context) (report, error) {
 		return report{}, err
 	}
 	return d.read("node4")(ctx)
+}
+
+func (d *demo) back(ctx context.Context) (report, error) {
+	p, err := d.net.Find("validator4")
+	if err != nil {
+		return report{}, err
+	}
+	if err := d.net.Restart(ctx, p, d.net.Program); err != nil {
+		return report{}, err
+	}
+	if d.on[p.Name], err = connect(ctx, p); err != nil {
+		return report{}, err
+	}
+	return say("healthy, which it is not before it has heard from the others"), nil
 }
 
 func (d *demo) revoke(ctx context.Context) (report, error) {

@@ -54,7 +54,9 @@ func TestDemo(t *testing.T) {
 		}
 		steps[f.str("step")] = true
 	}
-	for _, s := range []string{"add", "refused", "grant", "read", "delegate", "narrow", "delegated-read", "revoke", "revoked", "audit"} {
+	for _, s := range []string{"add", "refused", "grant", "read", "delegate", "narrow", "delegated-read", "delegated-twice-read", "rotate", "rotated-read",
+		"policy", "policy-refused", "role", "role-read", "revoke", "revoked", "revoked-below", "revoked-not-above", "rekey", "rekeyed-read", "rekeyed-old",
+		"erase", "erased", "erased-owner", "audit"} {
 		if !steps[s] {
 			t.Errorf("the step %s is missing in %v", s, steps)
 		}
