@@ -47,6 +47,41 @@
 // [Judge.AnswerRole] signs role statements for other validators of the newest
 // record and keeps those with K signatures; [Judge.AnswerBundle] gives and takes
 // signed bundles. A validator believes K signatures, whoever brings them.
+//
+// # Rotation
+//
+// A new committee record names validators who have no shares. [Rotation] brings
+// the old ones to them without putting a secret together and without its owner
+// (package committee has the mathematics). Each step is kept before the next and
+// may be repeated, so a crash costs time only.
+//
+//	plan     T validators of the old record as dealers, one list for all
+//	         receivers, signed by K of the new record
+//	page     each dealer deals each of its shares again and hands every receiver
+//	         its sub-shares, sealed; the polynomials come from a seed that is
+//	         destroyed at the end, so that asking twice gives the same
+//	receive  a receiver checks the sub-shares against the old commitments and
+//	         keeps their weighted sum: its share of the next epoch, beside the old
+//	settle   the validators tell one another which epochs they hold durably. Where
+//	         T+F hold one and nobody who answers holds none, the old share is
+//	         destroyed. What it acknowledged, a validator keeps
+//
+// A dealer that sends what does not fit is asked once more, in the clear. If that
+// does not fit either it is named and left out of the next plan; so is, without a
+// name, one that is silent, or of whom receivers have seen different commitments,
+// since then one of several lies. A plan that does not get on is followed by another,
+// each validator proposing a few, and the shares of both are kept until the next
+// rotation. The id of an epoch binds its commitments: shares of different
+// polynomials never count together.
+//
+// What is promised, with at most F liars on either side: the secret stays the
+// same; every object can be read throughout, from old shares or new ones, while T
+// of those who hold them answer; fewer than T old and fewer than T new shares tell
+// nothing, if one dealer is honest. It ends when T of the old and T+F of the new
+// validators are there; until then old shares are kept, also by those who left.
+// What is not: T shares of one epoch give the secret for ever, however late they
+// meet. A new validator takes over mailboxes and logs; deposits whose key an owner
+// erased are not dealt.
 package validator
 
 import (
