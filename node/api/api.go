@@ -137,6 +137,8 @@ type Status struct {
 	Outbox           int      `json:"outbox"`                 // deposits that some validator still lacks, and orders to erase that go on
 	Pending          int      `json:"pending"`                // grants given that wait for a person at validators
 	Desk             int      `json:"desk"`                   // grants that wait for this validator's person
+	Rotating         int      `json:"rotating"`               // of a validator: deposits that still have shares of older committees
+	Settled          bool     `json:"settled"`                // of a validator: it holds shares of the newest committee only
 	Erasing          int      `json:"erasing"`                // orders to erase that too few validators have carried out
 	ErasingSays      string   `json:"erasing_says,omitempty"` // how far they are
 	AuditEntries     int64    `json:"audit_entries"`
