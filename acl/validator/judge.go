@@ -76,6 +76,7 @@ type Judge struct {
 	erasures  erasures
 	recorders recorders
 	dealt     pages
+	sealers   sealers
 	seeds     sync.Mutex
 }
 
