@@ -138,7 +138,7 @@ func (d *demo) meanwhile(ctx context.Context, who string, do func() error) (read
 		switch {
 		case err == nil:
 			reads++
-		case fault.Of(err).Exit < fault.Integrity:
+		case slices.Contains([]int{fault.Denied, fault.NotFound, fault.Unavailable}, fault.Of(err).Exit):
 			broken++
 		default:
 			return reads, broken, errors.Join(err, <-done)
