@@ -171,6 +171,20 @@ func (d *demo) readFromFifth(ctx context.Context) (report, error) {
 	return r, err
 }
 
+// oldSharesGone waits until no validator, the one that left included, has a share
+// that was dealt to the committee before.
+func (d *demo) oldSharesGone(ctx context.Context) (report, error) {
+	for _, v := range append([]string{"validator4"}, committee...) {
+		if err := until(ctx, v+" has no share of the old committee", func() (bool, error) {
+			s, err := d.on[v].Status(ctx)
+			return err == nil && s.Settled, err
+		}); err != nil {
+			return report{}, err
+		}
+	}
+	return say("at all five, so that one stolen later fits none stolen before"), nil
+}
+
 // adoptPolicy copies a bundle out as an operator would, has three validators sign
 // it, and waits until all follow it.
 func (d *demo) adoptPolicy(ctx context.Context) (report, error) {

@@ -163,6 +163,7 @@ func (d *demo) story() []step {
 		{"validator-back", "It is started again", d.back},
 		{"rotate", "A fifth takes the place of the fourth, and gets shares of keys that nobody puts together", d.rotate},
 		{"rotated-read", "Ben reads what was added before, the fifth validator among those who release", d.readFromFifth},
+		{"rotated", "The shares of the old committee are destroyed", d.oldSharesGone},
 		{"policy", "Three validators sign a hospital's policy, and all adopt it", d.adoptPolicy},
 		{"policy-refused", "Ben's grant is not enough any more", d.refusedByPolicy},
 		{"role", "The validators give Ben, Cleo and Dan a role, for an hour", d.giveRoles},

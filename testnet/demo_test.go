@@ -54,7 +54,7 @@ func TestDemo(t *testing.T) {
 		}
 		steps[f.str("step")] = true
 	}
-	for _, s := range []string{"add", "refused", "grant", "read", "delegate", "narrow", "delegated-read", "delegated-twice-read", "rotate", "rotated-read",
+	for _, s := range []string{"add", "refused", "grant", "read", "delegate", "narrow", "delegated-read", "delegated-twice-read", "rotate", "rotated-read", "rotated",
 		"policy", "policy-refused", "role", "role-read", "revoke", "revoked", "revoked-below", "revoked-not-above", "rekey", "rekeyed-read", "rekeyed-old",
 		"erase", "erased", "erased-owner", "audit"} {
 		if !steps[s] {
