@@ -12,6 +12,7 @@ import (
 	"cerebrum.dev/cerebrum/acl/trust/trusttest"
 	"cerebrum.dev/cerebrum/acl/validator"
 	vt "cerebrum.dev/cerebrum/acl/validator/validatortest"
+	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
 // deposits one object more at validator 0, through a peer.
@@ -162,4 +163,23 @@ func TestTheOnlyValidatorTakesEveryRevocation(t *testing.T) {
 		c := w.Grant(t, w.alice, w.bob, capability.Target{Kind: capability.Lineage})
 		w.revoke(t, 0, w.Revocation(t, w.alice, vt.Leaf(t, c)), c)
 	}
+}
+
+// counted is what a validator's store says that an owner's deposits take.
+type counted struct {
+	_              struct{} `cbor:",toarray"`
+	Objects, Bytes int64
+}
+
+func usageOf(t *testing.T, v *vt.Validator, owner *vt.Person) (c counted) {
+	t.Helper()
+	id := owner.ID()
+	raw, err := v.Memory.Get(append([]byte("usage/"), id[:]...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := statement.Unmarshal(raw, &c); err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
