@@ -79,6 +79,7 @@ type Judge struct {
 	erasures  erasures
 	recorders recorders
 	dealt     pages
+	sealers   sealers
 	seeds     sync.Mutex
 }
 
