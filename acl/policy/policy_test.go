@@ -272,6 +272,9 @@ func TestPolicyRefusedAtLoad(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	if _, err := NewEngine(bundle(permitAll)); err != nil { // control
+		t.Error(err)
+	}
 }
 
 func TestBundleRefusedAtLoad(t *testing.T) {

@@ -183,6 +183,7 @@ func (l *Log) Append(entries ...Entry) (Position, error) {
 		return Position{}, err
 	}
 	l.set.vouched(facts)
+	l.set.isLone(fresh)
 	return l.state.At, nil
 }
 

@@ -28,6 +28,7 @@ type Set struct {
 	dormant  map[string]*Fact                // by slot: those asleep when last looked at
 	heardOf  map[string][]statement.PublicKey
 	alone    map[statement.PublicKey]int // entries of heardOf, by validator
+	lone     map[string]bool             // by slot: see Lone
 	changes  uint64
 	moves    uint64        // changes, and entries that came to be vouched for
 	changed  chan struct{} // closed and replaced with every change; nil until somebody watches
@@ -49,6 +50,7 @@ func OpenSet(store kv.Store, chain *trust.Chain, more Kinds) (*Set, error) {
 		chain: chain, kinds: more.withOwn(), store: store,
 		facts: map[string]*Fact{}, about: map[subject][]*Fact{}, revokers: map[statement.ID][]statement.ID{},
 		dormant: map[string]*Fact{}, heardOf: map[string][]statement.PublicKey{}, alone: map[statement.PublicKey]int{},
+		lone: map[string]bool{},
 	}
 	if err := store.Scan(setPrefix, nil, s.load); err != nil {
 		return nil, fmt.Errorf("stored statements: %w", err)

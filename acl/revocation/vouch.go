@@ -94,6 +94,9 @@ func (s *Set) heard(from statement.PublicKey, entries []Entry) ([]*Fact, error) 
 	for slot, l := range logs {
 		s.setHeard(slot, l)
 	}
+	for _, f := range facts {
+		delete(s.lone, f.slot())
+	}
 	return facts, nil
 }
 
@@ -169,4 +172,23 @@ func (s *Set) Unvouched(validator statement.PublicKey) int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.alone[validator]
+}
+
+// Lone reports whether a statement was accepted first by this party, since the
+// process started, and has been seen in nobody else's log.
+func (s *Set) Lone(f *Fact) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.lone[f.slot()]
+}
+
+// isLone marks facts that are new, and signed by identities.
+func (s *Set) isLone(fresh []*Fact) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range fresh {
+		if f.Record == (statement.ID{}) {
+			s.lone[f.slot()] = true
+		}
+	}
 }

@@ -104,6 +104,7 @@ type pending struct {
 	dealing *Dealing
 	old     []held // replaced by this one
 	again   bool   // the object is held already; this is another dealing of it
+	oldSize int64  // of the deposit that it replaces
 
 	lineage  statement.ID
 	manifest *envelope.Manifest
@@ -161,9 +162,10 @@ func (j *Judge) Deposit(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	for _, p := range todo {
 		keys[p.lineage] = true
 	}
+	keys[owner.ID()] = true // what the owner's deposits take
 	unlock := j.deposits.lock(keys)
 	defer unlock()
-	outcomes, err := j.keep(ctx, owner, todo)
+	outcomes, err := j.keep(ctx, c, owner, todo)
 	if err != nil {
 		return nil, err
 	}
@@ -235,30 +237,18 @@ func parseShare(b []byte) (committee.Share, error) {
 	return committee.Share{Value: [32]byte(b[:32]), Blinding: [32]byte(b[32:])}, nil
 }
 
-// keep stores judged items; the caller holds the locks of their key ids and
-// lineages. An identical retry is acknowledged without being written again.
-func (j *Judge) keep(ctx context.Context, owner *identity.Identity, todo []*pending) (outcomes []uint8, err error) {
+// keep stores judged items; the caller holds the locks of their key ids, lineages
+// and owner. An identical retry is acknowledged without being written again.
+func (j *Judge) keep(ctx context.Context, c Conn, owner *identity.Identity, todo []*pending) (outcomes []uint8, err error) {
 	outcomes = make([]uint8, len(todo))
-	lines := newLineages(j)
+	lines, use := newLineages(j), newUsages(j)
 	var write []*pending
 	for i, p := range todo {
-		if j.barred(p.keyID) {
-			outcomes[i] = ItemErased
-			continue
-		}
-		same, conflict, err := j.compare(p)
+		outcome, fits, err := j.place(c, p, lines, use)
 		if err != nil {
 			return nil, err
 		}
-		switch {
-		case conflict:
-			outcomes[i] = ItemConflict
-		case !same && !p.again: // one that is held and dealt again moves no head
-			if outcomes[i], err = lines.take(p); err != nil {
-				return nil, err
-			}
-		}
-		if !same && outcomes[i] == ItemOK {
+		if outcomes[i] = outcome; fits {
 			write = append(write, p)
 		}
 	}
@@ -274,7 +264,7 @@ func (j *Judge) keep(ctx context.Context, owner *identity.Identity, todo []*pend
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	id := owner.ID()
-	ops := append(lines.ops, kv.Op{Key: slices.Concat(ownerPrefix, id[:]), Value: owner.Record()})
+	ops := append(append(lines.ops, use.ops()...), kv.Op{Key: slices.Concat(ownerPrefix, id[:]), Value: owner.Record()})
 	var old []uint64
 	events := make([]audit.Event, len(write))
 	for i, p := range write {
@@ -336,7 +326,7 @@ func (j *Judge) compare(p *pending) (same, conflict bool, err error) {
 	if p.dealing.Number <= d.Number {
 		return false, true, nil
 	}
-	p.old, p.again = have.Shares, true
+	p.old, p.oldSize, p.again = have.Shares, have.size(), true
 	return false, false, nil
 }
 

@@ -72,7 +72,7 @@ func (j *Judge) barred(key statement.ID) bool { return j.Set.Barred(key) }
 // its shares of the keys, in all epochs, and then signs that it did. It may be
 // repeated. Under a legal hold on one of the keys, on a lineage or on a scope that
 // they belong to, nothing is done.
-func (j *Judge) Erase(ctx context.Context, raw []byte) ([]byte, error) {
+func (j *Judge) Erase(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	var r EraseRequest
 	if err := decode(raw, &r); err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func (j *Judge) Erase(ctx context.Context, raw []byte) ([]byte, error) {
 	if err := j.mayErase(r.Entry, b.Owner); err != nil {
 		return nil, j.deny(ctx, "erase", b.Owner[:], id[:], err)
 	}
-	holds, err := j.bar(ctx, r.Entry, b, id)
+	holds, err := j.bar(ctx, c, r.Entry, b, id)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func (j *Judge) Erase(ctx context.Context, raw []byte) ([]byte, error) {
 		return encode(EraseReply{Holds: holds}), nil
 	}
 	keys := b.KeyIDs()
-	if err := j.destroy(ctx, keys); err != nil {
+	if err := j.destroy(ctx, b.Owner, keys); err != nil {
 		return nil, err
 	}
 	reply := EraseReply{Receipts: make([][]byte, len(keys))}
@@ -132,7 +132,7 @@ func (j *Judge) mayErase(e revocation.Entry, owner statement.ID) error {
 
 // bar appends the order to the log unless a hold forbids it. A hold on a key that is
 // destroyed here already came too late and forbids nothing.
-func (j *Judge) bar(ctx context.Context, e revocation.Entry, b *revocation.Erasure, id statement.ID) (holds []statement.ID, err error) {
+func (j *Judge) bar(ctx context.Context, c Conn, e revocation.Entry, b *revocation.Erasure, id statement.ID) (holds []statement.ID, err error) {
 	j.erasures.holding.Lock()
 	defer j.erasures.holding.Unlock()
 	keys := b.KeyIDs()
@@ -157,7 +157,7 @@ func (j *Judge) bar(ctx context.Context, e revocation.Entry, b *revocation.Erasu
 	if err := j.Audit.Append(ctx, j.event("erase", "ok", b.Owner[:], nil, nil, id[:], b.Reason)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	if _, err := j.Log.Append(e); err != nil {
+	if _, err := j.appendLone(c, e, revocation.KindErasure, keys[0], b.Owner); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return nil, nil
@@ -186,10 +186,11 @@ func (j *Judge) holdsOn(key statement.ID) (out []statement.ID, err error) {
 	return out, nil
 }
 
-// destroy destroys every share of barred keys. On return they are destroyed
+// destroy destroys every share of an owner's barred keys. On return they are destroyed
 // durably, and no release that was judged before is on its way out any more.
-func (j *Judge) destroy(ctx context.Context, keys []statement.ID) error {
-	locked := map[statement.ID]bool{}
+func (j *Judge) destroy(ctx context.Context, owner statement.ID, keys []statement.ID) error {
+	locked := map[statement.ID]bool{owner: true}
+	use := newUsages(j)
 	for _, k := range keys {
 		locked[k] = true
 	}
@@ -198,7 +199,7 @@ func (j *Judge) destroy(ctx context.Context, keys []statement.ID) error {
 	var pending []keystore.Sealed
 	var ops, done []kv.Op
 	for _, key := range keys {
-		e, deletes, err := j.forget(key)
+		e, deletes, err := j.forget(key, owner, use)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
@@ -215,7 +216,7 @@ func (j *Judge) destroy(ctx context.Context, keys []statement.ID) error {
 		if err := j.Audit.Append(ctx, j.event("destroy", "ok", nil, nil, nil, nil, fmt.Sprintf("%d shares of %d keys", len(pending), len(done)))); err != nil {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
-		if err := j.Store.Apply(ops); err != nil {
+		if err := j.Store.Apply(append(ops, use.ops()...)); err != nil {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 		if err := j.Shares.Erase(pending...); err != nil {
@@ -232,7 +233,7 @@ func (j *Judge) destroy(ctx context.Context, keys []statement.ID) error {
 }
 
 // forget reads what is to be destroyed of a key: nil where nothing is.
-func (j *Judge) forget(key statement.ID) (e *erased, ops []kv.Op, err error) {
+func (j *Judge) forget(key, owner statement.ID, use *usages) (e *erased, ops []kv.Op, err error) {
 	had, err := j.loadErased(key)
 	if err != nil {
 		return nil, nil, err
@@ -258,6 +259,9 @@ func (j *Judge) forget(key statement.ID) (e *erased, ops []kv.Op, err error) {
 			e.Pending = append(e.Pending, h.Share)
 		}
 		ops = []kv.Op{{Key: slices.Concat(depositPrefix, key[:]), Delete: true}}
+		if err := use.change(owner, -1, -d.size()); err != nil {
+			return nil, nil, err
+		}
 	}
 	e.Time = j.Now().Unix()
 	return e, ops, nil
@@ -288,7 +292,7 @@ func (j *Judge) Sweep(ctx context.Context) error {
 		}
 		free, held, err := j.unheld(f.Subjects)
 		if err == nil {
-			err = j.destroy(ctx, free)
+			err = j.destroy(ctx, f.Signer, free)
 		}
 		if err != nil {
 			errs = append(errs, err)

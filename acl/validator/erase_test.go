@@ -485,7 +485,7 @@ func FuzzErase(f *testing.F) {
 			validator.EraseRequest{Entry: revocation.Entry{Statement: good.Statement, Identity: w.mallory.Record()}},
 		}
 	}, func(t *testing.T, w *world, raw []byte) error {
-		_, err := w.Validators[0].Judge.Erase(t.Context(), raw)
+		_, err := w.Validators[0].Judge.Erase(t.Context(), validator.Conn{}, raw)
 		return err
 	})
 }

@@ -133,7 +133,7 @@ func FuzzRevoke(f *testing.F) {
 			validator.RevokeRequest{Entry: w.Revocation(f, w.mallory, vt.Leaf(f, c)), Chain: []byte{1}}, validator.RevokeRequest{},
 		}
 	}, func(t *testing.T, w *world, raw []byte) error {
-		_, err := w.Validators[0].Revoke(t.Context(), raw)
+		_, err := w.Validators[0].Revoke(t.Context(), validator.Conn{}, raw)
 		return err
 	})
 }

@@ -46,7 +46,7 @@ type ShareStore interface {
 	Erase(sealed ...keystore.Sealed) error
 }
 
-// Judge is one validator. All fields but HasRole are required; the caller owns the stores
+// Judge is one validator. All fields but Quota and HasRole are required; the caller owns the stores
 // and closes them after the last request.
 type Judge struct {
 	Trust    *trust.Chain
@@ -66,12 +66,15 @@ type Judge struct {
 	Fresh    Freshness
 	Now      func() time.Time
 	Logger   *slog.Logger
+	Quota    Quota // the zero value: [DefaultQuota]
 
 	// HasRole reports whether an identity holds a role now; nil: nobody holds any.
 	HasRole func(identity statement.ID, role string) bool
 
 	deposits  lockTable
 	used      counter
+	deposited counter // by peers
+	lone      loners
 	desk      desk
 	erasures  erasures
 	recorders recorders

@@ -333,7 +333,7 @@ func (r *Rotation) keep(ctx context.Context, p *signedPlan, all []*incoming) err
 	}
 	keys := map[statement.ID]bool{}
 	items := make([]keystore.Item, len(all))
-	lines := newLineages(j)
+	lines, use := newLineages(j), newUsages(j)
 	for i, in := range all {
 		keys[in.first.KeyID] = true
 		if in.dep != nil {
@@ -341,7 +341,7 @@ func (r *Rotation) keep(ctx context.Context, p *signedPlan, all []*incoming) err
 			if err != nil {
 				return err
 			}
-			keys[m.LineageID()] = true
+			keys[m.LineageID()], keys[m.Owner] = true, true
 		}
 		items[i] = keystore.Item{
 			AAD:    shareAAD(in.first.KeyID, in.epoch),
@@ -357,7 +357,7 @@ func (r *Rotation) keep(ctx context.Context, p *signedPlan, all []*incoming) err
 	var ops []kv.Op
 	var unused []uint64
 	for i, in := range all {
-		add, err := j.withShare(in, lines, held{
+		add, err := j.withShare(in, lines, use, held{
 			Epoch: in.epoch, Record: p.Record, Share: sealed[i], Scale: in.scaled.Scale[:], Points: in.scaled.Points,
 			Made: in.made, Dealt: in.dealt,
 		})
@@ -369,7 +369,7 @@ func (r *Rotation) keep(ctx context.Context, p *signedPlan, all []*incoming) err
 		}
 		ops = append(ops, add...)
 	}
-	ops = append(ops, lines.ops...)
+	ops = append(append(ops, lines.ops...), use.ops()...)
 	if err := j.Audit.Append(ctx, j.event("re-share", "ok", nil, nil, nil, nil, fmt.Sprintf("%d objects", len(all)-len(unused)))); err != nil {
 		return errors.Join(err, j.Shares.Destroy(slotsOf(sealed)...))
 	}
@@ -381,7 +381,7 @@ func (r *Rotation) keep(ctx context.Context, p *signedPlan, all []*incoming) err
 
 // withShare adds a share to what the store has now; nil where a newer dealing
 // took the deposit's place meanwhile, or the key was erased.
-func (j *Judge) withShare(in *incoming, lines *lineages, h held) ([]kv.Op, error) {
+func (j *Judge) withShare(in *incoming, lines *lineages, use *usages, h held) ([]kv.Op, error) {
 	keyID := in.first.KeyID
 	if j.barred(keyID) {
 		return nil, nil
@@ -396,6 +396,13 @@ func (j *Judge) withShare(in *incoming, lines *lineages, h held) ([]kv.Op, error
 			return nil, err
 		}
 		ops = append(ops, withinOps(dep, keyID, false)...)
+		m, _, err := dep.manifest()
+		if err == nil {
+			err = use.change(m.Owner, 1, dep.size())
+		}
+		if err != nil {
+			return nil, err
+		}
 		if len(in.owner) > 0 {
 			if id, err := identity.IDOf(in.owner); err == nil {
 				ops = append(ops, kv.Op{Key: slices.Concat(ownerPrefix, id[:]), Value: in.owner})

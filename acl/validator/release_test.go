@@ -417,7 +417,7 @@ func TestARevocationStopsAReleaseUnderWay(t *testing.T) { // RV-01
 	calls := 0
 	v.Judge.Audit = auditFunc(func(ctx context.Context, e ...audit.Event) error {
 		if calls++; calls == 1 { // the decision is made, the answer has not left
-			if _, err := v.Revoke(ctx, encode(t, revoke)); err != nil {
+			if _, err := v.Revoke(ctx, validator.Conn{}, encode(t, revoke)); err != nil {
 				t.Error(err)
 			}
 		}
@@ -467,7 +467,7 @@ func TestConcurrentReleasesWhileRevoking(t *testing.T) {
 			}
 		})
 	}
-	_, err := v.Revoke(t.Context(), encode(t, validator.RevokeRequest{Entry: w.Revocation(t, w.alice, vt.Leaf(t, chain)), Chain: chain.Bytes()}))
+	_, err := v.Revoke(t.Context(), validator.Conn{}, encode(t, validator.RevokeRequest{Entry: w.Revocation(t, w.alice, vt.Leaf(t, chain)), Chain: chain.Bytes()}))
 	close(acked)
 	wg.Wait()
 	wantErr(t, err, nil)

@@ -14,7 +14,7 @@ import (
 // Revoke appends an entry to the log. Its signer must be the owner or an issuer
 // above the target in the chain that comes with it, or be a validator. The
 // acknowledgement is signed after the entry is durable.
-func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
+func (j *Judge) Revoke(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	var r RevokeRequest
 	if err := decode(raw, &r); err != nil {
 		return nil, err
@@ -39,7 +39,7 @@ func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
 	if err := j.Audit.Append(ctx, j.event("revoke", "ok", rev.Signer[:], nil, nil, rev.Target[:], rev.Reason)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	at, err := j.Log.Append(r.Entry)
+	at, err := j.appendLone(c, r.Entry, revocation.KindRevocation, rev.Target, rev.Signer)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}

@@ -27,7 +27,7 @@ func (w *world) tryRevoke(t *testing.T, i int, e revocation.Entry, c *capability
 	if c != nil {
 		chain = c.Bytes()
 	}
-	raw, err := w.Validators[i].Revoke(t.Context(), encode(t, validator.RevokeRequest{Entry: e, Chain: chain}))
+	raw, err := w.Validators[i].Revoke(t.Context(), validator.Conn{}, encode(t, validator.RevokeRequest{Entry: e, Chain: chain}))
 	if err != nil {
 		return ack, err
 	}

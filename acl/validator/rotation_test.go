@@ -143,6 +143,10 @@ func TestAValidatorIsReplaced(t *testing.T) {
 	if used, _ := joined.Erase.Len(); used != len(r.objects) {
 		t.Errorf("the newcomer holds %d shares", used)
 	}
+	// What it inherits counts against the owner's quota, as it does where it was deposited.
+	if got, want := usageOf(t, joined, r.alice), usageOf(t, r.All[0], r.alice); got != want || got.Objects != int64(len(r.objects)) {
+		t.Errorf("the newcomer counts %+v, and another one %+v", got, want)
+	}
 	// It has the mailboxes of the others too.
 	q := validator.MailboxRequest{}
 	session := r.ConnectTo(r.bob, joined.Judge.Peer)

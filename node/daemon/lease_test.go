@@ -8,7 +8,9 @@ import (
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/crypto/envelope"
+	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/api"
+	"cerebrum.dev/cerebrum/node/quorum"
 	"cerebrum.dev/cerebrum/p2p/exchange"
 	"github.com/ipfs/go-cid"
 )
@@ -16,6 +18,19 @@ import (
 // granted has the owner (node 0) grant an object to node 1, and opens a lease on
 // the owner's side.
 func granted(t *testing.T, m *members, address cid.Cid, can string) *lease {
+	t.Helper()
+	owner := m.nodes[0]
+	v, err := owner.verifier.Verify(chainFor(t, m, address, can))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &lease{n: owner, v: v}
+	l.seen.Store(owner.set.Changes())
+	return l
+}
+
+// chainFor is what the owner (node 0) grants to node 1.
+func chainFor(t *testing.T, m *members, address cid.Cid, can string) *capability.Chain {
 	t.Helper()
 	ctx := context.Background()
 	owner := m.nodes[0]
@@ -44,13 +59,7 @@ func granted(t *testing.T, m *members, address cid.Cid, can string) *lease {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := owner.verifier.Verify(chain)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &lease{n: owner, v: v}
-	l.seen.Store(owner.set.Changes())
-	return l
+	return chain
 }
 
 func manifestOf(t *testing.T, n *Node, c cid.Cid) []byte {
@@ -60,6 +69,47 @@ func manifestOf(t *testing.T, n *Node, c cid.Cid) []byte {
 		t.Fatal(err)
 	}
 	return raw
+}
+
+// CA-08: a node that may read fetches for nobody else. Whoever shows the node's
+// own grant, with a proof by anybody but the node's identity or on another's
+// connection, gets nothing from it, although the node has the object.
+func TestAReaderFetchesForNobodyElse(t *testing.T) {
+	t.Parallel()
+	m := found(t, 3)
+	m.refresh()
+	owner, reader, other := m.nodes[0], m.nodes[1], m.nodes[2]
+	address, _ := addSmall(t, owner, "for one reader")
+	chain := chainFor(t, m, address, "read")
+	ask := func(holder, by, from *Node) error {
+		s := quorum.Session{Server: holder.home.PeerKey(), Client: by.home.PeerKey(), Challenge: [32]byte{1}, Counter: func() uint64 { return 1 }}
+		raw, err := by.quorum.ProveChain(by.home.Principals()[0], chain, s, statement.ID{9})
+		if err != nil {
+			return err
+		}
+		a, err := capability.ParseAuthority(raw)
+		if err != nil {
+			return err
+		}
+		_, _, err = holder.verifier.Open(a, capability.Expectation{
+			Request: statement.ID{9}, Server: s.Server, Client: from.home.PeerKey(), Network: holder.trust.Network(),
+			Challenge: s.Challenge, UseCounter: func(uint64) bool { return true }, Now: m.now(),
+		})
+		return err
+	}
+	for name, c := range map[string]struct{ holder, by, from *Node }{
+		"another member asks the reader":                      {reader, other, other},
+		"another member asks the owner":                       {owner, other, other},
+		"another member has the reader's proof, at the owner": {owner, reader, other},
+		"another member has its proof back, at the reader":    {reader, reader, other},
+	} {
+		if err := ask(c.holder, c.by, c.from); !errors.Is(err, capability.ErrProof) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := ask(owner, reader, reader); err != nil {
+		t.Errorf("control: %v", err)
+	}
 }
 
 // TestLeaseAllows serves what the chain covers and this home obtained as an

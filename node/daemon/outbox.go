@@ -83,6 +83,8 @@ func (t *taken) add(outcomes []uint8) {
 // least is how many validators hold the object that the fewest hold.
 func (t *taken) least() int { return slices.Min(t.acks) }
 
+const quotaWords = "a validator takes no more deposits of this owner, or of this node for today; they are sent again later"
+
 // deliver sends a dealt batch and returns how many validators took each object.
 // An object that T or more took is shared, and what the others lack is kept here
 // before deliver returns; one that fewer took stays local and is dealt again
@@ -94,6 +96,9 @@ func (o *outbox) deliver(ctx context.Context, d *object.Dealt) (*taken, error) {
 	for i, request := range d.Requests {
 		switch outcomes := got[i]; {
 		case outcomes == nil, slices.Contains(outcomes, validator.ItemBehind): // what it lacks may wait here, before this
+			rest = append(rest, kv.Op{Key: o.key(i), Value: request})
+		case slices.Contains(outcomes, validator.ItemFull): // until something is erased there, or tomorrow
+			o.n.log.Warn(quotaWords, "validator", i+1)
 			rest = append(rest, kv.Op{Key: o.key(i), Value: request})
 		case worst(outcomes) != validator.ItemOK:
 			o.n.log.Warn("a validator refused a deposit", "validator", i+1, "outcomes", worst(outcomes))
@@ -341,8 +346,8 @@ func (o *outbox) pass(ctx context.Context) (left int, err error) {
 				down[it.index] = true
 				continue
 			}
-			if slices.Contains(outcomes, validator.ItemBehind) {
-				behind[string(it.key)] = true // until a version before it has come there
+			if slices.Contains(outcomes, validator.ItemBehind) || slices.Contains(outcomes, validator.ItemFull) {
+				behind[string(it.key)] = true // until a version before it has come there, or until there is room
 				continue
 			}
 			if worst(outcomes) != validator.ItemOK {

@@ -157,13 +157,13 @@ func (n *Node) judgeCall(ctx context.Context, m quorum.Method, c validator.Conn,
 	case quorum.Newest:
 		return j.Latest(ctx, c, raw)
 	case quorum.Revoke:
-		out, err := j.Revoke(ctx, raw)
+		out, err := j.Revoke(ctx, c, raw)
 		if err == nil {
 			n.hintEverybody()
 		}
 		return out, err
 	case quorum.Erase:
-		out, err := j.Erase(ctx, raw)
+		out, err := j.Erase(ctx, c, raw)
 		if err == nil {
 			n.hintEverybody()
 		}

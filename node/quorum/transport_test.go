@@ -100,9 +100,9 @@ func (w *world) judge(ctx context.Context, index int, m quorum.Method, c validat
 	case quorum.Newest:
 		return j.Latest(ctx, c, raw)
 	case quorum.Revoke:
-		return j.Revoke(ctx, raw)
+		return j.Revoke(ctx, c, raw)
 	case quorum.Erase:
-		return j.Erase(ctx, raw)
+		return j.Erase(ctx, c, raw)
 	case quorum.Hold:
 		return j.Hold(ctx, c, raw)
 	case quorum.Keep:

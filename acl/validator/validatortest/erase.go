@@ -25,7 +25,7 @@ func (net *Network) Erasure(t testing.TB, owner *Person, keys ...envelope.Nonce)
 // Erase sends an order to a validator.
 func (net *Network) Erase(t testing.TB, i int, e revocation.Entry) (*validator.EraseReply, error) {
 	t.Helper()
-	raw, err := net.Validators[i].Judge.Erase(t.Context(), marshal(validator.EraseRequest{Entry: e}))
+	raw, err := net.Validators[i].Judge.Erase(t.Context(), validator.Conn{}, marshal(validator.EraseRequest{Entry: e}))
 	if err != nil {
 		return nil, err
 	}

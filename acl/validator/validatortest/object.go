@@ -138,7 +138,13 @@ func (net *Network) Seal(t testing.TB, i int, v any) []byte {
 // Deposit sends a request to a validator and returns the outcomes.
 func (net *Network) Deposit(t testing.TB, i int, r validator.DepositRequest) ([]uint8, error) {
 	t.Helper()
-	raw, err := net.Validators[i].Deposit(t.Context(), validator.Conn{}, marshal(r))
+	return net.DepositOn(t, i, validator.Conn{}, r)
+}
+
+// DepositOn is Deposit on a connection.
+func (net *Network) DepositOn(t testing.TB, i int, c validator.Conn, r validator.DepositRequest) ([]uint8, error) {
+	t.Helper()
+	raw, err := net.Validators[i].Deposit(t.Context(), c, marshal(r))
 	if err != nil {
 		return nil, err
 	}

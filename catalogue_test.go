@@ -1,0 +1,122 @@
+package main
+
+import (
+	"fmt"
+	"go/ast"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+// catalogue names the tests of each attack on capabilities, revocation and the
+// committee, and of each kind of bad input: folder and function. Every one of them
+// has its negative control beside the attack: the same steps without it succeed.
+var catalogue = map[string][]string{
+	"CA-01 a forged grant":                            {"acl/capability.TestForgedGrants", "acl/capability.TestForgedStandingConsents", "acl/capability.TestEveryBitOfAChainCounts", "acl/trust.TestVerifyK", "acl/validator.TestTheChainsOfOthersAreDenied"},
+	"CA-02 a grant used on another object":            {"acl/capability.TestWhatAGrantCovers", "acl/validator.TestWhatAGrantDoesNotCoverIsDenied", "node/daemon.TestLeaseAllows"},
+	"CA-03 a grant used by another than its audience": {"acl/capability.TestAChainOpensForItsAudienceAlone", "acl/capability.TestProofsThatAreNoProofs", "acl/validator.TestTheChainsOfOthersAreDenied"},
+	"CA-04 a delegation that is wider":                {"acl/capability.TestALinkIsNoWider", "acl/capability.TestEveryAbilityWithEveryCaveat", "acl/capability.TestLinksOutOfPlace", "acl/capability.TestLongChainsTakenApart", "acl/validator.TestADelegateReadsAndNoMore"},
+	"CA-05 loops and long chains":                     {"acl/capability.TestLongChainsAreRefusedByCounting", "acl/capability.TestHostileChainsAreRefused", "acl/capability.TestChainsOfEight", "acl/capability.TestDocumentsAreVerifiedBehindTheRoot", "acl/capability.BenchmarkHostileChain"},
+	"CA-06 a request replayed or altered":             {"acl/validator.TestAProofIsForOneRequestOnOneConnection", "acl/capability.TestProofsThatAreReplayed", "acl/capability.TestAProofWorksOnce", "p2p/admission.TestCountersAreUsedOnce"},
+	"CA-07 clocks a day off, no expiry":               {"acl/validator.TestAClockMoreThanAMinuteAwayIsDenied", "acl/validator.TestAValidatorWhoseClockIsADayOff", "acl/capability.TestTime", "acl/capability.TestGrantsThatNobodyMayMake", "acl/revocation.TestClocksThatDisagree"},
+	"CA-08 a node that fetches for another":           {"node/daemon.TestAReaderFetchesForNobodyElse", "node/daemon.TestLeaseAllows"},
+	"CA-09 encodings that are not canonical":          {"crypto/statement.TestNonCanonicalEncodingsAreRefused", "crypto/statement.TestMapsOfFieldsAreStrict", "acl/capability.TestBodiesHaveOneEncoding", "acl/capability.TestEnvelopesHaveOneEncoding"},
+	"CA-11 a signature of another kind":               {"acl/capability.TestKindsAreNotExchanged", "acl/trust.TestAMembershipIsOfOneKind", "acl/trust.TestARecordOfAnotherKind", "acl/identity.TestARecordIsOfOneKind", "acl/revocation.TestAnAnswerIsOfOneKind"},
+	"RV-01 revoked in the middle":                     {"p2p/exchange.TestRevokedInMidTransfer", "p2p/exchange.TestNoBlockAfterTheLeaseDies", "testnet.TestRevokedInTheMiddle", "acl/validator.TestARevocationStopsAReleaseUnderWay", "acl/validator.TestTenThousandReleasesRaceARevocation"},
+	"RV-02 too few validators told":                   {"acl/validator.TestTooFewAcknowledgementsStopNobody", "node/quorum.TestARevocationIsEffectiveOrSaysSo"},
+	"RV-03 the revoked reader comes back":             {"acl/validator.TestARevokedReaderComesBack", "acl/validator.TestWhoMayRevokeWhat"},
+	"RV-04 cut off from revocations":                  {"acl/revocation.TestFreshnessEnds", "acl/validator.TestAValidatorThatHearsNobodyReleasesNothing", "node/daemon.TestLeaseEnds"},
+	"RV-05 forged, replayed, rolled-back revocations": {"acl/capability.TestForgedRevocationsStopNothing", "acl/validator.TestTwoValidatorsStopAGrantAndOneDoesNot", "acl/validator.TestABogusEntryInALogStopsNobody", "acl/revocation.TestHeadsOutliveTheProcess", "acl/revocation.TestALogOfJunkIsNotPulledFurther", "acl/validator.TestLoneRevocationsAreBounded", "acl/validator.TestLoneErasuresAreBounded"},
+	"RV-06 a stolen device":                           {"acl/identity.TestAThiefWithADeviceEvictsNobody", "acl/identity.TestADisposedDeviceAddsNobody", "acl/validator.TestRemovedDevicePassesNowhere", "acl/capability.TestARemovedDeviceProvesNothing", "node/daemon.TestHolderRefusesThief", "testnet.TestStolenPhone"},
+	"TH-01 a validator signs twice":                   {"acl/trust.TestSigningTwiceIsProved", "acl/trust.TestTheGuardPermitsOnce", "acl/policy.TestForkIsKept", "acl/revocation.TestWithoutStartingTheOldLogIsAFork", "node/daemon.TestAProofTravels"},
+	"TH-02 t-1 or k-1 collude":                        {"crypto/committee.TestTooFewSharesFitEverySecret", "crypto/committee.TestEverySubsetOfTRecoversAndEveryShareChecks", "node/quorum.TestSilenceIsUnavailableAndRefusalIsDenied", "acl/trust.TestVerifyK", "acl/validator.TestKSignaturesMakeAGrant"},
+	"TH-03 rotations that mix or leave old shares":    {"acl/validator.TestARenewalReSharesEverything", "acl/validator.TestOldSharesAreGone", "acl/validator.TestAValidatorIsReplaced", "node/quorum.TestSharesOfTwoDealingsDoNotMix"},
+	"TH-04 a validator withholds, delays, lies":       {"node/quorum.TestALiarIsNamedAndReadingSucceeds", "node/quorum.TestNobodyWaitsForTheSlowest", "node/quorum.TestAnAnswerToSomethingElseDoesNotCount", "crypto/committee.TestOpenNamesLiars", "acl/revocation.TestAStalledValidator", "node/quorum.TestTheNewestVersionIsNotHidden"},
+	"TH-05 a validator dies in a rotation":            {"acl/validator.TestAValidatorDiesInTheMiddle", "acl/validator.TestARotationWithoutADeadValidator"},
+	"TH-06 a share off its dealing, a lying dealer":   {"acl/validator.TestAShareOffItsDealingIsRefused", "acl/validator.TestALyingDealerIsNamedAndHarmless", "acl/validator.TestADealerThatShowsTwoPolynomialsIsLeftOut", "crypto/committee.TestBatchNamesExactlyTheWrongOnes", "crypto/committee.TestRushingDealerShowsTheIdentityToOneReceiverOnly"},
+	"TH-07 a deposit under somebody else's name":      {"acl/validator.TestTwoOwnersNoncesDoNotCollide", "acl/validator.TestADepositOfAnothersObjectIsRefused", "acl/validator.TestNobodyElseMovesALineage", "acl/capability.TestAnotherOwnersNonce"},
+	"TH-08 a validator from an old backup":            {"acl/validator.TestAStartingValidatorDoesNothingThatCounts", "acl/revocation.TestAValidatorFromAnOldBackup", "acl/revocation.TestAStartingValidatorMakesNobodyFresh", "acl/validator.TestAValidatorThatWasDownErasesWhenItIsBack"},
+	"TH-09 thieves ahead of a root recovery":          {"acl/trust.TestThievesWhoRanAheadLose", "node/daemon.TestARecoveryShutsOutWhoWasReplaced", "acl/revocation.TestARecoveryVoidsHolds"},
+	"TH-10 a deposit after an erasure":                {"acl/validator.TestADepositAfterAnErasureIsRefused", "acl/validator.TestAnErasureWhileARotationIsUnderWay", "acl/validator.TestAReSharedShareOfAnErasedKeyDoesNotLive", "acl/validator.TestNoReleaseAfterTheReceipt"},
+	"input: records with duplicate keys":              {"crypto/statement.TestNonCanonicalEncodingsAreRefused", "acl/capability.TestBodiesHaveOneEncoding", "acl/trust.TestAKeyInTwoPlaces", "acl/trust.TestOneValidatorsSignatureTwice"},
+	"input: records out of order":                     {"acl/trust.TestSuccessorsThatAreRefused", "acl/trust.TestEveryOrderLeadsToTheSameRecord", "acl/identity.TestRecoveriesFollowOneAnother", "acl/policy.TestHistoryRefuses", "acl/validator.TestVersionsFollowOneAnother"},
+	"input: records that have expired":                {"acl/trust.TestARecordLivesFromItsBeginningToItsEnd", "acl/trust.TestAnExpiredRecordIsSucceeded", "acl/validator.TestAnExpiredCommitteeTakesNoDeposits", "acl/policy.TestRoleRefused"},
+	"input: records of another network":               {"acl/trust.TestSuccessorsThatAreRefused", "acl/policy.TestHistoryRefuses", "acl/validator.TestADealingForOthersIsRefused", "node/daemon.TestAdoptRefuses", "acl/validator.TestRevokingIsIdempotentDurableAndBound"},
+	"input: policies that do not parse or type-check": {"acl/policy.TestPolicyRefusedAtLoad", "acl/policy.TestBundleRefusedAtLoad", "acl/policy.TestLoadSaysWhere"},
+	"input: policies that lock everyone out":          {"acl/policy.TestCheckFindsLockouts"},
+	"input: deposits whose shares do not match":       {"acl/validator.TestAShareOffItsDealingIsRefused", "acl/validator.TestADepositForOthersIsRefused"},
+	"input: deposits over quota":                      {"acl/validator.TestAnOwnersDepositsAreBounded", "acl/validator.TestAnOwnersBytesAreBounded", "acl/validator.TestAPeersDepositsAreBounded", "acl/validator.TestConcurrentDepositsKeepTheQuota"},
+	"input: deposits for a key id that exists":        {"acl/validator.TestOneKeyIDHasOneManifest", "acl/validator.TestAHigherNumberReplacesALower", "acl/validator.TestConcurrentDepositsOfOneKey"},
+	"input: requests from the future":                 {"acl/validator.TestAValidatorWhoseClockIsADayOff", "acl/capability.TestProofsThatAreReplayed"},
+	"input: validators that lie, stall, equivocate":   {"acl/revocation.TestLiesDoNotCount", "acl/revocation.TestLiesAboutWhatWasSeen", "acl/revocation.TestAStalledValidator", "node/quorum.TestALiarIsNamedAndReadingSucceeds", "acl/revocation.TestWithoutStartingTheOldLogIsAFork", "node/quorum.TestRivalsAreNoticed"},
+	"input: validators that come from an old backup":  {"acl/revocation.TestAValidatorFromAnOldBackup", "acl/validator.TestAStartingValidatorDoesNothingThatCounts"},
+}
+
+// TestCatalogue fails where a test that the catalogue names is gone.
+func TestCatalogue(t *testing.T) {
+	for _, missing := range uncovered(catalogue, load(t, os.DirFS("."))) {
+		t.Error(missing)
+	}
+	for _, group := range []struct {
+		name  string
+		count int
+		not   []int
+	}{{"CA", 11, []int{10}}, {"RV", 6, nil}, {"TH", 10, nil}} {
+		for i := range group.count {
+			id := fmt.Sprintf("%s-%02d ", group.name, i+1)
+			if slices.Contains(group.not, i+1) {
+				continue
+			}
+			found := 0
+			for name := range catalogue {
+				if strings.HasPrefix(name, id) {
+					found++
+				}
+			}
+			if found != 1 {
+				t.Errorf("%sstands in the catalogue %d times", id, found)
+			}
+		}
+	}
+}
+
+// uncovered lists what a catalogue names and the sources lack.
+func uncovered(list map[string][]string, all []*source) (missing []string) {
+	have := map[string]bool{}
+	for _, s := range all {
+		if !s.test() {
+			continue
+		}
+		for _, d := range s.tree.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil {
+				have[s.dir()+"."+f.Name.Name] = true
+			}
+		}
+	}
+	for id, tests := range list {
+		if len(tests) == 0 {
+			missing = append(missing, id+": no test covers it")
+		}
+		for _, name := range tests {
+			if !have[name] {
+				missing = append(missing, fmt.Sprintf("%s: there is no %s", id, name))
+			}
+		}
+	}
+	slices.Sort(missing)
+	return missing
+}
+
+func TestCatalogueCanFail(t *testing.T) {
+	files := fstest.MapFS{
+		"a/a_test.go": {Data: []byte("package a\n\nfunc TestOne() {}\n\ntype x int\n\nfunc (x) TestTwo() {}\n")},
+		"a/a.go":      {Data: []byte("package a\n\nfunc TestThree() {}\n")},
+	}
+	got := uncovered(map[string][]string{"1": {"a.TestOne"}, "2": {"a.TestTwo"}, "3": {"a.TestThree"}, "4": {"b.TestOne"}, "5": {}}, load(t, files))
+	want := []string{"2: there is no a.TestTwo", "3: there is no a.TestThree", "4: there is no b.TestOne", "5: no test covers it"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
