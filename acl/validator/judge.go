@@ -73,6 +73,7 @@ type Judge struct {
 	deposits  lockTable
 	used      counter
 	desk      desk
+	roleAsks  sync.Mutex // owns what is stored of them
 	erasures  erasures
 	recorders recorders
 	dealt     pages

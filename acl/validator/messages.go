@@ -44,8 +44,9 @@
 //
 // # Roles and bundles
 //
-// [Judge.AnswerRole] signs role statements for other validators of the newest
-// record and keeps those with K signatures; [Judge.AnswerBundle] gives and takes
+// [Judge.AnswerRole] signs a role once F+1 validators of the newest record have
+// asked for that very assignment, so that F of them that were broken into can
+// give none, and keeps those with K signatures; [Judge.AnswerBundle] gives and takes
 // signed bundles. A validator believes K signatures, whoever brings them.
 package validator
 

@@ -136,7 +136,7 @@ type Status struct {
 	FreshnessSeconds *float64 `json:"freshness_seconds"`      // age of the T-th newest answer; null: too few answers
 	Outbox           int      `json:"outbox"`                 // deposits that some validator still lacks, and orders to erase that go on
 	Pending          int      `json:"pending"`                // grants given that wait for a person at validators
-	Desk             int      `json:"desk"`                   // grants that wait for this validator's person
+	Desk             int      `json:"desk"`                   // grants and roles that wait for this validator's person
 	Erasing          int      `json:"erasing"`                // orders to erase that too few validators have carried out
 	ErasingSays      string   `json:"erasing_says,omitempty"` // how far they are
 	AuditEntries     int64    `json:"audit_entries"`
