@@ -74,6 +74,7 @@ type Judge struct {
 	used      counter
 	desk      desk
 	roleAsks  sync.Mutex // owns what is stored of them
+	consents  sync.Mutex // owns how many are stored
 	erasures  erasures
 	recorders recorders
 	dealt     pages

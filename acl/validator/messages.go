@@ -18,6 +18,8 @@
 //	Hold      the validator's signature under a legal hold; Keep takes the signed one
 //	Identity  a record of an identity for the same log, likewise
 //	Fresh     the validator's head over a nonce; Tail reads its log
+//	Consent   an owner's standing consent, to be kept; Consents finds those that
+//	          an identity gave, or may ask under
 //	Role      a role statement, to be signed or kept
 //	Bundle    signed policy bundles, between validators
 //
@@ -263,11 +265,13 @@ type ReleasedShare struct {
 	Points committee.Commitments // likewise
 }
 
-// RevokeRequest asks to append an entry. The chain shows that its signer may.
+// RevokeRequest asks to append an entry. The chain shows that its signer may, or
+// where a standing consent is ended, the consent.
 type RevokeRequest struct {
-	_     struct{} `cbor:",toarray"`
-	Entry revocation.Entry
-	Chain []byte
+	_       struct{} `cbor:",toarray"`
+	Entry   revocation.Entry
+	Chain   []byte
+	Consent *KeptConsent
 }
 
 // IdentityRequest asks to append a record of an identity. Its document has the

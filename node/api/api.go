@@ -51,7 +51,15 @@ type Service interface {
 	Delegate(ctx context.Context, r GrantRequest) (*Granted, error)
 	Accept(ctx context.Context, r AcceptRequest) (*Granted, error)
 	Grants(ctx context.Context, r GrantsRequest) (*Grants, error)
+	// Revoke ends a grant, a link, or a standing consent with all that rests on it.
 	Revoke(ctx context.Context, r RevokeRequest) (*Revoked, error)
+
+	// Consent agrees beforehand to grants that others ask for with Request, also
+	// while this node is off. It is durable at K validators when it returns.
+	Consent(ctx context.Context, r ConsentRequest) (*Consented, error)
+	Consents(ctx context.Context, r ConsentsRequest) (*Consents, error)
+	// Request makes a grant to oneself under a standing consent.
+	Request(ctx context.Context, r AccessRequest) (*Granted, error)
 
 	// Enrol prepares this home as a device of an identity and returns what to ask
 	// another device of it for; AdoptIdentity takes the answer.
