@@ -28,7 +28,7 @@ func TestGlassBreaksWhileTheOwnerIsAway(t *testing.T) {
 		t.Errorf("the reader is shown the owner's consents: %v", other)
 	}
 	sealed := w.path("record.car") // the hospital's sealed copy
-	w.ok("node1", "export", address, "-o", sealed)
+	w.ok("node1", "export", address, "--car", sealed)
 	w.ok("node2", "import", sealed)
 	w.stop("node1")
 

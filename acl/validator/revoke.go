@@ -1,0 +1,91 @@
+package validator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"cerebrum.dev/cerebrum/acl/capability"
+	"cerebrum.dev/cerebrum/acl/revocation"
+	"cerebrum.dev/cerebrum/crypto/statement"
+)
+
+// Revoke appends an entry to the log. Its signer must be the owner or an issuer
+// above the target in the chain that comes with it, or be a validator. The
+// acknowledgement is signed after the entry is durable.
+func (j *Judge) Revoke(ctx context.Context, raw []byte) ([]byte, error) {
+	var r RevokeRequest
+	if err := decode(raw, &r); err != nil {
+		return nil, err
+	}
+	if err := j.started(); err != nil {
+		return nil, err
+	}
+	_, seat, err := j.sitting()
+	if err != nil {
+		return nil, err
+	}
+	rev, err := r.Entry.Verify(j.Trust.Network())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if err := j.signsStill(r.Entry, rev.Signer); err != nil {
+		return nil, j.deny(ctx, "revoke", rev.Signer[:], rev.Target[:], err)
+	}
+	if err := j.mayRevoke(rev, &r); err != nil {
+		return nil, j.deny(ctx, "revoke", rev.Signer[:], rev.Target[:], err)
+	}
+	if err := j.Audit.Append(ctx, j.event("revoke", "ok", rev.Signer[:], nil, nil, rev.Target[:], rev.Reason)); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	at, err := j.Log.Append(r.Entry)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	s, err := statement.New(revocation.KindAck, revocation.Ack{
+		Network: j.Trust.Network(), Target: rev.Target, Validator: uint16(seat), Seq: at.Seq,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.AddSignature(uint16(seat), j.Signing)
+	return s.Bytes(), nil
+}
+
+// signsStill checks that the device which signed an entry speaks for its identity
+// now: a removed one shows the document of a time when it did.
+func (j *Judge) signsStill(e revocation.Entry, signer statement.ID) error {
+	s, err := statement.Parse(e.Statement)
+	if err != nil {
+		return err
+	}
+	who, err := j.Verifier.Identity(e.Identity)
+	if err != nil {
+		return err
+	}
+	if who.ID() != signer {
+		return errors.New("the document beside the revocation is another identity's")
+	}
+	return who.Verify(revocation.KindRevocation, s)
+}
+
+func (j *Judge) mayRevoke(rev *revocation.Revocation, r *RevokeRequest) error {
+	if _, ok := j.Trust.Current().ByIdentity(rev.Signer); ok {
+		return nil // F+1 of them are needed before it counts
+	}
+	if r.Consent != nil {
+		return j.mayEnd(r.Consent, rev.Signer, rev.Target)
+	}
+	c, err := capability.ParseChain(r.Chain)
+	if err != nil {
+		return err
+	}
+	v, err := j.Verifier.VerifyPast(c)
+	if err != nil {
+		return err
+	}
+	if !v.MayRevoke(rev.Signer, rev.Target) {
+		return errors.New("only the owner or an issuer above it may revoke a grant")
+	}
+	return nil
+}
