@@ -10,7 +10,7 @@ import (
 // role, purpose and reason open the record, not one of them alone.
 func TestGlassBreaksWhileTheOwnerIsAway(t *testing.T) {
 	t.Parallel()
-	w := up(t, "--nodes", "2")
+	w := up(t, "--nodes", "3")
 	address, content := w.add("node1", "record.bin", 1000)
 	reader := w.contact("node2")
 	w.adopt(w.hospital())
@@ -29,7 +29,7 @@ func TestGlassBreaksWhileTheOwnerIsAway(t *testing.T) {
 	}
 	sealed := w.path("record.car") // the hospital's sealed copy
 	w.ok("node1", "export", address, "--car", sealed)
-	w.ok("node2", "import", sealed)
+	w.ok("node3", "import", sealed)
 	w.stop("node1")
 
 	request := func(more ...string) []string {
@@ -53,6 +53,9 @@ func TestGlassBreaksWhileTheOwnerIsAway(t *testing.T) {
 	}
 	wantState(w, "node2", "--mine", granted.str("grant"), "valid")
 	w.denied(3, "node2", address, "--purpose", "emergency") // the grant alone needs the reason too
+	w.eventually("the copy is found", func() bool {         // its record takes a moment to reach the DHT
+		return w.run("node2", append([]string{"get", address, "-o", w.path("found")}, glass...)...).code == 0
+	})
 	w.reads("node2", address, content, glass...)
 
 	w.restart("node1")

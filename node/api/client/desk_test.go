@@ -57,7 +57,7 @@ func (s *spy) RoleList(_ context.Context, r api.RoleRequest) (*api.RoleList, err
 }
 
 func (s *spy) Consent(_ context.Context, r api.ConsentRequest) (*api.Consented, error) {
-	s.note("Consent", r.Role)
+	s.note("Consent", r.As)
 	return &api.Consented{}, nil
 }
 
@@ -67,6 +67,6 @@ func (s *spy) Consents(_ context.Context, r api.ConsentsRequest) (*api.Consents,
 }
 
 func (s *spy) Request(_ context.Context, r api.AccessRequest) (*api.Granted, error) {
-	s.note("Request", r.Reason)
+	s.note("Request", r.As)
 	return &api.Granted{}, nil
 }
