@@ -18,7 +18,7 @@ func TestGlassBreaksWhileTheOwnerIsAway(t *testing.T) {
 	w.refuse(2, "node1", "consent", address, "--until", "90d")
 	w.refuse(2, "node1", "consent", address, "--role", "emergency", "--to", reader, "--until", "90d")
 	w.refuse(2, "node1", "consent", address, "--role", "emergency", "--until", "900d")
-	given := w.ok("node1", "consent", address, "--role", "emergency", "--purpose", "emergency", "--for", "1h", "--until", "90d")
+	given := w.ok("node1", "consent", address, "--role", "emergency", "--purpose", "emergency", "--purpose", "treatment", "--for", "1h", "--until", "90d")
 	consent := given.str("consent")
 	if given.num("kept") < 3 {
 		t.Fatalf("consented: %v", given)
@@ -58,12 +58,31 @@ func TestGlassBreaksWhileTheOwnerIsAway(t *testing.T) {
 	})
 	w.reads("node2", address, content, glass...)
 
+	checkWaitingRequest(w, request("--purpose", "treatment", "--reason", "the wound"))
+
 	w.restart("node1")
 	w.eventually("the owner ends its consent", func() bool { return w.run("node1", "revoke", consent).code == 0 })
 	wantConsent(w, consent, "revoked")
 	w.denied(3, "node2", address, glass...)
 	w.refuse(3, "node2", request(glass...)...)
 	w.refuse(4, "node2", "revoke", consent) // it is not the reader's
+}
+
+// checkWaitingRequest has persons approve what policy leaves open, still without
+// the owner.
+func checkWaitingRequest(w *world, request []string) {
+	w.Helper()
+	asked := w.ok("node2", request...)
+	id := asked.str("grant")
+	if asked.str("state") != "pending" {
+		w.Fatalf("requested: %v", asked)
+	}
+	wantState(w, "node2", "--mine", id, "pending")
+	for _, v := range []string{"validator1", "validator2", "validator3"} {
+		w.ok(v, "validator", "approve", id)
+	}
+	w.eventually("the grant is delivered", func() bool { return w.ok("node2", "status").num("pending") == 0 })
+	wantState(w, "node2", "--mine", id, "valid")
 }
 
 func wantConsent(w *world, id, state string) {
