@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -142,5 +144,115 @@ func BenchmarkRevoke(b *testing.B) {
 		quantiles(b, took)
 		slices.Sort(keys)
 		b.ReportMetric(float64(keys[len(keys)/2].Microseconds())/1000, "keys-p50-ms")
+	}
+}
+
+// BenchmarkRotation renews the committee of a network of real processes that
+// holds as many deposits as CEREBRUM_BENCH_DEPOSITS says (2,000 where it says
+// nothing), until no validator has a share of the committee before, while another
+// node reads all the time.
+func BenchmarkRotation(b *testing.B) {
+	deposits := 2000
+	if s := os.Getenv("CEREBRUM_BENCH_DEPOSITS"); s != "" {
+		var err error
+		if deposits, err = strconv.Atoi(s); err != nil || deposits < 1 {
+			b.Fatalf("CEREBRUM_BENCH_DEPOSITS is %q", s)
+		}
+	}
+	n := newBenchNet(b, trust.Numbers{N: 4, F: 1, K: 3, T: 3}, 2)
+	folder := filepath.Join(filepath.Dir(n.net.Dir), "folder")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		b.Fatal(err)
+	}
+	for i := range deposits {
+		if err := os.WriteFile(filepath.Join(folder, fmt.Sprint(i)), []byte(fmt.Sprint("file ", i)), 0o600); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if _, err := n.api[0].Add(b.Context(), api.AddRequest{Path: folder}); err != nil {
+		b.Fatal(err)
+	}
+	addresses, _ := n.addFolder(1)
+	for b.Loop() {
+		stop := make(chan struct{})
+		failed, reads := make(chan int, 1), 0
+		go func() {
+			bad := 0
+			defer func() { failed <- bad }()
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := n.api[1].GetStream(b.Context(), api.GetRequest{Address: addresses[0]}, io.Discard); err != nil {
+					b.Log(err)
+					bad++
+				}
+				reads++
+			}
+		}()
+		began := time.Now()
+		n.renew()
+		n.settled()
+		b.ReportMetric(time.Since(began).Seconds(), "s/rotation")
+		close(stop)
+		b.ReportMetric(float64(<-failed), "failed-reads")
+		b.ReportMetric(float64(reads), "reads")
+	}
+}
+
+// command runs one command of a member.
+func (n *benchNet) command(member string, args ...string) {
+	n.Helper()
+	p, err := n.net.Find(member)
+	if err != nil {
+		n.Fatal(err)
+	}
+	c := exec.CommandContext(n.Context(), program, append([]string{"--home", p.Home}, args...)...)
+	if out, err := c.CombinedOutput(); err != nil {
+		n.Fatalf("%s %v: %v\n%s", member, args, err, out)
+	}
+}
+
+// renew gives the network its next committee record.
+func (n *benchNet) renew() {
+	n.Helper()
+	file := filepath.Join(filepath.Dir(n.net.Dir), "next.network")
+	n.command("node1", "network", "rotate", "-o", file)
+	for i := range 3 {
+		n.command(fmt.Sprintf("validator%d", i+1), "network", "sign", file)
+	}
+	n.command("node1", "network", "use", file)
+	os.Remove(file)
+}
+
+// settled waits until every validator has the new record and holds no share of
+// the one before.
+func (n *benchNet) settled() {
+	n.Helper()
+	version := uint64(0)
+	for i := range 4 {
+		p, err := n.net.Find(fmt.Sprintf("validator%d", i+1))
+		if err != nil {
+			n.Fatal(err)
+		}
+		c := client.Dial(n.Context(), p.Home)
+		if c == nil {
+			n.Fatalf("%s does not answer", p.Name)
+		}
+		for {
+			s, err := c.Status(n.Context())
+			if err != nil {
+				n.Fatal(err)
+			}
+			if version == 0 {
+				version = s.Version
+			}
+			if s.Version > 1 && s.Version == version && s.Rotating == 0 && s.Settled {
+				break
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
 	}
 }

@@ -51,6 +51,32 @@ func benchmarkRelease(b *testing.B, n int) {
 	c.report(n)
 }
 
+// BenchmarkReleaseParallel has many readers at once, whose decisions share a flush
+// of the log. Making each reader's proof is counted in.
+func BenchmarkReleaseParallel(b *testing.B) {
+	w := newWorld(b, vt.Options{})
+	objects, target := w.objects(b, 1)
+	if _, err := w.Deposit(b, 0, w.Request(b, w.Deal(b, w.alice, 0, objects), 0)); err != nil {
+		b.Fatal(err)
+	}
+	chain := w.Grant(b, w.alice, w.bob, target)
+	c := startCPU(b)
+	b.SetParallelism(32)
+	b.RunParallel(func(pb *testing.PB) {
+		s, r := w.Connect(w.bob, 0), vt.ReleaseOf(objects...)
+		for pb.Next() {
+			r.Authority = nil
+			r.Authority = w.ByChain(b, w.bob, chain, s, r.Digest())
+			if _, err := w.Validators[0].Release(b.Context(), s.Conn(), encode(b, r)); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	c.report(1)
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "releases/s")
+}
+
 // BenchmarkDeposit1000 is one validator's work for the largest batch: opening
 // its box, checking 1,000 manifests, dealings and shares, and three durable writes
 // (the store's is memory here).

@@ -78,6 +78,7 @@ type Judge struct {
 	erasures  erasures
 	recorders recorders
 	dealt     pages
+	sealers   sealers
 	seeds     sync.Mutex
 }
 

@@ -11,7 +11,6 @@ import (
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/policy"
 	"cerebrum.dev/cerebrum/crypto/envelope"
-	"cerebrum.dev/cerebrum/crypto/keystore"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"github.com/ipfs/go-cid"
 )
@@ -94,7 +93,7 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	if err := j.dropErased(ctx, &out, r, actor, leaf); err != nil {
 		return nil, err
 	}
-	sealer, err := keystore.NewSealer(v.Audience().Recipients()...)
+	sealer, err := j.sealers.to(v.Audience().Recipients())
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"cerebrum.dev/cerebrum/acl/capability"
+	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
@@ -88,4 +89,14 @@ func (j *Judge) mayRevoke(rev *revocation.Revocation, r *RevokeRequest) error {
 		return errors.New("only the owner or an issuer above it may revoke a grant")
 	}
 	return nil
+}
+
+func principalKind(k identity.Kind) string {
+	switch k {
+	case identity.Agent:
+		return "Agent"
+	case identity.Service:
+		return "Service"
+	}
+	return "User"
 }

@@ -72,11 +72,12 @@ type Rotation struct {
 	Peers Peers
 	Log   *slog.Logger
 
-	mu    sync.Mutex
-	state map[statement.ID]*progress // by the dealing record; owned by mu
-	left  int                        // deposits with shares of older records; owned by mu
-	named map[statement.PublicKey]string
-	last  statement.ID // where settle is; owned by Pass
+	mu      sync.Mutex
+	state   map[statement.ID]*progress // by the dealing record; owned by mu
+	left    int                        // deposits with shares of older records; owned by mu
+	settled statement.ID               // newest record for which nothing was left; owned by mu
+	named   map[statement.PublicKey]string
+	last    statement.ID // where settle is; owned by Pass
 }
 
 // progress is how far the rotation from one record is, in this process.
@@ -86,7 +87,6 @@ type progress struct {
 	proposed uint64 // plans by this validator
 	draft    *Plan  // the one that lacks signatures
 	stuck    int
-	useless  int          // passes in which the plan was found not to get on
 	plan     *signedPlan  // the newest that was followed
 	done     statement.ID // plan whose pages have all been seen
 	lacking  map[uint16]int
@@ -95,15 +95,16 @@ type progress struct {
 
 // RotationStatus is what a person should know of a rotation.
 type RotationStatus struct {
-	Left  int      // deposits that still have shares of older records here
-	Liars []string // validators that were excluded, and why
+	Left    int          // deposits that still have shares of older records here
+	Settled statement.ID // newest record for which nothing was left
+	Liars   []string     // validators that were excluded, and why
 }
 
 // Status tells how far the rotation is.
 func (r *Rotation) Status() RotationStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := RotationStatus{Left: r.left}
+	out := RotationStatus{Left: r.left, Settled: r.settled}
 	for _, why := range r.named {
 		out.Liars = append(out.Liars, why)
 	}
@@ -173,6 +174,9 @@ func (r *Rotation) Pass(ctx context.Context) (left int, err error) {
 	left, err = r.settle(ctx, record)
 	r.mu.Lock()
 	r.left = left
+	if left == 0 && unfinished == 0 && err == nil && len(errs) == 0 {
+		r.settled = record.ID()
+	}
 	r.mu.Unlock()
 	return max(left, unfinished), errors.Join(append(errs, err)...)
 }

@@ -145,6 +145,8 @@ type Status struct {
 	Outbox           int      `json:"outbox"`                 // deposits that some validator still lacks, and orders to erase that go on
 	Pending          int      `json:"pending"`                // grants given that wait for a person at validators
 	Desk             int      `json:"desk"`                   // grants and roles that wait for this validator's person
+	Rotating         int      `json:"rotating"`               // of a validator: deposits that still have shares of older committees
+	Settled          bool     `json:"settled"`                // of a validator: it holds shares of the newest committee only
 	Erasing          int      `json:"erasing"`                // orders to erase that too few validators have carried out
 	ErasingSays      string   `json:"erasing_says,omitempty"` // how far they are
 	AuditEntries     int64    `json:"audit_entries"`
@@ -331,78 +333,4 @@ type ImportRequest struct {
 type Imported struct {
 	Address string `json:"address"`
 	File    string `json:"file"`
-}
-
-// GrantRequest asks for a grant, or with Parent for a delegation.
-type GrantRequest struct {
-	Address     string   `json:"address,omitempty"`
-	Parent      string   `json:"parent,omitempty"` // id of a grant that is held
-	To          string   `json:"to"`               // a contact
-	Can         string   `json:"can"`
-	Seconds     int64    `json:"seconds"`
-	ThisVersion bool     `json:"this_version,omitempty"`
-	Purposes    []string `json:"purposes,omitempty"`
-	Depth       int      `json:"depth,omitempty"`
-	Offline     bool     `json:"offline,omitempty"`
-	Reason      string   `json:"reason,omitempty"` // for policy and for the person who decides
-	As          string   `json:"as,omitempty"`
-}
-
-// Granted is a grant or link that was made or accepted.
-type Granted struct {
-	Grant      string `json:"grant"`
-	Expires    string `json:"expires"`
-	Signatures int    `json:"signatures"`
-	State      string `json:"state"` // granted or pending
-	Token      string `json:"token,omitempty"`
-}
-
-// AcceptRequest carries a grant by hand.
-type AcceptRequest struct {
-	Token string `json:"token"`
-	As    string `json:"as,omitempty"`
-}
-
-// GrantsRequest asks for what an identity holds or gave.
-type GrantsRequest struct {
-	Issued bool   `json:"issued"`
-	As     string `json:"as,omitempty"`
-}
-
-// Grants are grants.
-type Grants struct {
-	Grants []GrantInfo `json:"grants"`
-}
-
-// GrantInfo is a grant in words.
-type GrantInfo struct {
-	Grant    string   `json:"grant"`
-	Owner    string   `json:"owner"`
-	Audience string   `json:"audience"`
-	Target   string   `json:"target"`            // version, lineage or scope
-	Address  string   `json:"address,omitempty"` // what its issuer had in mind
-	Can      string   `json:"can"`
-	Expires  string   `json:"expires"`
-	Depth    int      `json:"depth"`
-	Links    int      `json:"links"`
-	Purposes []string `json:"purposes,omitempty"`
-	State    string   `json:"state"`            // valid, expired or revoked; of those given also pending or denied
-	Reason   string   `json:"reason,omitempty"` // of a denial
-}
-
-// RevokeRequest names a grant or link that this home owns or issued.
-type RevokeRequest struct {
-	Grant  string `json:"grant"`
-	Reason string `json:"reason,omitempty"`
-	As     string `json:"as,omitempty"`
-}
-
-// Revoked says what a revocation reached.
-type Revoked struct {
-	Revoked        string   `json:"revoked"`
-	Acks           int      `json:"acks"`
-	Seconds        float64  `json:"seconds"`
-	HoldersStopped int      `json:"holders_stopped"`
-	HoldersKnown   int      `json:"holders_known"`
-	Residue        []string `json:"residue"`
 }

@@ -128,6 +128,9 @@ func printStatus(w io.Writer, s *api.Status) {
 	if s.Desk > 0 {
 		row("desk", "%d grants wait for you: see `cerebrum validator pending`", s.Desk)
 	}
+	if s.Rotating > 0 {
+		row("rotation", "%d deposits still have shares of an older committee", s.Rotating)
+	}
 	if s.Erasing > 0 {
 		row("erasing", "%s", plain(s.ErasingSays))
 	}

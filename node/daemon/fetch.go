@@ -153,7 +153,11 @@ func (r *reading) fetch(ctx context.Context, address cid.Cid, next attempt) erro
 		}
 		h := r.holders[i]
 		r.n.host.Libp2p().Peerstore().AddAddrs(h.ID, h.Addrs, peerstore.TempAddrTTL)
-		_, err := exchange.Fetch(network.WithDialPeerTimeout(ctx, dialTime), r.n.host.Libp2p(), h.ID, *req, r.authority, func(b exchange.Block) error {
+		giveBack, err := r.n.turns.take(ctx, h.ID)
+		if err != nil {
+			return err
+		}
+		_, err = exchange.Fetch(network.WithDialPeerTimeout(ctx, dialTime), r.n.host.Libp2p(), h.ID, *req, r.authority, func(b exchange.Block) error {
 			if name := h.ID.String(); !slices.Contains(r.got.From, name) {
 				r.got.From = append(r.got.From, name)
 			}
@@ -162,6 +166,7 @@ func (r *reading) fetch(ctx context.Context, address cid.Cid, next attempt) erro
 			}
 			return nil
 		})
+		giveBack()
 		var own *sinkError
 		switch {
 		case errors.As(err, &own):

@@ -62,6 +62,11 @@ func (n *Node) Status(context.Context) (*api.Status, error) {
 		}
 		out.Desk += len(roles)
 	}
+	if n.rotation != nil {
+		r := n.rotation.Status()
+		out.Rotating, out.Settled = r.Left, r.Settled == n.trust.Current().ID()
+		out.Problems = append(out.Problems, r.Liars...)
+	}
 	orders, err := n.erasures.open()
 	if err != nil {
 		return nil, err

@@ -125,19 +125,36 @@ type answer struct {
 // goroutine, until take says it has enough or all have answered. Requests still
 // under way then are given up, unless linger keeps them going for that long.
 func (c *Committee) ask(ctx context.Context, m Method, which []int, linger time.Duration, build func(int, Session) ([]byte, error), take func(answer) (enough bool)) {
+	c.askFirst(ctx, m, which, len(which), linger, build, take)
+}
+
+// hedge is how long the first validators have before the others are asked too.
+const hedge = 40 * time.Millisecond
+
+// askFirst is ask, but begins with some of them: the others are asked as soon as
+// one of the first fails or denies, or when they have not all answered in a while.
+func (c *Committee) askFirst(ctx context.Context, m Method, which []int, first int, linger time.Duration, build func(int, Session) ([]byte, error), take func(answer) (enough bool)) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	answers := make(chan answer, len(which))
-	for _, i := range which {
-		go func() {
-			raw, err := c.Transport.Call(ctx, c.server(i), m, func(s Session) ([]byte, error) { return build(i, s) })
-			answers <- answer{i, raw, err}
-		}()
+	asked := 0
+	send := func(until int) {
+		for ; asked < until; asked++ {
+			i := which[asked]
+			go func() { // ends with ctx
+				raw, err := c.Transport.Call(ctx, c.server(i), m, func(s Session) ([]byte, error) { return build(i, s) })
+				answers <- answer{i, raw, err}
+			}()
+		}
 	}
+	send(min(first, len(which)))
+	more := time.NewTimer(hedge)
+	defer more.Stop()
 	var timeout <-chan time.Time
-	for range which {
+	for got := 0; got < len(which); {
 		select {
 		case a := <-answers:
+			got++
 			if take(a) && timeout == nil {
 				if linger == 0 {
 					return
@@ -146,6 +163,11 @@ func (c *Committee) ask(ctx context.Context, m Method, which []int, linger time.
 				defer t.Stop()
 				timeout = t.C
 			}
+			if a.err != nil || got == asked {
+				send(len(which))
+			}
+		case <-more.C:
+			send(len(which))
 		case <-timeout:
 			return
 		case <-ctx.Done():

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 
 	"cerebrum.dev/cerebrum/acl/capability"
@@ -55,7 +56,9 @@ func (c *Committee) askRelease(ctx context.Context, ask Ask, dealings bool) (*Ke
 	n := len(ask.Objects)
 	k := &Keys{c: c, ask: ask, shares: make([]map[statement.ID]*epoch, n), denials: make([]int, n), Denied: make([]bool, n)}
 	var t tally
-	k.gather(ctx, &t, c.everybody(), dealings)
+	all := c.everybody()
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] }) // so that all have their part of the load
+	k.gather(ctx, &t, all, dealings)
 	if more := len(c.retired()); more > 0 && !k.complete(len(t.denied)) {
 		// In the middle of a rotation those who left may still hold what is missing.
 		left := make([]int, more)
@@ -77,7 +80,7 @@ func (c *Committee) askRelease(ctx context.Context, ask Ask, dealings bool) (*Ke
 // gather asks some validators until what they released is enough.
 func (k *Keys) gather(ctx context.Context, t *tally, which []int, dealings bool) {
 	c, ask := k.c, k.ask
-	c.ask(ctx, Release, which, 0, func(_ int, s Session) ([]byte, error) {
+	c.askFirst(ctx, Release, which, int(c.record.Numbers.T), 0, func(_ int, s Session) ([]byte, error) {
 		r := k.request(dealings)
 		authority, err := c.ProveChain(ask.Principal, ask.Chain.Chain(), s, r.Digest())
 		if err != nil {

@@ -44,10 +44,14 @@ type Lease interface {
 	Live() error
 }
 
+// StreamsPerPeer is how many requests of one peer a holder answers at a time where
+// its [Limits] say nothing: who asks one holder for more waits for its own turn.
+const StreamsPerPeer = 4
+
 // Limits bounds what a [Server] spends. The zero value works.
 type Limits struct {
 	// StreamsPerPeer is how many requests of one peer are answered at a time;
-	// further ones are reset. Default 4.
+	// further ones are reset. Default [StreamsPerPeer].
 	StreamsPerPeer int
 	// Streams is how many are answered at a time in all. Default 64.
 	Streams int
@@ -76,7 +80,7 @@ func (l Limits) withDefaults() Limits {
 			*v = d
 		}
 	}
-	orInt(&l.StreamsPerPeer, 4)
+	orInt(&l.StreamsPerPeer, StreamsPerPeer)
 	orInt(&l.Streams, 64)
 	orInt(&l.ReadAhead, 4<<20)
 	orTime(&l.RequestTimeout, 10*time.Second)
