@@ -84,10 +84,7 @@ func TestAHospital(t *testing.T) {
 	if said := w.denied(3, "node2", address, "--purpose", "emergency", "--reason", "heart attack"); !strings.Contains(said, "denied by policy") {
 		t.Errorf("the reader is not told that it is policy: %s", said)
 	}
-	role := w.ok("validator2", "role", "assign", reader, "emergency", "--for", "12h").list("roles")
-	if len(role) != 1 || facts(role[0].(map[string]any)).num("kept") < 3 {
-		t.Fatalf("assigned: %v", role)
-	}
+	w.giveRole(reader, "emergency")
 	if said := w.denied(3, "node2", address, "--purpose", "emergency"); !strings.Contains(said, "--reason") || !strings.Contains(said, "denied by policy") {
 		t.Errorf("the reader is not told what is wanted: %s", said)
 	}
@@ -98,6 +95,37 @@ func TestAHospital(t *testing.T) {
 	w.denied(3, "node2", address, "--purpose", "emergency", "--reason", "heart attack")
 	checkDenial(w, address, reader)
 	checkRestart(w, address, reader)
+}
+
+// giveRole has two persons give a role, which one alone cannot.
+func (w *world) giveRole(to, role string) {
+	w.Helper()
+	roles := w.ok("validator2", "role", "assign", to, role, "--for", "12h").list("roles")
+	if len(roles) != 1 {
+		w.Fatalf("assigned: %v", roles)
+	}
+	waits := facts(roles[0].(map[string]any))
+	id := waits.str("id")
+	if waits.str("state") != "waits" || waits["kept"] != nil {
+		w.Fatalf("one validator assigned: %v", waits)
+	}
+	again := w.ok("validator2", "validator", "approve", id) // the same person once more is nobody else
+	if again.str("state") != "asked for" {
+		w.Fatalf("asked twice by one: %v", again)
+	}
+	if list := w.ok("validator4", "role", "list").list("roles"); len(list) != 0 {
+		w.Errorf("before the second asks there are %v", list)
+	}
+	said := w.run("validator3", "validator", "pending").out
+	for _, word := range []string{id, "the role " + role, "asked by", "validator 2; 2 must ask"} {
+		if !strings.Contains(said, word) {
+			w.Errorf("%q is not in the words: %s", word, said)
+		}
+	}
+	if given := w.ok("validator3", "validator", "approve", id[:12]); given.str("state") != "given" {
+		w.Fatalf("the second asks: %v", given)
+	}
+	w.refuse(4, "validator3", "validator", "approve", id)
 }
 
 // checkDesk reads what waits at a validator.

@@ -59,6 +59,18 @@ func (b *RoleBook) Take(raw []byte) (r *policy.Role, isNew bool, err error) {
 	return r, true, nil
 }
 
+// Has reports whether a statement is kept.
+func (b *RoleBook) Has(id statement.ID) (bool, error) {
+	_, err := b.store.Get(slices.Concat(rolePrefix, id[:]))
+	if errors.Is(err, kv.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return true, nil
+}
+
 func (b *RoleBook) full() error {
 	if b.Len() >= maxRoles {
 		return fmt.Errorf("%w: it keeps %d role statements and takes no more", ErrUnavailable, maxRoles)
@@ -73,17 +85,19 @@ type RoleRequest struct {
 	Role []byte
 }
 
-// RoleReply is the statement with this validator's signature, or says that it is kept.
+// RoleReply is the statement with this validator's signature, or says that it is
+// kept, or that too few have asked for it.
 type RoleReply struct {
-	_    struct{} `cbor:",toarray"`
-	Role []byte
-	Kept bool
+	_       struct{} `cbor:",toarray"`
+	Role    []byte
+	Kept    bool
+	Pending bool
 }
 
 // AnswerRole keeps a role statement that K validators signed, whoever brings it.
-// Any other it signs when a validator of the newest record asks, and denies to
-// everybody else: a validator vouches to the others for what its operator
-// assigns, and each signature stands in the signer's audit log under its name.
+// An assignment it signs once F+1 validators of the newest record have asked it
+// for that very statement, before which it answers Pending; a removal when one
+// asks. To everybody else it denies both. Who asked stands in the audit log.
 func (j *Judge) AnswerRole(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	var r RoleRequest
 	if err := decode(raw, &r); err != nil {
@@ -94,6 +108,9 @@ func (j *Judge) AnswerRole(ctx context.Context, c Conn, raw []byte) ([]byte, err
 			return encode(RoleReply{Kept: true}), nil
 		}
 		id := role.ID()
+		if err := j.roleGiven(id); err != nil {
+			return nil, err
+		}
 		if err := j.Audit.Append(ctx, j.event("role", "ok", nil, role.Identity[:], nil, id[:], "kept: "+roleWords(&role.Assignment))); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
@@ -115,6 +132,14 @@ func (j *Judge) AnswerRole(ctx context.Context, c Conn, raw []byte) ([]byte, err
 	s, a, err := j.readRole(r.Role, record)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if kept, err := j.Book.Has(s.ID()); kept || err != nil {
+		return encode(RoleReply{Kept: true}), err
+	}
+	if enough, err := j.enoughAsk(ctx, s, a, record, asker); err != nil {
+		return nil, err
+	} else if !enough {
+		return encode(RoleReply{Pending: true}), nil
 	}
 	who, id := record.Validators[asker].Identity, s.ID()
 	if err := j.Audit.Append(ctx, j.event("role", "ok", who[:], a.Identity[:], nil, id[:], "signed: "+roleWords(a))); err != nil {

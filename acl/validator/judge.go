@@ -76,6 +76,8 @@ type Judge struct {
 	deposited counter // by peers
 	lone      loners
 	desk      desk
+	roleAsks  sync.Mutex // owns what is stored of them
+	consents  sync.Mutex // owns how many are stored
 	erasures  erasures
 	recorders recorders
 	dealt     pages

@@ -18,6 +18,8 @@
 //	Hold      the validator's signature under a legal hold; Keep takes the signed one
 //	Identity  a record of an identity for the same log, likewise
 //	Fresh     the validator's head over a nonce; Tail reads its log
+//	Consent   an owner's standing consent, to be kept; Consents finds those that
+//	          an identity gave, or may ask under
 //	Role      a role statement, to be signed or kept
 //	Bundle    signed policy bundles, between validators
 //
@@ -44,8 +46,9 @@
 //
 // # Roles and bundles
 //
-// [Judge.AnswerRole] signs role statements for other validators of the newest
-// record and keeps those with K signatures; [Judge.AnswerBundle] gives and takes
+// [Judge.AnswerRole] signs a role once F+1 validators of the newest record have
+// asked for that very assignment, so that F of them that were broken into can
+// give none, and keeps those with K signatures; [Judge.AnswerBundle] gives and takes
 // signed bundles. A validator believes K signatures, whoever brings them.
 //
 // # Rotation
@@ -298,11 +301,13 @@ type ReleasedShare struct {
 	Points committee.Commitments // likewise
 }
 
-// RevokeRequest asks to append an entry. The chain shows that its signer may.
+// RevokeRequest asks to append an entry. The chain shows that its signer may, or
+// where a standing consent is ended, the consent.
 type RevokeRequest struct {
-	_     struct{} `cbor:",toarray"`
-	Entry revocation.Entry
-	Chain []byte
+	_       struct{} `cbor:",toarray"`
+	Entry   revocation.Entry
+	Chain   []byte
+	Consent *KeptConsent
 }
 
 // IdentityRequest asks to append a record of an identity. Its document has the

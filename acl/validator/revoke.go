@@ -33,7 +33,7 @@ func (j *Judge) Revoke(ctx context.Context, c Conn, raw []byte) ([]byte, error) 
 	if err := j.signsStill(r.Entry, rev.Signer); err != nil {
 		return nil, j.deny(ctx, "revoke", rev.Signer[:], rev.Target[:], err)
 	}
-	if err := j.mayRevoke(rev, r.Chain); err != nil {
+	if err := j.mayRevoke(rev, &r); err != nil {
 		return nil, j.deny(ctx, "revoke", rev.Signer[:], rev.Target[:], err)
 	}
 	if err := j.Audit.Append(ctx, j.event("revoke", "ok", rev.Signer[:], nil, nil, rev.Target[:], rev.Reason)); err != nil {
@@ -70,11 +70,14 @@ func (j *Judge) signsStill(e revocation.Entry, signer statement.ID) error {
 	return who.Verify(revocation.KindRevocation, s)
 }
 
-func (j *Judge) mayRevoke(rev *revocation.Revocation, chain []byte) error {
+func (j *Judge) mayRevoke(rev *revocation.Revocation, r *RevokeRequest) error {
 	if _, ok := j.Trust.Current().ByIdentity(rev.Signer); ok {
 		return nil // F+1 of them are needed before it counts
 	}
-	c, err := capability.ParseChain(chain)
+	if r.Consent != nil {
+		return j.mayEnd(r.Consent, rev.Signer, rev.Target)
+	}
+	c, err := capability.ParseChain(r.Chain)
 	if err != nil {
 		return err
 	}

@@ -51,7 +51,15 @@ type Service interface {
 	Delegate(ctx context.Context, r GrantRequest) (*Granted, error)
 	Accept(ctx context.Context, r AcceptRequest) (*Granted, error)
 	Grants(ctx context.Context, r GrantsRequest) (*Grants, error)
+	// Revoke ends a grant, a link, or a standing consent with all that rests on it.
 	Revoke(ctx context.Context, r RevokeRequest) (*Revoked, error)
+
+	// Consent agrees beforehand to grants that others ask for with Request, also
+	// while this node is off. It is durable at K validators when it returns.
+	Consent(ctx context.Context, r ConsentRequest) (*Consented, error)
+	Consents(ctx context.Context, r ConsentsRequest) (*Consents, error)
+	// Request makes a grant to oneself under a standing consent.
+	Request(ctx context.Context, r AccessRequest) (*Granted, error)
 
 	// Enrol prepares this home as a device of an identity and returns what to ask
 	// another device of it for; AdoptIdentity takes the answer.
@@ -136,7 +144,7 @@ type Status struct {
 	FreshnessSeconds *float64 `json:"freshness_seconds"`      // age of the T-th newest answer; null: too few answers
 	Outbox           int      `json:"outbox"`                 // deposits that some validator still lacks, and orders to erase that go on
 	Pending          int      `json:"pending"`                // grants given that wait for a person at validators
-	Desk             int      `json:"desk"`                   // grants that wait for this validator's person
+	Desk             int      `json:"desk"`                   // grants and roles that wait for this validator's person
 	Rotating         int      `json:"rotating"`               // of a validator: deposits that still have shares of older committees
 	Settled          bool     `json:"settled"`                // of a validator: it holds shares of the newest committee only
 	Erasing          int      `json:"erasing"`                // orders to erase that too few validators have carried out

@@ -5,9 +5,9 @@ import "context"
 // Desk are the verbs of a validator's own operator. On a node that is no
 // validator they are denied.
 type Desk interface {
-	// Pending lists the grants that wait for a person at this validator.
+	// Pending lists the grants and roles that wait for a person at this validator.
 	Pending(ctx context.Context) (*PendingGrants, error)
-	// Decide approves or denies one of them.
+	// Decide approves or denies one of them. To approve a role is to ask for it too.
 	Decide(ctx context.Context, r DecideRequest) (*Decided, error)
 
 	// Policy shows a version of the policy.
@@ -21,14 +21,31 @@ type Desk interface {
 	// PolicySimulate asks what policy would say, and why.
 	PolicySimulate(ctx context.Context, r SimulateRequest) (*Simulated, error)
 
+	// RoleAssign asks all validators to give a role. It waits until people at F+1
+	// of them have asked.
 	RoleAssign(ctx context.Context, r RoleRequest) (*RoleList, error)
 	RoleRevoke(ctx context.Context, r RoleRequest) (*RoleList, error)
 	RoleList(ctx context.Context, r RoleRequest) (*RoleList, error)
 }
 
-// PendingGrants wait for a person.
+// PendingGrants wait for a person, as roles do.
 type PendingGrants struct {
 	Pending []PendingGrant `json:"pending"`
+	Roles   []PendingRole  `json:"roles,omitempty"`
+}
+
+// PendingRole is a role that is given once enough validators have asked for it.
+type PendingRole struct {
+	ID       string `json:"id"`
+	Identity string `json:"identity"`
+	Name     string `json:"name,omitempty"` // of an identity of this home
+	Role     string `json:"role"`
+	From     string `json:"from"`
+	Expires  string `json:"expires"`
+	Askers   []int  `json:"askers"` // validators, from 1, that have asked here
+	Need     int    `json:"need"`   // how many must
+	Asked    string `json:"asked"`
+	Until    string `json:"until"` // it is forgotten unless it is given before
 }
 
 // Party is an identity as far as this home knows it.
@@ -70,7 +87,7 @@ type DecideRequest struct {
 // Decided says what was decided.
 type Decided struct {
 	ID    string `json:"id"`
-	State string `json:"state"` // approved or denied
+	State string `json:"state"` // approved or denied; of a role denied, asked for, or given
 }
 
 // PolicyRequest names a version.
@@ -175,6 +192,6 @@ type Role struct {
 	Role     string `json:"role"`
 	From     string `json:"from,omitempty"`
 	Expires  string `json:"expires,omitempty"`
-	State    string `json:"state"`          // valid, expired, or taken away
+	State    string `json:"state"`          // valid, expired, taken away, or waits
 	Kept     int    `json:"kept,omitempty"` // validators that have it, where it was just made
 }

@@ -111,7 +111,7 @@ func (e *Env) printGranted(g *api.Granted, err error) error {
 		if !e.Quiet {
 			fmt.Fprintf(e.Err, "%s until %s, %d signatures\n", g.State, g.Expires, g.Signatures)
 			if g.State == "pending" {
-				fmt.Fprintln(e.Err, "it waits for persons at the validators; see `cerebrum grants --issued`")
+				fmt.Fprintln(e.Err, "it waits for persons at the validators; see `cerebrum grants`")
 			}
 		}
 	})
@@ -187,7 +187,7 @@ func printGrants(w io.Writer, gs *api.Grants, issued bool) {
 func revokeCommand(e *Env) *cobra.Command {
 	var r api.RevokeRequest
 	c := &cobra.Command{
-		Use: "revoke GRANT", Short: "End a grant; returns when no key is released for it any more", Args: cobra.ExactArgs(1),
+		Use: "revoke GRANT|CONSENT", Short: "End a grant or a standing consent; returns when no key is released for it any more", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			r.Grant = args[0]
 			return e.service(c.Context(), func(ctx context.Context, s api.Service) error {

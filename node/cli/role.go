@@ -15,10 +15,12 @@ func roleCommand(e *Env) *cobra.Command {
 	c := &cobra.Command{
 		Use: "role", Short: "Who has which role in the network's policy",
 		Long: `Give identities roles that policies speak of, for a time, and take them away.
-These commands are for a validator's own node. The other validators sign a role
-because a validator asks, each into its own audit log: whoever operates one
-validator can assign roles. A role lets nobody in by itself: a grant of the owner
-is needed too.
+These commands are for a validator's own node. A role is given once the people at
+enough validators have asked for the very same one, more than may be faulty: one
+runs "role assign", the others see it in "validator pending" and run "validator
+approve ID". Whoever operates one validator, or broke into it, gives no role. Any
+one validator takes a role away. A role lets nobody in by itself: a grant or
+consent of the owner is needed too.
 
 The role region/NAME says where somebody is.`,
 	}
@@ -101,6 +103,9 @@ func (e *Env) roles(ctx context.Context, r api.RoleRequest, do func(api.Service,
 					fmt.Fprintf(w, "  at %d validators", r.Kept)
 				}
 				fmt.Fprintln(w)
+				if r.State == "waits" && !e.Quiet {
+					fmt.Fprintf(e.Err, "It waits for the person at another validator: cerebrum validator approve %s\n", r.ID)
+				}
 			}
 		})
 	})

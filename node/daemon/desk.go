@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"cerebrum.dev/cerebrum/acl/identity"
-	"cerebrum.dev/cerebrum/acl/policy"
 	"cerebrum.dev/cerebrum/acl/validator"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/api"
@@ -38,6 +36,13 @@ func (n *Node) Pending(context.Context) (*api.PendingGrants, error) {
 	out := &api.PendingGrants{Pending: []api.PendingGrant{}}
 	for _, w := range waiting {
 		out.Pending = append(out.Pending, n.describeWaiting(&w))
+	}
+	roles, err := n.judge.RoleAsks()
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range roles {
+		out.Roles = append(out.Roles, n.describeRole(&w))
 	}
 	return out, nil
 }
@@ -69,28 +74,37 @@ func (n *Node) party(id *identity.Identity) api.Party {
 const shortestID = 8
 
 // findWaiting finds a request by its id or an unambiguous beginning of it.
-func (n *Node) findWaiting(name string) (statement.ID, error) {
+func (n *Node) findWaiting(name string) (id statement.ID, isRole bool, err error) {
 	const hint = "see `cerebrum validator pending`"
 	if len(name) < shortestID {
-		return statement.ID{}, fault.New(fault.Usage, hint, "an id, or at least its first %d digits, names a request", shortestID)
+		return id, false, fault.New(fault.Usage, hint, "an id, or at least its first %d digits, names a request", shortestID)
 	}
 	waiting, err := n.judge.Desk()
 	if err != nil {
-		return statement.ID{}, err
+		return id, false, err
 	}
-	var found []statement.ID
+	roles, err := n.judge.RoleAsks()
+	if err != nil {
+		return id, false, err
+	}
+	found := 0
 	for _, w := range waiting {
 		if strings.HasPrefix(w.ID.String(), name) {
-			found = append(found, w.ID)
+			found, id = found+1, w.ID
 		}
 	}
-	switch len(found) {
-	case 0:
-		return statement.ID{}, fault.New(fault.NotFound, hint, "no request %s waits for a decision", name)
-	case 1:
-		return found[0], nil
+	for _, w := range roles {
+		if strings.HasPrefix(w.ID.String(), name) {
+			found, id, isRole = found+1, w.ID, true
+		}
 	}
-	return statement.ID{}, fault.New(fault.Usage, "give more digits", "%d requests begin with %s", len(found), name)
+	switch found {
+	case 0:
+		return id, false, fault.New(fault.NotFound, hint, "no request %s waits for a decision", name)
+	case 1:
+		return id, isRole, nil
+	}
+	return id, false, fault.New(fault.Usage, "give more digits", "%d requests begin with %s", found, name)
 }
 
 // Decide implements api.Desk.
@@ -101,9 +115,12 @@ func (n *Node) Decide(ctx context.Context, r api.DecideRequest) (*api.Decided, e
 	if err := n.needsNetwork(); err != nil { // an approval needs freshness
 		return nil, err
 	}
-	id, err := n.findWaiting(r.ID)
+	id, isRole, err := n.findWaiting(r.ID)
 	if err != nil {
 		return nil, err
+	}
+	if isRole {
+		return n.decideRole(ctx, id, r)
 	}
 	out := &api.Decided{ID: id.String(), State: "denied"}
 	if r.Approve {
@@ -143,111 +160,4 @@ func (n *Node) identityID(s string) (statement.ID, *identity.Identity, error) {
 		return statement.ID{}, nil, fault.Wrap(fault.Usage, err, "a contact is what `cerebrum id show` prints", "that is no contact, no identity's id and no identity of this home")
 	}
 	return who.ID(), who, nil
-}
-
-// RoleAssign implements api.Desk: the validators sign an assignment and keep it.
-func (n *Node) RoleAssign(ctx context.Context, r api.RoleRequest) (*api.RoleList, error) {
-	if err := n.needsJudge(); err != nil {
-		return nil, err
-	}
-	if err := n.needsNetwork(); err != nil {
-		return nil, err
-	}
-	who, _, err := n.identityID(r.To)
-	if err != nil {
-		return nil, err
-	}
-	now := n.now()
-	a := policy.Assignment{
-		Network: n.trust.Network(), Record: n.trust.Current().ID(), Identity: who, Role: r.Role, Granted: true,
-		NotBefore: now.Add(-time.Minute).Unix(), Expires: now.Unix() + r.Seconds, Nonce: newNonce(),
-	}
-	row, err := n.sendRole(ctx, a)
-	if err != nil {
-		return nil, err
-	}
-	return &api.RoleList{Roles: []api.Role{*row}}, nil
-}
-
-// sendRole has an assignment signed by K and kept by all that can be reached.
-func (n *Node) sendRole(ctx context.Context, a policy.Assignment) (*api.Role, error) {
-	s, err := policy.DraftRole(a)
-	if err != nil {
-		return nil, fault.Wrap(fault.Usage, err, "", "the role cannot be given")
-	}
-	if _, err := n.quorum.SendRole(ctx, s); err != nil { // gathers signatures
-		return nil, err
-	}
-	kept, err := n.quorum.SendRole(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	row := n.roleRow(&a, s.ID())
-	row.Kept = kept
-	return &row, nil
-}
-
-func (n *Node) roleRow(a *policy.Assignment, id statement.ID) api.Role {
-	row := api.Role{ID: id.String(), Identity: a.Identity.String(), Role: a.Role, State: "taken away"}
-	if a.Granted {
-		row.From, row.Expires, row.State = stamp(a.NotBefore), stamp(a.Expires), "valid"
-		if n.now().Unix() >= a.Expires {
-			row.State = "expired"
-		}
-	}
-	return row
-}
-
-// RoleRevoke implements api.Desk: it takes away all assignments of a role to an
-// identity that this validator knows.
-func (n *Node) RoleRevoke(ctx context.Context, r api.RoleRequest) (*api.RoleList, error) {
-	if err := n.needsJudge(); err != nil {
-		return nil, err
-	}
-	if err := n.needsNetwork(); err != nil {
-		return nil, err
-	}
-	who, _, err := n.identityID(r.To)
-	if err != nil {
-		return nil, err
-	}
-	out := &api.RoleList{Roles: []api.Role{}}
-	for _, given := range n.judge.Book.Assignments(who) {
-		if given.Role != r.Role || n.now().Unix() >= given.Expires {
-			continue
-		}
-		a := given.Removal(given.ID())
-		a.Record, a.Nonce = n.trust.Current().ID(), newNonce()
-		row, err := n.sendRole(ctx, a)
-		if err != nil {
-			return nil, err
-		}
-		out.Roles = append(out.Roles, *row)
-	}
-	if len(out.Roles) == 0 {
-		return nil, fault.New(fault.NotFound, "see `cerebrum role list`", "the identity %s does not have the role %s", who, r.Role)
-	}
-	return out, nil
-}
-
-// RoleList implements api.Desk.
-func (n *Node) RoleList(_ context.Context, r api.RoleRequest) (*api.RoleList, error) {
-	if err := n.needsJudge(); err != nil {
-		return nil, err
-	}
-	who := n.judge.Book.Identities()
-	if r.To != "" {
-		id, _, err := n.identityID(r.To)
-		if err != nil {
-			return nil, err
-		}
-		who = []statement.ID{id}
-	}
-	out := &api.RoleList{Roles: []api.Role{}}
-	for _, id := range who {
-		for _, given := range n.judge.Book.Assignments(id) {
-			out.Roles = append(out.Roles, n.roleRow(&given.Assignment, given.ID()))
-		}
-	}
-	return out, nil
 }

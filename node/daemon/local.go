@@ -56,6 +56,11 @@ func (n *Node) Status(context.Context) (*api.Status, error) {
 		if out.Desk, err = n.judge.Waits(); err != nil {
 			return nil, err
 		}
+		roles, err := n.judge.RoleAsks()
+		if err != nil {
+			return nil, err
+		}
+		out.Desk += len(roles)
 	}
 	if n.rotation != nil {
 		r := n.rotation.Status()

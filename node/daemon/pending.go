@@ -28,9 +28,9 @@ const (
 )
 
 type pendingGrant struct {
-	_          struct{} `cbor:",toarray"`
-	Owner      statement.ID
-	Grant      []byte // with the signatures that there are
+	_          struct{}     `cbor:",toarray"`
+	Owner      statement.ID // who asks: the owner, or under a standing consent the audience
+	Grant      []byte       // with the signatures that there are
 	Consent    []byte
 	Identities [][]byte // owner, audience
 	Hint       []byte
@@ -180,7 +180,7 @@ func (n *Node) askOne(ctx context.Context, p *pendingGrant) (waits bool, err err
 		owner := n.principalOf(p.Owner)
 		switch {
 		case owner == nil:
-			return false, n.closePending(ctx, p, "its owner's identity is not in this home any more")
+			return false, n.closePending(ctx, p, "the identity that asked for it is not in this home any more")
 		case g.Record != n.trust.Current().ID():
 			return false, n.closePending(ctx, p, "the committee has changed since; grant it again")
 		}

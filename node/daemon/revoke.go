@@ -57,13 +57,14 @@ func (n *Node) Grants(ctx context.Context, r api.GrantsRequest) (*api.Grants, er
 		seen[info.Grant] = true
 		out.Grants = append(out.Grants, *info)
 	}
-	if r.Issued {
-		waiting, err := n.pendingInfos(p.Identity.ID())
-		if err != nil {
-			return nil, err
-		}
-		out.Grants = append(out.Grants, slices.DeleteFunc(waiting, func(i api.GrantInfo) bool { return seen[i.Grant] })...)
+	waiting, err := n.pendingInfos(p.Identity.ID())
+	if err != nil {
+		return nil, err
 	}
+	out.Grants = append(out.Grants, slices.DeleteFunc(waiting, func(i api.GrantInfo) bool {
+		given := i.Owner == p.Identity.ID().String() // otherwise it was asked for under a standing consent
+		return seen[i.Grant] || given != r.Issued
+	})...)
 	sort.Slice(out.Grants, func(i, j int) bool {
 		a, b := out.Grants[i], out.Grants[j]
 		return a.Expires < b.Expires || a.Expires == b.Expires && a.Grant < b.Grant
@@ -195,6 +196,11 @@ func (n *Node) Revoke(ctx context.Context, r api.RevokeRequest) (*api.Revoked, e
 		return nil, fault.New(fault.Usage, "", "a reason has at most 256 bytes")
 	}
 	found, err := n.findIssued(ctx, id, r.As)
+	if err != nil && fault.Of(err).Exit == fault.NotFound {
+		if ended, eerr := n.endConsent(ctx, r, id, began); ended != nil || eerr != nil {
+			return ended, eerr
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,8 @@ var methods = map[quorum.Method]rpc.Method{
 	quorum.Role:     service("role", 65<<10, 65<<10, 10*time.Second, 8),
 	quorum.Bundle:   service("bundle", 1<<20+(4<<10), 1<<20+(4<<10), 20*time.Second, 2),
 	quorum.Seen:     service("seen", 1<<10, 16<<10, 5*time.Second, 4),
+	quorum.Consent:  service("consent", 64<<10, 1<<10, 10*time.Second, 4),
+	quorum.Consents: service("consents", 64<<10, 1152<<10, 10*time.Second, 4),
 	quorum.Identity: service("identity", revocation.MaxEntry+(1<<10), 4<<10, 10*time.Second, 4),
 }
 
@@ -188,6 +190,10 @@ func (n *Node) judgeCall(ctx context.Context, m quorum.Method, c validator.Conn,
 		return j.AnswerTail(raw)
 	case quorum.Role:
 		return j.AnswerRole(ctx, c, raw)
+	case quorum.Consent:
+		return j.Consent(ctx, raw)
+	case quorum.Consents:
+		return j.Consents(ctx, c, raw)
 	case quorum.Bundle:
 		return j.AnswerBundle(ctx, c, raw)
 	case quorum.Seen:

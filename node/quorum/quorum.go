@@ -42,6 +42,8 @@ const (
 	Role     Method = "role"
 	Bundle   Method = "bundle"
 	Seen     Method = "seen"
+	Consent  Method = "consent"
+	Consents Method = "consents"
 	Identity Method = "identity"
 )
 

@@ -148,8 +148,12 @@ func (m mailbox) sorted() []validator.Delivery {
 // SendRevocation has an entry appended by validators and returns how many have
 // acknowledged it with a signature. It stops once the revocation is effective.
 func (c *Committee) SendRevocation(ctx context.Context, e revocation.Entry, target statement.ID, chain []byte) (acks int, err error) {
+	return c.sendRevocation(ctx, validator.RevokeRequest{Entry: e, Chain: chain}, target)
+}
+
+func (c *Committee) sendRevocation(ctx context.Context, r validator.RevokeRequest, target statement.ID) (acks int, err error) {
 	c = c.pin()
-	request, err := statement.Marshal(validator.RevokeRequest{Entry: e, Chain: chain})
+	request, err := statement.Marshal(r)
 	if err != nil {
 		return 0, err
 	}

@@ -160,35 +160,60 @@ func (c *Committee) byPolicy(t *tally, what string) error {
 	return fault.New(fault.Denied, "ask whoever runs the network for a role, or its owner for another grant", "%s was denied by policy", what)
 }
 
+// RoleSending is how far a role statement is.
+type RoleSending struct {
+	Kept    int   // validators that keep it
+	Pending []int // validators, from 0, at which it waits until more ask for it
+	Waits   bool  // K signatures are out of reach until then
+}
+
 // SendRole brings a role statement to all validators: with K signatures they
-// keep it, with fewer they sign it. It returns the statement with the signatures
-// gathered and how many keep it. Once K have signed it the rest is given a moment.
-func (c *Committee) SendRole(ctx context.Context, s *statement.Statement) (kept int, err error) {
+// keep it, with fewer they sign it once enough validators have asked. It adds the
+// signatures to the statement. Once K have signed it, or those that wait are the
+// only ones missing, the rest is given a moment.
+func (c *Committee) SendRole(ctx context.Context, s *statement.Statement) (*RoleSending, error) {
 	c = c.pin()
 	request, err := statement.Marshal(validator.RoleRequest{Role: s.Bytes()})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	var t tally
-	need := int(c.record.Numbers.K)
+	kept, need := 0, int(c.record.Numbers.K)
 	complete := c.record.VerifyK(policy.KindRole, s) == nil
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	giveUp := sync.OnceValue(func() *time.Timer { return time.AfterFunc(lingerSign, cancel) })
 	c.ask(ctx, Role, c.everybody(), lingerDeposit, func(int, Session) ([]byte, error) { return request, nil }, func(a answer) bool {
 		var r validator.RoleReply
 		if a.err == nil {
 			a.judge(statement.Unmarshal(a.raw, &r))
 		}
-		if a.err == nil && r.Kept {
+		switch {
+		case a.err == nil && r.Pending:
+			t.pending = append(t.pending, a.index)
+		case a.err == nil && r.Kept:
 			kept++
-		} else if a.err == nil {
+			t.add(a)
+		case a.err == nil:
 			a.judge(c.takeRole(s, r.Role, a.index))
+			t.add(a)
+		default:
+			t.add(a)
 		}
-		t.add(a)
+		if len(t.pending) > 0 && len(t.answered)+len(t.pending) >= need {
+			giveUp() // the rest should hear of it all the same
+		}
 		return len(t.answered) >= need
 	})
-	if len(t.answered) < need && (!complete || kept == 0) {
-		return kept, c.shortage(&t, need, "the role")
+	out := &RoleSending{Kept: kept, Pending: t.pending}
+	switch {
+	case len(t.answered) >= need || complete && kept > 0:
+		return out, nil
+	case len(t.pending) > 0 && len(t.answered)+len(t.pending) >= need:
+		out.Waits = true
+		return out, nil
 	}
-	return kept, nil
+	return out, c.shortage(&t, need, "the role")
 }
 
 func (c *Committee) takeRole(into *statement.Statement, raw []byte, index int) error {

@@ -115,6 +115,10 @@ func (w *world) judge(ctx context.Context, index int, m quorum.Method, c validat
 		return j.AnswerTail(raw)
 	case quorum.Role:
 		return j.AnswerRole(ctx, c, raw)
+	case quorum.Consent:
+		return j.Consent(ctx, raw)
+	case quorum.Consents:
+		return j.Consents(ctx, c, raw)
 	case quorum.Bundle:
 		return j.AnswerBundle(ctx, c, raw)
 	case quorum.Seen:

@@ -112,6 +112,11 @@ var stories = map[string][]story{
 		{name: "a node carries", kind: "Service", action: "carry", want: yes, by: "carry"},
 		{name: "the records office grants", action: "grant", roles: "records-office", change: own, want: yes, by: "records-office-grants"},
 		{name: "a patient grants", action: "grant", change: own, want: open},
+		{name: "emergency staff ask", action: "grant", roles: "emergency", change: purpose("emergency", "unconscious"), want: yes, by: "break-glass-request"},
+		{name: "emergency staff ask without a reason", action: "grant", roles: "emergency", change: purpose("emergency", ""), want: no, by: "emergency-needs-reason"},
+		{name: "emergency staff ask in routine", action: "grant", roles: "emergency", change: purpose("treatment", "r"), want: open},
+		{name: "a clinician asks in an emergency", action: "grant", roles: "clinician", change: purpose("emergency", "unconscious"), want: open},
+		{name: "a machine asks in an emergency", kind: "Service", action: "grant", roles: "emergency", change: purpose("emergency", "r"), want: no, by: "machines-grant-nothing"},
 		{name: "a service grants", kind: "Service", action: "grant", roles: "records-office", change: own, want: no, by: "machines-grant-nothing"},
 	},
 	"agent-team": {

@@ -55,3 +55,18 @@ func (s *spy) RoleList(_ context.Context, r api.RoleRequest) (*api.RoleList, err
 	s.note("RoleList", r.Role)
 	return &api.RoleList{}, nil
 }
+
+func (s *spy) Consent(_ context.Context, r api.ConsentRequest) (*api.Consented, error) {
+	s.note("Consent", r.As)
+	return &api.Consented{}, nil
+}
+
+func (s *spy) Consents(_ context.Context, r api.ConsentsRequest) (*api.Consents, error) {
+	s.note("Consents", r.As)
+	return &api.Consents{}, nil
+}
+
+func (s *spy) Request(_ context.Context, r api.AccessRequest) (*api.Granted, error) {
+	s.note("Request", r.As)
+	return &api.Granted{}, nil
+}
