@@ -231,6 +231,8 @@ func (n *benchNet) renew() {
 // the one before.
 func (n *benchNet) settled() {
 	n.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
 	version := uint64(0)
 	for i := range 4 {
 		p, err := n.net.Find(fmt.Sprintf("validator%d", i+1))
@@ -252,7 +254,7 @@ func (n *benchNet) settled() {
 			if s.Version > 1 && s.Version == version && s.Rotating == 0 && s.Settled {
 				break
 			}
-			time.Sleep(100 * time.Millisecond)
+			<-tick.C
 		}
 	}
 }

@@ -138,7 +138,7 @@ func TestWhoFindsAConsent(t *testing.T) {
 	wantErr(t, err, validator.ErrDenied)
 
 	end := func(who *vt.Person, k *validator.KeptConsent) error {
-		_, err := w.Validators[0].Revoke(t.Context(), encode(t, validator.RevokeRequest{Entry: w.Revocation(t, who, id), Consent: k}))
+		_, err := w.Validators[0].Revoke(t.Context(), validator.Conn{}, encode(t, validator.RevokeRequest{Entry: w.Revocation(t, who, id), Consent: k}))
 		return err
 	}
 	wantErr(t, end(w.bob, &role), validator.ErrDenied)
