@@ -114,6 +114,9 @@ func (j *Judge) AnswerRole(ctx context.Context, c Conn, raw []byte) ([]byte, err
 		if err := j.Audit.Append(ctx, j.event("role", "ok", nil, role.Identity[:], nil, id[:], "kept: "+roleWords(&role.Assignment))); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
+		if err := j.logRole(r.Role); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
 		return encode(RoleReply{Kept: true}), nil
 	} else if !errors.Is(err, policy.ErrRole) {
 		return nil, err

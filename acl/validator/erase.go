@@ -285,7 +285,7 @@ func (j *Judge) loadErased(key statement.ID) (*erased, error) {
 // Sweep destroys the shares of all keys that are barred and not held. It is
 // called at start, before anything is answered, and whenever the set changes.
 func (j *Judge) Sweep(ctx context.Context) error {
-	var errs []error
+	errs := []error{j.takeRoles()}
 	for _, f := range j.Set.OfKind(revocation.KindErasure) {
 		if j.swept(f.ID) || !j.Set.Vouched(f) {
 			continue

@@ -27,7 +27,7 @@ func TestAStartingValidatorDoesNothingThatCounts(t *testing.T) {
 
 	v, self := w.Validators[3], w.Committee.Validators[3].Signing
 	disk := new(kv.Memory)
-	set, err := revocation.OpenSet(disk, w.Chain, nil)
+	set, err := revocation.OpenSet(disk, w.Chain, validator.Kinds())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -135,7 +135,7 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 
 func (n *Node) openNetwork() (err error) {
 	store := n.store.KV("revocations")
-	if n.set, err = revocation.OpenSet(store, n.trust, nil); err != nil {
+	if n.set, err = revocation.OpenSet(store, n.trust, validator.Kinds()); err != nil {
 		return err
 	}
 	n.verifier = &capability.Verifier{Trust: n.trust, Revocations: n.set, People: n.set, Now: n.now}

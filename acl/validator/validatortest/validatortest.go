@@ -173,7 +173,7 @@ func (net *Network) open(t testing.TB, s seat, opener *keystore.Opener, bundle *
 	t.Cleanup(func() { log.Close(); <-done })
 	AwaitWriter(t, log)
 	revocations := &kv.Memory{}
-	set, err := revocation.OpenSet(revocations, net.Chain, nil)
+	set, err := revocation.OpenSet(revocations, net.Chain, validator.Kinds())
 	fail(err)
 	rlog, err := revocation.OpenLog(revocations, set, s.signing.Public())
 	fail(err)
