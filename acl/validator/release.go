@@ -83,13 +83,14 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 		}
 		return nil, ErrDenied
 	}
-	// A large batch takes a while: what was revoked meanwhile, and acknowledged
-	// by this validator, is not answered any more.
+	// A large batch takes a while: what was revoked or erased meanwhile, and
+	// acknowledged by this validator, is not answered any more. It acknowledges
+	// after this answer is made, or before this look.
+	j.erasures.leaving.RLock()
+	defer j.erasures.leaving.RUnlock()
 	if err := j.Verifier.Live(v); err != nil {
 		return nil, j.deny(ctx, "release", actor[:], r.Objects[0], err)
 	}
-	j.erasures.leaving.RLock() // an erasure is receipted after this answer, or comes before this look
-	defer j.erasures.leaving.RUnlock()
 	if err := j.dropErased(ctx, &out, r, actor, leaf); err != nil {
 		return nil, err
 	}

@@ -43,6 +43,9 @@ func (j *Judge) Revoke(ctx context.Context, c Conn, raw []byte) ([]byte, error) 
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
+	// Not before the releases that looked before the revocation was there are made.
+	j.erasures.leaving.Lock()
+	defer j.erasures.leaving.Unlock()
 	s, err := statement.New(revocation.KindAck, revocation.Ack{
 		Network: j.Trust.Network(), Target: rev.Target, Validator: uint16(seat), Seq: at.Seq,
 	})

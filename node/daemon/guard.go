@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/validator"
@@ -41,7 +42,7 @@ type guard struct{ n *Node }
 
 func (g *guard) Open(ctx context.Context, conn network.Conn, r *exchange.Request) (exchange.Lease, error) {
 	n := g.n
-	if !n.tracker.Fresh() {
+	if !n.freshSoon() {
 		return nil, errors.New("this node's view of revocations is not fresh")
 	}
 	session, ok := admission.SessionOf(conn)
@@ -121,7 +122,7 @@ func (l *lease) notErased() error {
 // Live is asked before every block, so the usual case looks at a clock and a
 // counter.
 func (l *lease) Live() error {
-	if !l.n.tracker.Fresh() {
+	if !l.n.freshSoon() {
 		return errors.New("this node's view of revocations is not fresh")
 	}
 	now := l.n.now().Unix()
@@ -137,4 +138,26 @@ func (l *lease) Live() error {
 	}
 	l.seen.Store(changes)
 	return nil
+}
+
+// freshSoon reports a fresh view. When the committee has just changed a view is
+// not fresh until the new members have answered, which takes a moment: a transfer
+// waits for that, and is not broken off as if its grant had ended.
+func (n *Node) freshSoon() bool {
+	if n.tracker.Fresh() {
+		return true
+	}
+	if !n.inTransition() {
+		return false
+	}
+	n.tracker.Hint()
+	tick := time.NewTicker(newRecordWait / 5)
+	defer tick.Stop()
+	for range 5 * newRecordTries {
+		<-tick.C
+		if n.tracker.Fresh() {
+			return true
+		}
+	}
+	return false
 }
