@@ -30,7 +30,7 @@ type Body struct {
 	Holders  []string
 }
 
-const maxBodies = 64 // of up to 32 KiB a manifest
+const maxBodies = 48 // of up to 75 KiB: manifest, dealing with its labels, document
 
 var ownerPrefix = []byte("owner/") // + identity -> document, of owners of deposits
 

@@ -18,7 +18,7 @@ var rotateMethods = map[validator.RotateMethod]rpc.Method{
 	validator.RotatePage:   rotateService("page", 64<<10, validator.MaxSubs+(64<<10), 60*time.Second),
 	validator.RotateReveal: rotateService("reveal", 64<<10, 64<<10, 10*time.Second),
 	validator.RotateBodies: rotateService("bodies", 16<<10, 4<<20, 30*time.Second),
-	validator.RotateHave:   rotateService("have", 64<<10, 256<<10, 10*time.Second),
+	validator.RotateHave:   rotateService("have", 64<<10, 2<<20, 10*time.Second),
 	validator.RotateChains: rotateService("chains", 1<<10, validator.MaxMailbox, 10*time.Second),
 }
 
