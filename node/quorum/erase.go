@@ -99,8 +99,9 @@ func (c *Committee) SignHold(ctx context.Context, officer *home.Principal, unsig
 	c = c.pin()
 	var t tally
 	need := int(c.record.Numbers.K)
+	draft := unsigned.Bytes() // signatures are added while others are still asked
 	c.ask(ctx, Hold, c.everybody(), 0, func(_ int, s Session) ([]byte, error) {
-		r := validator.HoldRequest{Hold: unsigned.Bytes()}
+		r := validator.HoldRequest{Hold: draft}
 		authority, err := c.ProveIdentity(officer, s, r.Digest())
 		if err != nil {
 			return nil, err
