@@ -133,8 +133,8 @@ func (j *Judge) AnswerTail(raw []byte) ([]byte, error) {
 		return nil, err
 	}
 	entries, err := j.Log.Tail(r.Segment, r.Seq)
-	if err != nil {
-		return nil, err
+	if err != nil { // another segment too: the log's newest answer names the one that there is
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return encode(TailReply{Entries: entries}), nil
 }
