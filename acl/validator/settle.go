@@ -397,6 +397,9 @@ func (r *Rotation) copyFrom(ctx context.Context, server statement.PublicKey) err
 			if err != nil {
 				return err
 			}
+			if bytes.Compare(leaf[:], after) <= 0 {
+				return errors.New("its pages are out of order") // or they would never end
+			}
 			after = leaf[:]
 			v, err := j.Verifier.Verify(c)
 			if err != nil {
