@@ -95,36 +95,58 @@ func (n *Node) held(p *home.Principal, address cid.Cid) (out []candidate, reason
 }
 
 // mailbox asks the validators for chains that cover an address, keeps them, and
-// returns those in force.
-func (n *Node) mailbox(ctx context.Context, p *home.Principal, address cid.Cid) (out []candidate, reason error, err error) {
-	ds, err := n.quorum.PullMailbox(ctx, p, address.Bytes(), false)
+// returns those in force: all of them, or the first good one, where whole says
+// whether there may be others.
+func (n *Node) mailbox(ctx context.Context, p *home.Principal, address cid.Cid, all bool) (out []candidate, whole bool, reason error, err error) {
+	var ds []validator.Delivery
+	if all {
+		ds, err = n.quorum.PullMailbox(ctx, p, address.Bytes(), false)
+		whole = true
+	} else {
+		ds, whole, err = n.quorum.FindInMailbox(ctx, p, address.Bytes(), func(d validator.Delivery) bool {
+			v, err := n.delivered(p, d)
+			return err == nil && v != nil && v.Grant().Abilities&capability.Read != 0
+		})
+	}
 	if err != nil {
-		return nil, nil, err
+		return nil, false, nil, err
 	}
 	for _, d := range ds {
-		c, err := capability.ParseChain(d.Chain)
-		if err != nil {
-			continue // one validator's junk does not hide the others' chains
-		}
-		v, err := n.verifier.Verify(c)
+		v, err := n.delivered(p, d)
 		if err != nil {
 			reason = err
-			continue
 		}
-		if v.Audience().ID() != p.Identity.ID() {
-			continue
+		if v == nil {
+			continue // one validator's junk does not hide the others' chains
 		}
 		if err := n.keep(heldPrefix, p.Identity.ID(), v, address.Bytes()); err != nil {
-			return nil, nil, err
+			return nil, false, nil, err
 		}
 		out = append(out, candidate{v, false})
 	}
-	return out, reason, nil
+	return out, whole, reason, nil
+}
+
+// delivered verifies what came out of a mailbox: nil is junk, or another's, and an
+// error says why a chain is not in force.
+func (n *Node) delivered(p *home.Principal, d validator.Delivery) (*capability.Verified, error) {
+	c, err := capability.ParseChain(d.Chain)
+	if err != nil {
+		return nil, nil
+	}
+	v, err := n.verifier.Verify(c)
+	if err != nil {
+		return nil, err
+	}
+	if v.Audience().ID() != p.Identity.ID() {
+		return nil, nil
+	}
+	return v, nil
 }
 
 // withAuthority calls use with a chain that may open an address: first one that
-// is held, then, where none is or it is denied, those that the mailbox has. It
-// ends with a denial only for a reason that can be verified: the held chain has
+// is held, then, where none is or it is denied, the first that the mailbox has,
+// then all that it has. It ends with a denial only for a reason that can be verified: the held chain has
 // ended, or N-F validators have no chain for this reader.
 func (n *Node) withAuthority(ctx context.Context, p *home.Principal, address cid.Cid, use func(*capability.Verified) error) error {
 	held, reason, err := n.held(p, address)
@@ -150,18 +172,22 @@ func (n *Node) withAuthority(ctx context.Context, p *home.Principal, address cid
 	if done, err := try(held); done {
 		return err
 	}
-	fresh, why, err := n.mailbox(ctx, p, address)
-	if err != nil {
-		if denied != nil {
-			return n.explain(ctx, p, address, denied)
+	var why error
+	for whole, all := false, false; !whole; all = true {
+		var fresh []candidate
+		fresh, whole, why, err = n.mailbox(ctx, p, address, all)
+		if err != nil {
+			if denied != nil {
+				return n.explain(ctx, p, address, denied)
+			}
+			if reason != nil {
+				return n.noAuthority(address, reason)
+			}
+			return err
 		}
-		if reason != nil {
-			return n.noAuthority(address, reason)
+		if done, err := try(fresh); done {
+			return err
 		}
-		return err
-	}
-	if done, err := try(fresh); done {
-		return err
 	}
 	if denied != nil {
 		return n.explain(ctx, p, address, denied)

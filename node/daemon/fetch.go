@@ -153,7 +153,7 @@ func (r *reading) fetch(ctx context.Context, address cid.Cid, next attempt) erro
 		}
 		h := r.holders[i]
 		r.n.host.Libp2p().Peerstore().AddAddrs(h.ID, h.Addrs, peerstore.TempAddrTTL)
-		giveBack, err := r.n.turns.take(ctx, h.ID)
+		giveBack, err := r.n.turns.take(ctx, h.ID, exchange.ProtocolID, exchange.StreamsPerPeer)
 		if err != nil {
 			return err
 		}

@@ -86,7 +86,7 @@ type Node struct {
 	discovery *discovery.Discovery
 	running   atomic.Bool
 	busy      atomic.Int64  // adds under way
-	turns     turns         // at holders
+	turns     turns         // at peers
 	synced    atomic.Uint64 // changes of the set at which the identities were brought up to date; 0: never
 	changed   atomic.Int64  // when the committee had a new record, Unix nanoseconds
 	ops       sync.Map      // name of an operation -> *object.Progress

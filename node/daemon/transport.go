@@ -62,7 +62,13 @@ func (t *transport) Call(ctx context.Context, server statement.PublicKey, m quor
 	if err != nil {
 		return nil, err
 	}
-	raw, err := t.callPatiently(ctx, id, methods[m], func(s *admission.Session) ([]byte, error) {
+	method := methods[m]
+	giveBack, err := t.n.turns.take(ctx, id, method.Protocol, ownTurns(method))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", quorum.ErrUnreachable, err)
+	}
+	defer giveBack()
+	raw, err := t.callPatiently(ctx, id, method, func(s *admission.Session) ([]byte, error) {
 		return build(quorum.Session{Server: server, Client: t.n.home.PeerKey(), Challenge: s.Received(), Counter: s.NextCounter})
 	})
 	switch {
@@ -75,6 +81,10 @@ func (t *transport) Call(ctx context.Context, server statement.PublicKey, m quor
 	}
 	return nil, fmt.Errorf("%w: %w", quorum.ErrUnreachable, err)
 }
+
+// ownTurns is how much this node asks of one validator at a time: somewhat less
+// than the validator answers, which counts a call for a moment longer than we do.
+func ownTurns(m rpc.Method) int { return max(1, m.PerPeer*3/4) }
 
 // denial is a denial from the wire, with what it says of policy.
 func denial(err error) error {

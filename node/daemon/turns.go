@@ -4,33 +4,40 @@ import (
 	"context"
 	"sync"
 
-	"cerebrum.dev/cerebrum/p2p/exchange"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
-// turns keeps this node from asking one holder for more at a time than it answers:
-// the surplus would be refused, though the holder has what is asked for. The zero
-// value is ready.
+// turns keeps this node from asking one peer for more of one thing at a time than
+// it answers: the surplus would be refused, though the peer could give it a moment
+// later. The zero value is ready.
 type turns struct {
 	mu   sync.Mutex
-	busy map[peer.ID]*holderTurns // owned by mu; holders that are being asked
+	busy map[turnsAt]*peerTurns // owned by mu; what is being asked for
 }
 
-type holderTurns struct {
+type turnsAt struct {
+	peer peer.ID
+	what protocol.ID
+}
+
+type peerTurns struct {
 	slots chan struct{}
 	users int // owned by turns.mu
 }
 
-// take waits for a turn at a holder; the caller gives it back.
-func (t *turns) take(ctx context.Context, p peer.ID) (giveBack func(), err error) {
+// take waits for one of limit turns at a peer; the caller gives it back. Everybody
+// who asks for the same has the same limit.
+func (t *turns) take(ctx context.Context, p peer.ID, what protocol.ID, limit int) (giveBack func(), err error) {
+	at := turnsAt{p, what}
 	t.mu.Lock()
 	if t.busy == nil {
-		t.busy = map[peer.ID]*holderTurns{}
+		t.busy = map[turnsAt]*peerTurns{}
 	}
-	h := t.busy[p]
+	h := t.busy[at]
 	if h == nil {
-		h = &holderTurns{slots: make(chan struct{}, exchange.StreamsPerPeer)}
-		t.busy[p] = h
+		h = &peerTurns{slots: make(chan struct{}, limit)}
+		t.busy[at] = h
 	}
 	h.users++
 	t.mu.Unlock()
@@ -38,7 +45,7 @@ func (t *turns) take(ctx context.Context, p peer.ID) (giveBack func(), err error
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if h.users--; h.users == 0 {
-			delete(t.busy, p)
+			delete(t.busy, at)
 		}
 	}
 	select {

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -76,7 +77,10 @@ type Committee struct {
 	Transport Transport
 	Now       func() time.Time
 
+	own pace // how validators answer
+
 	record *trust.Committee // of a call under way
+	pace   *pace            // of the committee that the call is of
 }
 
 // pin is the committee for one call: the record does not change in the middle.
@@ -84,7 +88,7 @@ func (c *Committee) pin() *Committee {
 	if c.record != nil {
 		return c
 	}
-	return &Committee{Trust: c.Trust, Transport: c.Transport, Now: c.Now, record: c.Trust.Current()}
+	return &Committee{Trust: c.Trust, Transport: c.Transport, Now: c.Now, record: c.Trust.Current(), pace: &c.own}
 }
 
 // server is the peer key of the validator at an index. Behind the validators of
@@ -128,33 +132,25 @@ func (c *Committee) ask(ctx context.Context, m Method, which []int, linger time.
 	c.askFirst(ctx, m, which, len(which), linger, build, take)
 }
 
-// hedge is how long the first validators have before the others are asked too.
-const hedge = 40 * time.Millisecond
-
-// askFirst is ask, but begins with some of them: the others are asked as soon as
-// one of the first fails or denies, or when they have not all answered in a while.
+// askFirst is ask, but begins with some of them. The others are asked as soon as
+// one of the first fails or denies, or all have answered and it is not enough; one
+// more for each that is silent for longer than answers usually take.
 func (c *Committee) askFirst(ctx context.Context, m Method, which []int, first int, linger time.Duration, build func(int, Session) ([]byte, error), take func(answer) (enough bool)) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	answers := make(chan answer, len(which))
-	asked := 0
-	send := func(until int) {
-		for ; asked < until; asked++ {
-			i := which[asked]
-			go func() { // ends with ctx
-				raw, err := c.Transport.Call(ctx, c.server(i), m, func(s Session) ([]byte, error) { return build(i, s) })
-				answers <- answer{i, raw, err}
-			}()
-		}
+	r := round{c: c, which: which, answers: make(chan answer, len(which)), open: map[int]time.Time{}}
+	r.call = func(i int) ([]byte, error) {
+		return c.Transport.Call(ctx, c.server(i), m, func(s Session) ([]byte, error) { return build(i, s) })
 	}
-	send(min(first, len(which)))
-	more := time.NewTimer(hedge)
+	r.send(first)
+	more := time.NewTimer(c.pace.hedge())
 	defer more.Stop()
 	var timeout <-chan time.Time
 	for got := 0; got < len(which); {
 		select {
-		case a := <-answers:
+		case a := <-r.answers:
 			got++
+			r.note(a)
 			if take(a) && timeout == nil {
 				if linger == 0 {
 					return
@@ -163,11 +159,12 @@ func (c *Committee) askFirst(ctx context.Context, m Method, which []int, first i
 				defer t.Stop()
 				timeout = t.C
 			}
-			if a.err != nil || got == asked {
-				send(len(which))
+			if a.err != nil || len(r.open) == 0 {
+				r.send(len(which))
 			}
 		case <-more.C:
-			send(len(which))
+			r.send(r.waited())
+			more.Reset(c.pace.hedge())
 		case <-timeout:
 			return
 		case <-ctx.Done():
@@ -176,12 +173,63 @@ func (c *Committee) askFirst(ctx context.Context, m Method, which []int, first i
 	}
 }
 
+// round is the requests of one call of askFirst. It is used by one goroutine.
+type round struct {
+	c       *Committee
+	call    func(index int) ([]byte, error) // ends with the round
+	which   []int                           // in the order in which they are asked
+	asked   int                             // how many of them were
+	open    map[int]time.Time               // since when their answers are awaited
+	answers chan answer
+}
+
+// send asks more validators, as many as there are at most.
+func (r *round) send(more int) {
+	for ; more > 0 && r.asked < len(r.which); more-- {
+		i := r.which[r.asked]
+		r.asked++
+		r.open[i] = r.c.Now()
+		go func() { // ends with the call
+			raw, err := r.call(i)
+			r.answers <- answer{i, raw, err}
+		}()
+	}
+}
+
+// note keeps how long an answer took.
+func (r *round) note(a answer) {
+	if now := r.c.Now(); errors.Is(a.err, ErrUnreachable) {
+		r.c.pace.waited(r.c.server(a.index), now)
+	} else {
+		r.c.pace.answered(r.c.server(a.index), now.Sub(r.open[a.index]))
+	}
+	delete(r.open, a.index)
+}
+
+// waited notes who has not answered, and counts them.
+func (r *round) waited() int {
+	now := r.c.Now()
+	for i := range r.open {
+		r.c.pace.waited(r.c.server(i), now)
+	}
+	return len(r.open)
+}
+
 func (c *Committee) everybody() []int {
 	out := make([]int, len(c.record.Validators))
 	for i := range out {
 		out[i] = i
 	}
 	return out
+}
+
+// shuffled is everybody in an order of chance, so that all have their part of the
+// load; behind them those that were silent a moment ago.
+func (c *Committee) shuffled() []int {
+	all := c.everybody()
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	c.pace.order(all, c.server, c.Now())
+	return all
 }
 
 // errWrong marks an answer that came and cannot be right: its validator lies or

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 
 	"cerebrum.dev/cerebrum/acl/capability"
@@ -56,9 +55,7 @@ func (c *Committee) askRelease(ctx context.Context, ask Ask, dealings bool) (*Ke
 	n := len(ask.Objects)
 	k := &Keys{c: c, ask: ask, shares: make([]map[statement.ID]*epoch, n), denials: make([]int, n), Denied: make([]bool, n)}
 	var t tally
-	all := c.everybody()
-	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] }) // so that all have their part of the load
-	k.gather(ctx, &t, all, dealings)
+	k.gather(ctx, &t, c.shuffled(), dealings)
 	if more := len(c.retired()); more > 0 && !k.complete(len(t.denied)) {
 		// In the middle of a rotation those who left may still hold what is missing.
 		left := make([]int, more)

@@ -65,43 +65,84 @@ func (c *Committee) SendDelivery(ctx context.Context, d validator.Delivery) erro
 // waits for a validator whose pages do not end.
 func (c *Committee) PullMailbox(ctx context.Context, p *home.Principal, address []byte, issued bool) ([]validator.Delivery, error) {
 	c = c.pin()
-	found := mailbox{}
-	var t tally
-	need := int(c.record.Numbers.N) - int(c.record.Numbers.F)
-	after := make(map[int][]byte)
-	which := c.everybody()
-	for len(which) > 0 && !c.decided(&t, need) { // a page of each
+	q := mailboxQuery{c: c, p: p, address: address, issued: issued, first: len(c.record.Validators), good: func(validator.Delivery) bool { return false }}
+	found, _, err := q.run(ctx)
+	return found, err
+}
+
+// FindInMailbox is [Committee.PullMailbox] for somebody to whom one good chain that
+// covers the address is enough: it asks one validator, and the others only where
+// that one has none. whole reports that N-F were asked, so that none is hidden.
+func (c *Committee) FindInMailbox(ctx context.Context, p *home.Principal, address []byte, good func(validator.Delivery) bool) (found []validator.Delivery, whole bool, err error) {
+	q := mailboxQuery{c: c.pin(), p: p, address: address, first: 1, good: good}
+	return q.run(ctx)
+}
+
+// mailboxQuery is one search of a mailbox. It is used by one goroutine.
+type mailboxQuery struct {
+	c       *Committee
+	p       *home.Principal
+	address []byte
+	issued  bool
+	first   int // how many validators are asked at first
+	good    func(validator.Delivery) bool
+
+	found mailbox
+	after map[int][]byte // by validator: the last leaf of its last page
+	t     tally
+	done  bool // a good one is among them
+}
+
+func (q *mailboxQuery) run(ctx context.Context) (found []validator.Delivery, whole bool, err error) {
+	q.found, q.after = mailbox{}, make(map[int][]byte)
+	need := int(q.c.record.Numbers.N) - int(q.c.record.Numbers.F)
+	which := q.c.shuffled()
+	for len(which) > 0 && !q.done && !q.c.decided(&q.t, need) { // a page of each
 		var more []int
-		from := maps.Clone(after) // read by the requests while after is written
-		c.ask(ctx, Mailbox, which, 0, func(i int, s Session) ([]byte, error) {
-			r := validator.MailboxRequest{Address: address, Issued: issued, After: from[i]}
-			authority, err := c.ProveIdentity(p, s, r.Digest())
-			if err != nil {
-				return nil, err
+		from := maps.Clone(q.after) // read by the requests while after is written
+		q.c.askFirst(ctx, Mailbox, which, q.first, 0, func(i int, s Session) ([]byte, error) { return q.request(from[i], s) }, func(a answer) bool {
+			if q.take(&a) {
+				more = append(more, a.index)
+				return false
 			}
-			r.Authority = authority
-			return statement.Marshal(r)
-		}, func(a answer) bool {
-			var r validator.MailboxReply
-			if a.err == nil {
-				a.judge(statement.Unmarshal(a.raw, &r))
-			}
-			if a.err == nil {
-				last, err := found.add(r.Deliveries, after[a.index])
-				if a.judge(err); err == nil && r.More && last != nil {
-					after[a.index], more = last, append(more, a.index)
-					return false
-				}
-			}
-			t.add(a)
-			return c.decided(&t, need)
+			q.t.add(a)
+			return q.done || q.c.decided(&q.t, need)
 		})
-		which = more
+		which, q.first = more, len(more)
 	}
-	if len(t.answered) < need {
-		return nil, c.shortage(&t, need, "asking for grants")
+	if q.done || len(q.t.answered) >= need {
+		return q.found.sorted(), len(q.t.answered) >= need, nil
 	}
-	return found.sorted(), nil
+	return nil, false, q.c.shortage(&q.t, need, "asking for grants")
+}
+
+func (q *mailboxQuery) request(after []byte, s Session) (raw []byte, err error) {
+	r := validator.MailboxRequest{Address: q.address, Issued: q.issued, After: after}
+	if r.Authority, err = q.c.ProveIdentity(q.p, s, r.Digest()); err != nil {
+		return nil, err
+	}
+	return statement.Marshal(r)
+}
+
+// take keeps what a validator said and reports that it has more.
+func (q *mailboxQuery) take(a *answer) (more bool) {
+	var r validator.MailboxReply
+	if a.err == nil {
+		a.judge(statement.Unmarshal(a.raw, &r))
+	}
+	if a.err != nil {
+		return false
+	}
+	last, err := q.found.add(r.Deliveries, q.after[a.index])
+	if a.judge(err); err != nil {
+		return false
+	}
+	q.done = q.done || slices.ContainsFunc(r.Deliveries, q.good)
+	if q.done || !r.More || last == nil {
+		return false
+	}
+	q.after[a.index] = last
+	return true
 }
 
 // mailbox is what validators said, by leaf and chain.
