@@ -18,6 +18,7 @@ import (
 	"cerebrum.dev/cerebrum/node/home"
 	"cerebrum.dev/cerebrum/node/object"
 	"cerebrum.dev/cerebrum/node/quorum"
+	"cerebrum.dev/cerebrum/node/store"
 	"cerebrum.dev/cerebrum/p2p/admission"
 	"cerebrum.dev/cerebrum/p2p/exchange"
 	"github.com/ipfs/go-cid"
@@ -134,9 +135,14 @@ func (r *reading) authority(conn network.Conn, request statement.ID) ([]byte, er
 // nil when nothing is left to ask.
 type attempt func() (req *exchange.Request, sink func(exchange.Block) error)
 
-// fetch asks holders one after another until next has nothing left to ask:
-// first those that depositors named, then those that the DHT knows.
+// fetch takes what this home has itself, and asks holders for the rest, one after
+// another, until next has nothing left to ask: first those that depositors named,
+// then those that the DHT knows.
 func (r *reading) fetch(ctx context.Context, address cid.Cid, next attempt) error {
+	damaged, err := r.fetchHere(ctx, next)
+	if err != nil {
+		return err
+	}
 	var failures []error
 	searched := false
 	for i := 0; ; i++ {
@@ -149,7 +155,7 @@ func (r *reading) fetch(ctx context.Context, address cid.Cid, next attempt) erro
 			r.search(ctx, address)
 		}
 		if i >= len(r.holders) {
-			return r.noHolder(address, failures)
+			return r.noHolder(address, append(failures, damaged...))
 		}
 		h := r.holders[i]
 		r.n.host.Libp2p().Peerstore().AddAddrs(h.ID, h.Addrs, peerstore.TempAddrTTL)
@@ -157,15 +163,7 @@ func (r *reading) fetch(ctx context.Context, address cid.Cid, next attempt) erro
 		if err != nil {
 			return err
 		}
-		_, err = exchange.Fetch(network.WithDialPeerTimeout(ctx, dialTime), r.n.host.Libp2p(), h.ID, *req, r.authority, func(b exchange.Block) error {
-			if name := h.ID.String(); !slices.Contains(r.got.From, name) {
-				r.got.From = append(r.got.From, name)
-			}
-			if err := sink(b); err != nil {
-				return &sinkError{err}
-			}
-			return nil
-		})
+		_, err = exchange.Fetch(network.WithDialPeerTimeout(ctx, dialTime), r.n.host.Libp2p(), h.ID, *req, r.authority, r.taking(h.ID.String(), sink))
 		giveBack()
 		var own *sinkError
 		switch {
@@ -178,6 +176,55 @@ func (r *reading) fetch(ctx context.Context, address cid.Cid, next attempt) erro
 			failures = append(failures, err)
 		}
 	}
+}
+
+// fetchHere is fetch's first attempt, on this home's own store: what was imported, or
+// came before, need not come again. The keys are the validators' all the same, so
+// that it does not matter who put the ciphertext here. What is damaged here may be
+// sound elsewhere, so that damage is told apart from an error that ends the fetch.
+func (r *reading) fetchHere(ctx context.Context, next attempt) (damaged []error, err error) {
+	req, sink := next()
+	if req == nil {
+		return nil, nil
+	}
+	_, err = exchange.Walk(ctx, ownBlocks{r.n}, *req, r.taking("local", sink))
+	var own *sinkError
+	switch {
+	case errors.As(err, &own):
+		return nil, own.err
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, exchange.ErrCorrupt):
+		r.n.log.Error("a block of this home is of no use; run `cerebrum verify` and import the object again", "err", err)
+		return []error{err}, nil
+	case err != nil && !errors.Is(err, exchange.ErrRefused):
+		return nil, err
+	}
+	return nil, nil
+}
+
+// taking passes blocks on and remembers whom they are from.
+func (r *reading) taking(from string, sink func(exchange.Block) error) func(exchange.Block) error {
+	return func(b exchange.Block) error {
+		if !slices.Contains(r.got.From, from) {
+			r.got.From = append(r.got.From, from)
+		}
+		if err := sink(b); err != nil {
+			return &sinkError{err}
+		}
+		return nil
+	}
+}
+
+// ownBlocks is this home's store for its own reader.
+type ownBlocks struct{ n *Node }
+
+func (b ownBlocks) Get(ctx context.Context, c cid.Cid) ([]byte, error) {
+	data, err := b.n.store.Get(ctx, c)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, exchange.ErrNotFound
+	}
+	return data, err
 }
 
 // sinkError is an error of whoever takes the blocks, not of the holder.

@@ -224,11 +224,6 @@ func (n *Node) getGranted(ctx context.Context, rd *reading, address cid.Cid, to 
 		if err := rd.offline(address, err); err != nil {
 			return err
 		}
-		if h, err := n.library.Find(ctx, address); err == nil {
-			if done, err := n.getKept(ctx, rd.p, h, rd.ask, to, rd.got); done {
-				return err
-			}
-		}
 	}
 	if rd.ask.Ranged {
 		return rd.readRange(ctx, address, to)

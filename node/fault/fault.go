@@ -46,11 +46,19 @@ func Wrap(exit int, cause error, hint, format string, a ...any) *Error {
 	return &Error{Exit: exit, Hint: hint, Message: fmt.Sprintf(format, a...) + ": " + cause.Error(), cause: cause}
 }
 
-// Of finds the fault in an error, or makes the plainest one.
+// Of finds the fault in an error, or makes the plainest one. It is never nil: for a
+// nil error its Exit is [OK], so that an exit code can be read off whatever came back.
+// Return the error itself and not Of(err) where nothing may have failed: an error that
+// holds a *Error is not nil.
 func Of(err error) *Error {
 	var f *Error
 	switch {
+	case err == nil:
+		return &Error{Exit: OK, Message: "nothing failed"}
 	case errors.As(err, &f):
+		if f == nil { // a nil *Error in an error: a mistake of the caller, and no success
+			return &Error{Exit: Failed, Message: "it failed and does not say why"}
+		}
 		return f
 	case errors.Is(err, context.Canceled):
 		return &Error{Exit: Failed, Message: "interrupted", cause: err}

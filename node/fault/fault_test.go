@@ -22,6 +22,19 @@ func TestOfFindsTheFault(t *testing.T) {
 	}
 }
 
+// Who asks for the exit code of what did not fail gets 0 and no panic.
+func TestOfNothing(t *testing.T) {
+	if f := Of(nil); f == nil || f.Exit != OK || f.Error() == "" || f.Unwrap() != nil {
+		t.Errorf("%#v", f)
+	}
+	var none *Error
+	for _, err := range []error{none, fmt.Errorf("outer: %w", error(none))} { // not nil, though what it holds is
+		if f := Of(err); f == nil || f.Exit != Failed || f.Message == "" {
+			t.Errorf("an error around no fault gives %#v", f)
+		}
+	}
+}
+
 func TestOfMakesThePlainestOne(t *testing.T) {
 	for _, c := range []struct {
 		err  error

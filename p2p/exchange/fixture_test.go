@@ -3,6 +3,7 @@ package exchange
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -29,6 +30,7 @@ type memory struct {
 	mu     sync.Mutex
 	blocks map[cid.Cid][]byte
 	read   []cid.Cid
+	fail   cid.Cid // a block that cannot be read
 }
 
 func newMemory() *memory { return &memory{blocks: make(map[cid.Cid][]byte)} }
@@ -39,6 +41,9 @@ func (m *memory) Get(_ context.Context, c cid.Cid) ([]byte, error) {
 	data, ok := m.blocks[c]
 	if !ok {
 		return nil, ErrNotFound
+	}
+	if c == m.fail {
+		return nil, errors.New("input/output error")
 	}
 	m.read = append(m.read, c)
 	return data, nil
