@@ -2,7 +2,9 @@ package validatortest
 
 import (
 	"crypto/rand"
+	"slices"
 	"testing"
+	"time"
 
 	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/acl/validator"
@@ -96,7 +98,21 @@ func (net *Network) Keep(t testing.TB, i int, e revocation.Entry) error {
 // Officer makes a person whom every validator takes for a legal officer.
 func (net *Network) Officer(p *Person) *Person {
 	for _, v := range net.Validators {
-		v.HasRole = func(id statement.ID, role string) bool { return id == p.ID() && role == validator.RoleOfficer }
+		v.Roles = officer{v.Roles, p.ID()}
 	}
 	return p
+}
+
+// officer adds a role to those that were assigned.
+type officer struct {
+	assigned validator.Roles
+	who      statement.ID
+}
+
+func (o officer) Roles(id statement.ID, now time.Time) []string {
+	roles := o.assigned.Roles(id, now)
+	if id == o.who {
+		roles = append(slices.Clip(roles), validator.RoleOfficer)
+	}
+	return roles
 }
