@@ -286,12 +286,5 @@ func (n *Node) ask(ctx context.Context, p *home.Principal, owner *identity.Ident
 		Owner: p.Identity.ID(), Grant: unsigned.Bytes(), Consent: k.Statement, Hint: hint.Bytes(), Reason: reason,
 		Identities: [][]byte{owner.Record(), p.Identity.Record()},
 	}
-	done, err := n.collect(ctx, p, pending)
-	if err != nil {
-		return nil, err
-	}
-	if !done {
-		return n.keepPending(ctx, pending)
-	}
-	return n.complete(ctx, pending)
+	return n.signed(ctx, p, pending)
 }

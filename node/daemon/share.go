@@ -136,7 +136,13 @@ func (n *Node) mint(ctx context.Context, owner *home.Principal, to *identity.Ide
 		Owner: g.Owner, Grant: unsigned.Bytes(), Consent: consent, Hint: hint.Bytes(), Reason: reason,
 		Identities: [][]byte{owner.Identity.Record(), to.Record()},
 	}
-	done, err := n.collect(ctx, owner, p)
+	return n.signed(ctx, owner, p)
+}
+
+// signed gathers signatures under a grant for who asks and delivers it, or keeps it
+// until persons have decided.
+func (n *Node) signed(ctx context.Context, asker *home.Principal, p *pendingGrant) (*api.Granted, error) {
+	done, err := n.collect(ctx, asker, p)
 	if err != nil {
 		return nil, err
 	}
