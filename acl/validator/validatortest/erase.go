@@ -2,9 +2,7 @@ package validatortest
 
 import (
 	"crypto/rand"
-	"slices"
 	"testing"
-	"time"
 
 	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/acl/validator"
@@ -95,24 +93,9 @@ func (net *Network) Keep(t testing.TB, i int, e revocation.Entry) error {
 	return err
 }
 
-// Officer makes a person whom every validator takes for a legal officer.
-func (net *Network) Officer(p *Person) *Person {
-	for _, v := range net.Validators {
-		v.Roles = officer{v.Roles, p.ID()}
-	}
+// Officer makes a person a legal officer for a day.
+func (net *Network) Officer(t testing.TB, p *Person) *Person {
+	t.Helper()
+	net.Assign(t, p, validator.RoleOfficer)
 	return p
-}
-
-// officer adds a role to those that were assigned.
-type officer struct {
-	assigned validator.Roles
-	who      statement.ID
-}
-
-func (o officer) Roles(id statement.ID, now time.Time) []string {
-	roles := o.assigned.Roles(id, now)
-	if id == o.who {
-		roles = append(slices.Clip(roles), validator.RoleOfficer)
-	}
-	return roles
 }
