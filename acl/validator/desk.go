@@ -320,8 +320,8 @@ func (j *Judge) Waits() (n int, err error) {
 // person cannot overrule. The error is [ErrNotWaiting], [ErrDenied] with the
 // rule, [ErrMalformed] with what has become wrong, or [ErrUnavailable].
 func (j *Judge) Approve(ctx context.Context, id statement.ID) error {
-	if !j.Fresh.Fresh() {
-		return fmt.Errorf("%w: it does not hear enough other validators", ErrUnavailable)
+	if err := j.hearing(); err != nil {
+		return err
 	}
 	record, seat, err := j.sitting()
 	if err != nil {

@@ -29,8 +29,8 @@ func (j *Judge) Sign(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	if len(r.Reason) > maxWords {
 		return nil, fmt.Errorf("%w: a reason has at most %d bytes", ErrMalformed, maxWords)
 	}
-	if !j.Fresh.Fresh() {
-		return nil, fmt.Errorf("%w: it does not hear enough other validators", ErrUnavailable)
+	if err := j.hearing(); err != nil {
+		return nil, err
 	}
 	_, seat, err := j.sitting()
 	if err != nil {

@@ -50,8 +50,8 @@ func (j *Judge) Hold(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	if err := decode(raw, &r); err != nil {
 		return nil, err
 	}
-	if !j.Fresh.Fresh() {
-		return nil, fmt.Errorf("%w: it does not hear enough other validators", ErrUnavailable)
+	if err := j.hearing(); err != nil {
+		return nil, err
 	}
 	_, seat, err := j.sitting()
 	if err != nil {

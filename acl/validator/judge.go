@@ -106,6 +106,15 @@ func (j *Judge) started() error {
 	return nil
 }
 
+// hearing stands before every decision that a revocation could change: a validator
+// that does not hear the others decides nothing.
+func (j *Judge) hearing() error {
+	if !j.Fresh.Fresh() {
+		return fmt.Errorf("%w: it does not hear enough other validators", ErrUnavailable)
+	}
+	return nil
+}
+
 // begin reads a request to sign, keep or append something, which a validator takes
 // once it has started and while it sits in the committee.
 func (j *Judge) begin(raw []byte, request any) (record *trust.Committee, seat int, err error) {

@@ -30,8 +30,8 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	if slices.ContainsFunc(r.Objects, func(a []byte) bool { return len(a) > maxAddress }) {
 		return nil, fmt.Errorf("%w: an address has at most %d bytes", ErrMalformed, maxAddress)
 	}
-	if !j.Fresh.Fresh() {
-		return nil, fmt.Errorf("%w: it does not hear enough other validators", ErrUnavailable)
+	if err := j.hearing(); err != nil {
+		return nil, err
 	}
 	authority, err := capability.ParseAuthority(r.Authority)
 	if err != nil {
