@@ -96,3 +96,104 @@ func wantConsent(w *world, id, state string) {
 		w.Errorf("consent: %v, want it %s", c, state)
 	}
 }
+
+// TestConsentsNarrow follows each caveat of a standing consent from its flag to what
+// it stops, and to what it lets through.
+func TestConsentsNarrow(t *testing.T) {
+	t.Parallel()
+	w := up(t, "--nodes", "3")
+	path, content := w.file("classified.bin", 1000)
+	address := w.ok("node1", "add", path, "--label", "classification=3").str("address")
+	reader, third := w.contact("node2"), w.contact("node3")
+	consent := func(more ...string) []string {
+		return append([]string{"consent", address, "--to", reader, "--until", "90d"}, more...)
+	}
+	for says, bad := range map[string][]string{
+		"0 to 7, not 8":      {"--depth", "8"},
+		"0 to 7, not -1":     {"--depth", "-1"},
+		"to 255, not 256":    {"--classification", "256"},
+		"to 255, not -1":     {"--classification", "-1"},
+		"region is empty":    {"--region", ""},
+		"region is empty, ":  {"--region", "no\nline"},
+		"invalid argument":   {"--classification", "high"},
+		"purpose or region ": {"--region", strings.Repeat("r", 5000)},
+	} {
+		if said := w.refuse(2, "node1", consent(bad...)...); !strings.Contains(said, says) {
+			t.Errorf("%.40q: %q is not in: %s", bad, says, said)
+		}
+	}
+	if list := w.ok("node1", "consents").list("consents"); len(list) != 0 {
+		t.Fatalf("what was refused is kept: %v", list)
+	}
+
+	request := func(more ...string) string {
+		t.Helper()
+		return w.ok("node2", append([]string{"request", address}, more...)...).str("grant")
+	}
+	end := func(id string) {
+		t.Helper()
+		w.ok("node1", "revoke", id)
+		w.denied(3, "node2", address)
+	}
+
+	// The classification and the region are of what is read and of who reads it.
+	low := w.ok("node1", consent("--classification", "2")...).str("consent")
+	request()
+	w.denied(3, "node2", address)
+	end(low)
+	here := w.ok("node1", consent("--classification", "3", "--region", "eu", "--region", "ch")...).str("consent")
+	request()
+	w.denied(3, "node2", address)
+	w.giveRole(reader, "region/ch")
+	w.reads("node2", address, content)
+	if said := w.refuse(3, "node2", "request", address, "--depth", "1"); !strings.Contains(said, "does not cover") {
+		t.Errorf("handed on without leave: %s", said)
+	}
+	said := w.run("node1", "consents").out
+	for _, word := range []string{"classified 3 or lower", "only in eu, ch"} {
+		if !strings.Contains(said, word) {
+			t.Errorf("%q is not in the list: %s", word, said)
+		}
+	}
+	end(here)
+
+	// The depth is of what the reader makes of it.
+	deep := w.ok("node1", consent("--depth", "1", "--for", "2h")...).str("consent")
+	checkConsentFacts(w, deep)
+	grant := request("--depth", "1", "--for", "2h")
+	if said := w.refuse(3, "node2", "delegate", grant, "--to", third, "--for", "1h", "--depth", "1"); !strings.Contains(said, "wider") {
+		t.Errorf("handed on twice: %s", said)
+	}
+	w.denied(3, "node3", address)
+	w.ok("node2", "delegate", grant, "--to", third, "--for", "1h", "--classification", "3")
+	w.reads("node3", address, content)
+	w.ok("node1", "revoke", deep)
+	w.denied(3, "node3", address)
+
+	// Grants of the owner's own are bounded by the same flags.
+	w.refuse(2, "node1", "grant", address, "--to", reader, "--classification", "256")
+	w.ok("node1", "grant", address, "--to", third, "--region", "ch") // where the third is not
+	w.denied(3, "node3", address)
+	grant = w.ok("node1", "grant", address, "--to", reader, "--depth", "1", "--classification", "3", "--region", "ch").str("grant")
+	w.reads("node2", address, content)
+	for _, wider := range [][]string{{"--classification", "4"}, {"--region", "eu"}} {
+		if said := w.refuse(3, "node2", append([]string{"delegate", grant, "--to", third, "--for", "1h"}, wider...)...); !strings.Contains(said, "wider") {
+			t.Errorf("%v: %s", wider, said)
+		}
+	}
+	w.ok("node2", "delegate", grant, "--to", third, "--for", "1h", "--region", "ch", "--classification", "3")
+}
+
+func checkConsentFacts(w *world, id string) {
+	w.Helper()
+	for _, c := range w.ok("node1", "consents").list("consents") {
+		c := facts(c.(map[string]any))
+		if c.str("consent") == id {
+			if c.num("depth") != 1 || c["max_class"] != nil || c["regions"] != nil || !strings.Contains(c.str("can"), "delegate") {
+				w.Errorf("%v", c)
+			}
+			return
+		}
+	}
+	w.Errorf("%s is not listed", id)
+}

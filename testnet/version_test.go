@@ -128,7 +128,9 @@ func TestRekey(t *testing.T) {
 	tree := w.path("tree")
 	makeTree(t, tree)
 	address := w.ok("node1", "add", tree).str("address")
-	if said := w.refuse(2, "node1", "rekey", address); !strings.Contains(said, "directory") {
-		t.Errorf("a directory: %s", said)
+	for _, part := range []string{address, addressOf(w, "big")} { // what to do instead is said
+		if said := w.refuse(2, "node1", "rekey", part); !strings.Contains(said, "directory") || !strings.Contains(said, "add the folder again") {
+			t.Errorf("a directory: %s", said)
+		}
 	}
 }

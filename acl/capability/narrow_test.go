@@ -84,6 +84,11 @@ func caveatVariants() map[string][]variant {
 			v("widens", "depth is not smaller", func(g *Grant) { g.Abilities |= Delegate; g.Depth = 3 }),
 			{"drops", "depth is not smaller", same, func(g *Grant) { g.Abilities |= Delegate; g.Depth = MaxDepth }},
 		},
+		"subject": {
+			v("narrows", "", func(g *Grant) { g.Subject = SubjectEnclave }),
+			{"keeps an enclave", "", func(g *Grant) { g.Subject = SubjectEnclave }, func(g *Grant) { g.Subject = SubjectEnclave }},
+			{"widens", "its parent is for an enclave", func(g *Grant) { g.Subject = SubjectEnclave }, same},
+		},
 		"target": {
 			v("widens", "target is not its parent's", func(g *Grant) { g.Target.Kind = Scope }),
 			v("narrows without proof", "target is not its parent's", func(g *Grant) { g.Target = Target{Kind: Version, Ref: [32]byte{7}} }),

@@ -208,6 +208,11 @@ func TestRecoveriesFollowOneAnother(t *testing.T) {
 	speaks(t, "one way", with(t, a1, r1, other), []byte{win}, []byte{1, 2, win})
 	speaks(t, "the other way", with(t, with(t, a1, other), r1), []byte{win}, []byte{1, 2, win})
 	speaks(t, "the longer branch", with(t, a1, append(b1.Records(), other, r2)...), []byte{5}, []byte{1, 2, 3, 4, 5})
+	// A recovery follows the one that it names, and not another with the same next secret.
+	twin := recovered(t, a1, 99, 6, 98)
+	for range 20 { // which of them a map shows first differs
+		speaks(t, "the branch that it names", with(t, a1, append(b1.Records(), twin, r2)...), []byte{5}, []byte{1, 2, 3, 4, 5})
+	}
 }
 
 // Order and repetition make no difference, and every subset proves something.

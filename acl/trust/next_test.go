@@ -1,6 +1,7 @@
 package trust_test
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 
@@ -81,6 +82,47 @@ func TestTheNextRecordInAFile(t *testing.T) {
 		_, err = travel(t, &pinned).Chain()
 		if root := key.Public() == net.Roots[0].Public(); root != (err == nil) {
 			t.Errorf("a pin signed by a root: %v, %v", root, err)
+		}
+	}
+}
+
+// A file is somebody's word for what its draft follows. Who is asked to sign does so
+// only where the draft follows the file's own last record; neither its signature nor
+// the place in its guard is spent on anything else.
+func TestADraftThatDoesNotFollowIsNotSigned(t *testing.T) {
+	f, net, g := nextFile(t)
+	for name, c := range map[string]struct {
+		ok     bool
+		change func(*trust.Record)
+	}{
+		"control":            {true, func(*trust.Record) {}},
+		"another record":     {false, func(r *trust.Record) { r.Previous = bytes.Repeat([]byte{1}, 32) }},
+		"nothing":            {false, func(r *trust.Record) { r.Previous = nil }},
+		"a version left out": {false, func(r *trust.Record) { r.Version++ }},
+		"the same version":   {false, func(r *trust.Record) { r.Version-- }},
+		"another name":       {false, func(r *trust.Record) { r.Name = "other" }},
+		"two root epochs":    {false, func(r *trust.Record) { r.RootEpoch += 2 }},
+		"other root keys":    {false, func(r *trust.Record) { r.RootKeys = []statement.PublicKey{trusttest.Key("thief").Public()} }},
+	} {
+		id := g.ID()
+		r := g.Record
+		r.Version, r.Previous = 2, id[:]
+		c.change(&r)
+		s, err := statement.New(trust.KindRecord, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad := &trust.File{Format: trust.FileFormat, Records: [][]byte{f.Records[0], s.Bytes()}}
+		var store kv.Memory
+		added, err := bad.SignGuarded(net.Signing[0], trust.NewGuard(&store))
+		if c.ok != (err == nil) || c.ok != (added > 0) || c.ok == bytes.Equal(bad.Records[1], s.Bytes()) {
+			t.Errorf("%s: %d signatures, %v", name, added, err)
+		}
+		if err := trust.NewGuard(&store).Permit(string(trust.KindRecord), r.RootEpoch, r.Version, statement.Hash("the next")); !c.ok && err != nil {
+			t.Errorf("%s: the guard remembers what was not signed: %v", name, err)
+		}
+		if _, _, _, err := bad.Draft(); c.ok != (err == nil) {
+			t.Errorf("%s: shown as a draft: %v", name, err)
 		}
 	}
 }

@@ -111,8 +111,8 @@ func (j *Judge) AnswerRole(ctx context.Context, c Conn, raw []byte) ([]byte, err
 		if err := j.roleGiven(id); err != nil {
 			return nil, err
 		}
-		if err := j.Audit.Append(ctx, j.event("role", "ok", nil, role.Identity[:], nil, id[:], "kept: "+roleWords(&role.Assignment))); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		if err := j.note(ctx, j.event("role", "ok", nil, role.Identity[:], nil, id[:], "kept: "+roleWords(&role.Assignment))); err != nil {
+			return nil, err
 		}
 		if err := j.logRole(r.Role); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -145,8 +145,8 @@ func (j *Judge) AnswerRole(ctx context.Context, c Conn, raw []byte) ([]byte, err
 		return encode(RoleReply{Pending: true}), nil
 	}
 	who, id := record.Validators[asker].Identity, s.ID()
-	if err := j.Audit.Append(ctx, j.event("role", "ok", who[:], a.Identity[:], nil, id[:], "signed: "+roleWords(a))); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if err := j.note(ctx, j.event("role", "ok", who[:], a.Identity[:], nil, id[:], "signed: "+roleWords(a))); err != nil {
+		return nil, err
 	}
 	s.AddSignature(uint16(seat), j.Signing)
 	return encode(RoleReply{Role: s.Bytes()}), nil
@@ -230,8 +230,8 @@ func (j *Judge) TakeBundle(ctx context.Context, raw []byte) error {
 	}
 	if v := j.Policies.Version(); v != before {
 		head := j.Policies.Head()
-		if err := j.Audit.Append(ctx, under(j.event("policy", "ok", nil, nil, nil, nil, fmt.Sprintf("adopted version %d", v)), head)); err != nil {
-			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		if err := j.note(ctx, under(j.event("policy", "ok", nil, nil, nil, nil, fmt.Sprintf("adopted version %d", v)), head)); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -137,8 +137,8 @@ func (j *Judge) Consent(ctx context.Context, raw []byte) ([]byte, error) {
 	if err := j.roomForConsent(b.Owner); err != nil {
 		return nil, err
 	}
-	if err := j.Audit.Append(ctx, j.event("consent", "ok", b.Owner[:], nil, b.Target.Ref[:], id[:], "")); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if err := j.note(ctx, j.event("consent", "ok", b.Owner[:], nil, b.Target.Ref[:], id[:], "")); err != nil {
+		return nil, err
 	}
 	ops := append(acceptedOps(id), kv.Op{Key: key, Value: encode(r.Consent)}, kv.Op{Key: agreedKey(b.Owner, b.Target, id[:]), Value: []byte{1}})
 	if err := j.Store.Apply(ops); err != nil {
@@ -222,16 +222,12 @@ func (j *Judge) Consents(ctx context.Context, c Conn, raw []byte) ([]byte, error
 	if err := decode(raw, &r); err != nil {
 		return nil, err
 	}
-	if len(r.Address) > maxAddress || (len(r.After) != 0 && len(r.After) != len(statement.ID{})) {
-		return nil, fmt.Errorf("%w: what it asks for is no address, or no id", ErrMalformed)
+	if err := checkPage(r.Address, r.After); err != nil {
+		return nil, err
 	}
-	a, err := capability.ParseAuthority(r.Authority)
+	who, err := j.caller(ctx, c, "consents", r.Authority, r.Digest(), r.Address)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	who, _, err := j.Verifier.OpenIdentity(a, j.expect(c, r.Digest()))
-	if err != nil {
-		return nil, j.deny(ctx, "consents", nil, r.Address, err)
+		return nil, err
 	}
 	var reply ConsentsReply
 	if len(r.Address) > 0 {

@@ -191,8 +191,8 @@ func (j *Judge) wait(ctx context.Context, c Conn, r SignRequest, d *draft, v *ve
 		return nil, err
 	}
 	event := under(j.event("grant", "pending", asker[:], d.Audience[:], d.Target.Ref[:], id[:], v.Rule()), v.Bundle)
-	if err := j.Audit.Append(ctx, event); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if err := j.note(ctx, event); err != nil {
+		return nil, err
 	}
 	if err := j.putDesk(id, e); err != nil {
 		return nil, err
@@ -320,8 +320,8 @@ func (j *Judge) Waits() (n int, err error) {
 // person cannot overrule. The error is [ErrNotWaiting], [ErrDenied] with the
 // rule, [ErrMalformed] with what has become wrong, or [ErrUnavailable].
 func (j *Judge) Approve(ctx context.Context, id statement.ID) error {
-	if !j.Fresh.Fresh() {
-		return fmt.Errorf("%w: it does not hear enough other validators", ErrUnavailable)
+	if err := j.hearing(); err != nil {
+		return err
 	}
 	record, seat, err := j.sitting()
 	if err != nil {
@@ -344,14 +344,14 @@ func (j *Judge) Approve(ctx context.Context, id statement.ID) error {
 	who := record.Validators[seat].Identity
 	if v.Settled && !v.Allow {
 		event := under(j.event("approve", "denied", who[:], d.Audience[:], d.Target.Ref[:], id[:], v.Rule()), v.Bundle)
-		if err := j.Audit.Append(ctx, event); err != nil {
-			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		if err := j.note(ctx, event); err != nil {
+			return err
 		}
 		return fmt.Errorf("%w: %s", ErrDenied, v.Rule())
 	}
 	event := under(j.event("approve", "ok", who[:], d.Audience[:], d.Target.Ref[:], id[:], v.Rule()), v.Bundle)
-	if err := j.Audit.Append(ctx, event); err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if err := j.note(ctx, event); err != nil {
+		return err
 	}
 	d.statement.AddSignature(uint16(seat), j.Signing)
 	e.Grant, e.State = d.statement.Bytes(), deskSigned
@@ -380,8 +380,8 @@ func (j *Judge) Refuse(ctx context.Context, id statement.ID, reason string) erro
 	}
 	who := record.Validators[seat].Identity
 	event := j.event("approve", "denied", who[:], w.Grant.Audience[:], w.Grant.Target.Ref[:], id[:], reason)
-	if err := j.Audit.Append(ctx, event); err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if err := j.note(ctx, event); err != nil {
+		return err
 	}
 	e.State, e.Why = deskRefused, reason
 	return j.putDesk(id, e)

@@ -74,13 +74,7 @@ func (j *Judge) barred(key statement.ID) bool { return j.Set.Barred(key) }
 // they belong to, nothing is done.
 func (j *Judge) Erase(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	var r EraseRequest
-	if err := decode(raw, &r); err != nil {
-		return nil, err
-	}
-	if !j.Fresh.Ready() {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, revocation.ErrStarting)
-	}
-	record, seat, err := j.sitting()
+	record, seat, err := j.begin(raw, &r)
 	if err != nil {
 		return nil, err
 	}
@@ -154,8 +148,8 @@ func (j *Judge) bar(ctx context.Context, c Conn, e revocation.Entry, b *revocati
 		}
 		return holds[:min(len(holds), maxHoldsShown)], nil
 	}
-	if err := j.Audit.Append(ctx, j.event("erase", "ok", b.Owner[:], nil, nil, id[:], b.Reason)); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if err := j.note(ctx, j.event("erase", "ok", b.Owner[:], nil, nil, id[:], b.Reason)); err != nil {
+		return nil, err
 	}
 	if _, err := j.appendLone(c, e, revocation.KindErasure, keys[0], b.Owner); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -213,8 +207,8 @@ func (j *Judge) destroy(ctx context.Context, owner statement.ID, keys []statemen
 		done = append(done, kv.Op{Key: at, Value: encode(*e)})
 	}
 	if len(done) > 0 {
-		if err := j.Audit.Append(ctx, j.event("destroy", "ok", nil, nil, nil, nil, fmt.Sprintf("%d shares of %d keys", len(pending), len(done)))); err != nil {
-			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		if err := j.note(ctx, j.event("destroy", "ok", nil, nil, nil, nil, fmt.Sprintf("%d shares of %d keys", len(pending), len(done)))); err != nil {
+			return err
 		}
 		if err := j.Store.Apply(append(ops, use.ops()...)); err != nil {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)

@@ -29,8 +29,8 @@ func (j *Judge) Sign(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	if len(r.Reason) > maxWords {
 		return nil, fmt.Errorf("%w: a reason has at most %d bytes", ErrMalformed, maxWords)
 	}
-	if !j.Fresh.Fresh() {
-		return nil, fmt.Errorf("%w: it does not hear enough other validators", ErrUnavailable)
+	if err := j.hearing(); err != nil {
+		return nil, err
 	}
 	_, seat, err := j.sitting()
 	if err != nil {
@@ -78,8 +78,8 @@ func (j *Judge) askedBy(c Conn, r SignRequest, asker *identity.Identity) bool {
 
 func (j *Judge) signGrant(ctx context.Context, d *draft, seat int, bundle statement.ID) ([]byte, error) {
 	asker, id := d.asker.ID(), d.statement.ID()
-	if err := j.Audit.Append(ctx, under(j.event("grant", "ok", asker[:], d.Audience[:], d.Target.Ref[:], id[:], ""), bundle)); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if err := j.note(ctx, under(j.event("grant", "ok", asker[:], d.Audience[:], d.Target.Ref[:], id[:], ""), bundle)); err != nil {
+		return nil, err
 	}
 	if err := j.leave(id); err != nil { // policy has changed while it waited
 		return nil, err

@@ -102,6 +102,31 @@ func TestAGrantThatMayNotBeIsNotSigned(t *testing.T) {
 	wantErr(t, err, nil)
 }
 
+// A validator adds no signature to a grant that its owner has revoked since, though
+// the consent is good and others have signed. Somebody else's word changes nothing.
+func TestARevokedGrantIsNotSigned(t *testing.T) {
+	w := newWorld(t, vt.Options{})
+	s, r := w.Draft(t, w.alice, w.bob, w.GrantBody(w.alice, w.bob, vt.VersionOf(w.Object(t, w.alice))))
+	for i := range int(w.Numbers.K) {
+		one, err := w.sign(t, i, r)
+		if err == nil {
+			err = s.Merge(one)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	chain := &capability.Chain{Grant: s.Bytes(), Consent: r.Consent, Identities: r.Identities}
+	if err := w.Validators[3].Log.Take([]revocation.Entry{w.Revocation(t, w.mallory, s.ID())}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.sign(t, 3, r) // control
+	wantErr(t, err, nil)
+	w.revoke(t, 3, w.Revocation(t, w.alice, s.ID()), chain)
+	_, err = w.sign(t, 3, r)
+	wantErr(t, err, validator.ErrMalformed)
+}
+
 func TestWithoutTheOwnersConsentNothingIsSigned(t *testing.T) {
 	w := newWorld(t, vt.Options{})
 	g := w.GrantBody(w.alice, w.bob, vt.VersionOf(w.Object(t, w.alice)))

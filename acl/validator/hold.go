@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
@@ -51,19 +50,15 @@ func (j *Judge) Hold(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	if err := decode(raw, &r); err != nil {
 		return nil, err
 	}
-	if !j.Fresh.Fresh() {
-		return nil, fmt.Errorf("%w: it does not hear enough other validators", ErrUnavailable)
+	if err := j.hearing(); err != nil {
+		return nil, err
 	}
 	_, seat, err := j.sitting()
 	if err != nil {
 		return nil, err
 	}
-	a, err := capability.ParseAuthority(r.Authority)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
 	if len(r.Address) > 0 {
-		return j.manifestToHold(ctx, c, r, a)
+		return j.manifestToHold(ctx, c, r)
 	}
 	in, err := statement.Parse(r.Hold)
 	if err != nil {
@@ -74,9 +69,9 @@ func (j *Judge) Hold(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	target := h.Target()
-	who, _, err := j.Verifier.OpenIdentity(a, j.expect(c, r.Digest()))
+	who, err := j.caller(ctx, c, "hold", r.Authority, r.Digest(), target[:])
 	if err != nil {
-		return nil, j.deny(ctx, "hold", nil, target[:], err)
+		return nil, err
 	}
 	officer := who.ID()
 	if err := j.mayHold(&h, officer); err != nil {
@@ -87,8 +82,8 @@ func (j *Judge) Hold(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 		action = "hold release"
 	}
 	id := in.ID()
-	if err := j.Audit.Append(ctx, j.event(action, "ok", officer[:], nil, target[:], id[:], "")); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if err := j.note(ctx, j.event(action, "ok", officer[:], nil, target[:], id[:], "")); err != nil {
+		return nil, err
 	}
 	out, err := revocation.DraftHold(h) // our own copy: other signatures are not ours to pass on
 	if err != nil {
@@ -99,13 +94,13 @@ func (j *Judge) Hold(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 }
 
 // manifestToHold shows an officer what an address names, so that it can be held.
-func (j *Judge) manifestToHold(ctx context.Context, c Conn, r HoldRequest, a *capability.Authority) ([]byte, error) {
+func (j *Judge) manifestToHold(ctx context.Context, c Conn, r HoldRequest) ([]byte, error) {
 	if len(r.Hold) > 0 || len(r.Address) > maxAddress {
 		return nil, fmt.Errorf("%w: it asks for two things, or for what is no address", ErrMalformed)
 	}
-	who, _, err := j.Verifier.OpenIdentity(a, j.expect(c, r.Digest()))
+	who, err := j.caller(ctx, c, "hold", r.Authority, r.Digest(), r.Address)
 	if err != nil {
-		return nil, j.deny(ctx, "hold", nil, r.Address, err)
+		return nil, err
 	}
 	officer := who.ID()
 	if !j.isOfficer(officer) {
@@ -115,8 +110,8 @@ func (j *Judge) manifestToHold(ctx context.Context, c Conn, r HoldRequest, a *ca
 	if err != nil {
 		return nil, j.deny(ctx, "hold", officer[:], r.Address, errors.New("no such deposit"))
 	}
-	if err := j.Audit.Append(ctx, j.event("look to hold", "ok", officer[:], nil, r.Address, nil, "")); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if err := j.note(ctx, j.event("look to hold", "ok", officer[:], nil, r.Address, nil, "")); err != nil {
+		return nil, err
 	}
 	return encode(HoldReply{Manifest: d.Manifest}), nil
 }
@@ -125,7 +120,7 @@ var errNoOfficer = errors.New("only a legal officer and validators' identities o
 
 func (j *Judge) isOfficer(id statement.ID) bool {
 	_, sits := j.Trust.Current().ByIdentity(id)
-	return sits || j.HasRole != nil && j.HasRole(id, RoleOfficer)
+	return sits || slices.Contains(j.Roles.Roles(id, j.Now()), RoleOfficer)
 }
 
 // mayHold decides what an officer may order.
@@ -156,13 +151,7 @@ func (j *Judge) mayHold(h *revocation.Hold, officer statement.ID) error {
 // acknowledges it once it is durable. Orders to erase are refused from then on.
 func (j *Judge) Keep(ctx context.Context, raw []byte) ([]byte, error) {
 	var r KeepRequest
-	if err := decode(raw, &r); err != nil {
-		return nil, err
-	}
-	if !j.Fresh.Ready() {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, revocation.ErrStarting)
-	}
-	_, seat, err := j.sitting()
+	_, seat, err := j.begin(raw, &r)
 	if err != nil {
 		return nil, err
 	}
@@ -173,17 +162,12 @@ func (j *Judge) Keep(ctx context.Context, raw []byte) ([]byte, error) {
 	target := h.Target()
 	j.erasures.holding.Lock()
 	defer j.erasures.holding.Unlock()
-	if err := j.Audit.Append(ctx, j.event("keep hold", "ok", h.Officer[:], nil, target[:], id[:], "")); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if err := j.note(ctx, j.event("keep hold", "ok", h.Officer[:], nil, target[:], id[:], "")); err != nil {
+		return nil, err
 	}
 	at, err := j.Log.Append(r.Entry)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	s, err := statement.New(revocation.KindAck, revocation.Ack{Network: j.Trust.Network(), Target: id, Validator: uint16(seat), Seq: at.Seq})
-	if err != nil {
-		return nil, err
-	}
-	s.AddSignature(uint16(seat), j.Signing)
-	return s.Bytes(), nil
+	return j.acknowledge(id, seat, at)
 }

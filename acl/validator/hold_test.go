@@ -47,7 +47,7 @@ func TestAHoldForbidsErasureUntilItEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, vt.Options{})
-			officer := w.Officer(w.bob)
+			officer := w.Officer(t, w.bob)
 			o := w.Object(t, w.alice, func(m *envelope.Manifest) { m.Scopes = []envelope.Nonce{envelope.NewNonce()} })
 			free := w.Object(t, w.alice)
 			w.DepositAll(t, w.alice, o, free)
@@ -83,7 +83,7 @@ func TestAHoldForbidsErasureUntilItEnds(t *testing.T) {
 // though nobody gets it, and goes when the hold ends.
 func TestAHoldKeepsAShareFromAnOrderThatOthersTook(t *testing.T) {
 	w := newWorld(t, vt.Options{})
-	officer := w.Officer(w.bob)
+	officer := w.Officer(t, w.bob)
 	o := w.Object(t, w.alice)
 	w.DepositAll(t, w.alice, o)
 	h := w.HoldOn(officer, w.alice, revocation.HoldKey, o.KeyNonce)
@@ -121,7 +121,7 @@ func TestAHoldKeepsAShareFromAnOrderThatOthersTook(t *testing.T) {
 // the validator from saying what it did.
 func TestAHoldThatComesTooLate(t *testing.T) {
 	w := newWorld(t, vt.Options{})
-	officer := w.Officer(w.bob)
+	officer := w.Officer(t, w.bob)
 	o := w.Object(t, w.alice)
 	w.DepositAll(t, w.alice, o)
 	e := w.Erasure(t, w.alice, o.KeyNonce)
@@ -141,7 +141,7 @@ func TestWhoMayOrderHolds(t *testing.T) {
 		return err
 	}
 	wantErr(t, ask(w.mallory, w.HoldOn(w.mallory, w.alice, revocation.HoldKey, o.KeyNonce)), validator.ErrDenied)
-	officer := w.Officer(w.bob)
+	officer := w.Officer(t, w.bob)
 	good := w.HoldOn(officer, w.alice, revocation.HoldKey, o.KeyNonce)
 	if err := ask(officer, good); err != nil {
 		t.Fatalf("the control: %v", err)
@@ -172,7 +172,7 @@ func TestWhoMayOrderHolds(t *testing.T) {
 // again as another's.
 func TestAHoldNeedsKSignatures(t *testing.T) {
 	w := newWorld(t, vt.Options{})
-	officer := w.Officer(w.bob)
+	officer := w.Officer(t, w.bob)
 	o := w.Object(t, w.alice)
 	w.DepositAll(t, w.alice, o)
 	h := w.HoldOn(officer, w.alice, revocation.HoldKey, o.KeyNonce)
@@ -193,7 +193,7 @@ func TestAHoldNeedsKSignatures(t *testing.T) {
 
 func FuzzHold(f *testing.F) {
 	fuzzEntry[validator.HoldRequest](f, func(w *world) []any {
-		officer := w.Officer(w.bob)
+		officer := w.Officer(f, w.bob)
 		h := w.HoldOn(officer, w.alice, revocation.HoldKey, envelope.NewNonce())
 		s, err := revocation.DraftHold(h)
 		if err != nil {
@@ -211,7 +211,7 @@ func FuzzHold(f *testing.F) {
 func FuzzKeep(f *testing.F) {
 	fuzzEntry[validator.KeepRequest](f, func(w *world) []any {
 		officer := vt.NewPerson(f, "officer", identity.User)
-		e := w.SignHold(f, w.Officer(officer), w.HoldOn(officer, w.alice, revocation.HoldKey, envelope.NewNonce()))
+		e := w.SignHold(f, w.Officer(f, officer), w.HoldOn(officer, w.alice, revocation.HoldKey, envelope.NewNonce()))
 		return []any{validator.KeepRequest{Entry: e}, validator.KeepRequest{}}
 	}, func(t *testing.T, w *world, raw []byte) error {
 		_, err := w.Validators[0].Keep(t.Context(), raw)

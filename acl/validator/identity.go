@@ -33,13 +33,7 @@ var errQuota = errors.New("the log takes no more records of this identity or fro
 // A record that the log has already is acknowledged again.
 func (j *Judge) Identity(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	var r IdentityRequest
-	if err := decode(raw, &r); err != nil {
-		return nil, err
-	}
-	if !j.Fresh.Ready() {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, revocation.ErrStarting)
-	}
-	_, seat, err := j.sitting()
+	_, seat, err := j.begin(raw, &r)
 	if err != nil {
 		return nil, err
 	}
@@ -53,22 +47,15 @@ func (j *Judge) Identity(ctx context.Context, c Conn, raw []byte) ([]byte, error
 		if err := j.mayRecord(c, record, r.Entry); err != nil {
 			return nil, j.deny(ctx, "identity", who[:], nil, err)
 		}
-		if err := j.Audit.Append(ctx, j.event("identity", "ok", who[:], nil, nil, id[:], string(record.Kind()))); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		if err := j.note(ctx, j.event("identity", "ok", who[:], nil, nil, id[:], string(record.Kind()))); err != nil {
+			return nil, err
 		}
 	}
 	at, err := j.Log.Append(r.Entry)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	s, err := statement.New(revocation.KindAck, revocation.Ack{
-		Network: j.Trust.Network(), Target: id, Validator: uint16(seat), Seq: at.Seq,
-	})
-	if err != nil {
-		return nil, err
-	}
-	s.AddSignature(uint16(seat), j.Signing)
-	return s.Bytes(), nil
+	return j.acknowledge(id, seat, at)
 }
 
 // mayRecord folds a record that is new here with all that is known.

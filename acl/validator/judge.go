@@ -9,6 +9,7 @@ import (
 
 	"cerebrum.dev/cerebrum/acl/audit"
 	"cerebrum.dev/cerebrum/acl/capability"
+	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/acl/policy"
 	"cerebrum.dev/cerebrum/acl/revocation"
@@ -46,7 +47,7 @@ type ShareStore interface {
 	Erase(sealed ...keystore.Sealed) error
 }
 
-// Judge is one validator. All fields but Quota and HasRole are required; the caller owns the stores
+// Judge is one validator. All fields but Quota are required; the caller owns the stores
 // and closes them after the last request.
 type Judge struct {
 	Trust    *trust.Chain
@@ -67,9 +68,6 @@ type Judge struct {
 	Now      func() time.Time
 	Logger   *slog.Logger
 	Quota    Quota // the zero value: [DefaultQuota]
-
-	// HasRole reports whether an identity holds a role now; nil: nobody holds any.
-	HasRole func(identity statement.ID, role string) bool
 
 	deposits  lockTable
 	used      counter
@@ -106,6 +104,62 @@ func (j *Judge) started() error {
 		return fmt.Errorf("%w: %w", ErrUnavailable, revocation.ErrStarting)
 	}
 	return nil
+}
+
+// hearing stands before every decision that a revocation could change: a validator
+// that does not hear the others decides nothing.
+func (j *Judge) hearing() error {
+	if !j.Fresh.Fresh() {
+		return fmt.Errorf("%w: it does not hear enough other validators", ErrUnavailable)
+	}
+	return nil
+}
+
+// begin reads a request to sign, keep or append something, which a validator takes
+// once it has started and while it sits in the committee.
+func (j *Judge) begin(raw []byte, request any) (record *trust.Committee, seat int, err error) {
+	if err := decode(raw, request); err != nil {
+		return nil, 0, err
+	}
+	if err := j.started(); err != nil {
+		return nil, 0, err
+	}
+	return j.sitting()
+}
+
+// caller is the identity that proves by a request's authority that it asks. Anybody
+// else is denied, and that is on record.
+func (j *Judge) caller(ctx context.Context, c Conn, action string, authority []byte, request statement.ID, object []byte) (*identity.Identity, error) {
+	a, err := capability.ParseAuthority(authority)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	who, _, err := j.Verifier.OpenIdentity(a, j.expect(c, request))
+	if err != nil {
+		return nil, j.deny(ctx, action, nil, object, err)
+	}
+	return who, nil
+}
+
+// note returns once events are durable in the audit log. What they tell of is done
+// or given after that, or not at all.
+func (j *Judge) note(ctx context.Context, events ...audit.Event) error {
+	if err := j.Audit.Append(ctx, events...); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+// acknowledge signs that an entry about target stands in this validator's log.
+func (j *Judge) acknowledge(target statement.ID, seat int, at revocation.Position) ([]byte, error) {
+	s, err := statement.New(revocation.KindAck, revocation.Ack{
+		Network: j.Trust.Network(), Target: target, Validator: uint16(seat), Seq: at.Seq,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.AddSignature(uint16(seat), j.Signing)
+	return s.Bytes(), nil
 }
 
 // AnswerFresh signs this validator's heads over the requester's nonce.

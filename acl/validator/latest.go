@@ -49,8 +49,8 @@ func (j *Judge) Latest(ctx context.Context, c Conn, raw []byte) ([]byte, error) 
 	if len(r.Address) == 0 || len(r.Address) > maxAddress {
 		return nil, fmt.Errorf("%w: an address has at most %d bytes", ErrMalformed, maxAddress)
 	}
-	if !j.Fresh.Fresh() {
-		return nil, fmt.Errorf("%w: it does not hear enough other validators", ErrUnavailable)
+	if err := j.hearing(); err != nil {
+		return nil, err
 	}
 	a, err := capability.ParseAuthority(r.Authority)
 	if err != nil {
@@ -64,8 +64,8 @@ func (j *Judge) Latest(ctx context.Context, c Conn, raw []byte) ([]byte, error) 
 	if err != nil {
 		return nil, j.deny(ctx, "latest", who.id[:], r.Address, err)
 	}
-	if err := j.Audit.Append(ctx, j.event("latest", "ok", who.id[:], nil, r.Address, who.leaf, "")); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if err := j.note(ctx, j.event("latest", "ok", who.id[:], nil, r.Address, who.leaf, "")); err != nil {
+		return nil, err
 	}
 	return encode(reply), nil
 }

@@ -33,8 +33,8 @@ func (j *Judge) Deliver(ctx context.Context, raw []byte) error {
 		}
 	}
 	leaf, audience, issuer := v.Leaf(), v.Audience().ID(), IssuerOf(v)
-	if err := j.Audit.Append(ctx, j.event("deliver", "ok", issuer[:], audience[:], nil, leaf[:], "")); err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if err := j.note(ctx, j.event("deliver", "ok", issuer[:], audience[:], nil, leaf[:], "")); err != nil {
+		return err
 	}
 	if err := j.Store.Apply(mailboxOps(v, raw)); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -75,16 +75,12 @@ func (j *Judge) Mailbox(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	if err := decode(raw, &r); err != nil {
 		return nil, err
 	}
-	if len(r.Address) > maxAddress || (len(r.After) != 0 && len(r.After) != len(statement.ID{})) {
-		return nil, fmt.Errorf("%w: what it asks for is no address, or no id", ErrMalformed)
+	if err := checkPage(r.Address, r.After); err != nil {
+		return nil, err
 	}
-	a, err := capability.ParseAuthority(r.Authority)
+	who, err := j.caller(ctx, c, "mailbox", r.Authority, r.Digest(), nil)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	who, _, err := j.Verifier.OpenIdentity(a, j.expect(c, r.Digest()))
-	if err != nil {
-		return nil, j.deny(ctx, "mailbox", nil, nil, err)
+		return nil, err
 	}
 	prefix := boxPrefix
 	if r.Issued {
@@ -101,6 +97,15 @@ func (j *Judge) Mailbox(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 		return nil, err
 	}
 	return encode(reply), nil
+}
+
+// checkPage holds what a request for a page of a list names: an address or none, and
+// the id after which it goes on or none.
+func checkPage(address, after []byte) error {
+	if len(address) > maxAddress || (len(after) != 0 && len(after) != len(statement.ID{})) {
+		return fmt.Errorf("%w: what it asks for is no address, or no id", ErrMalformed)
+	}
+	return nil
 }
 
 // covering finds the chains of an audience that cover an address and are in

@@ -269,7 +269,9 @@ func TestWhoMaySignAndKeepARole(t *testing.T) {
 		{"a member", member, func(*policy.Assignment) {}, validator.ErrDenied},
 		{"another network", w.as(1), func(a *policy.Assignment) { a.Network = elsewhere }, validator.ErrMalformed},
 		{"another record", w.as(1), func(a *policy.Assignment) { a.Record = elsewhere }, validator.ErrMalformed},
-		{"it is over", w.as(1), func(a *policy.Assignment) { a.NotBefore, a.Expires = 1, w.Clock.Now().Unix() }, validator.ErrMalformed},
+		{"it is over", w.as(1), func(a *policy.Assignment) { a.Expires = w.Clock.Now().Unix() }, validator.ErrMalformed},
+		{"it is over in a second", w.as(1), func(a *policy.Assignment) { a.Expires = w.Clock.Now().Unix() + 1 }, nil},
+		{"it lasted too long", w.as(1), func(a *policy.Assignment) { a.NotBefore = 1 }, validator.ErrMalformed},
 		{"it never ends", w.as(1), func(a *policy.Assignment) { a.Expires = 1 << 60 }, validator.ErrMalformed},
 		{"no name", w.as(1), func(a *policy.Assignment) { a.Role = "" }, validator.ErrMalformed},
 	} {

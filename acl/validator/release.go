@@ -30,8 +30,8 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	if slices.ContainsFunc(r.Objects, func(a []byte) bool { return len(a) > maxAddress }) {
 		return nil, fmt.Errorf("%w: an address has at most %d bytes", ErrMalformed, maxAddress)
 	}
-	if !j.Fresh.Fresh() {
-		return nil, fmt.Errorf("%w: it does not hear enough other validators", ErrUnavailable)
+	if err := j.hearing(); err != nil {
+		return nil, err
 	}
 	authority, err := capability.ParseAuthority(r.Authority)
 	if err != nil {
@@ -73,8 +73,8 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 		}
 		events[i] = under(j.event("release", "denied", actor[:], nil, address, leaf[:], err.Error()), engine.Head())
 	}
-	if err := j.Audit.Append(ctx, events...); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if err := j.note(ctx, events...); err != nil {
+		return nil, err
 	}
 	released = allowed // in the log, and counted again from it at the next start
 	if released == 0 {
@@ -124,8 +124,8 @@ func (j *Judge) dropErased(ctx context.Context, out *Release, r ReleaseRequest, 
 	if len(dropped) == 0 {
 		return nil
 	}
-	if err := j.Audit.Append(ctx, dropped...); err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if err := j.note(ctx, dropped...); err != nil {
+		return err
 	}
 	if left == 0 {
 		return ErrDenied

@@ -16,13 +16,7 @@ import (
 // acknowledgement is signed after the entry is durable.
 func (j *Judge) Revoke(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	var r RevokeRequest
-	if err := decode(raw, &r); err != nil {
-		return nil, err
-	}
-	if err := j.started(); err != nil {
-		return nil, err
-	}
-	_, seat, err := j.sitting()
+	_, seat, err := j.begin(raw, &r)
 	if err != nil {
 		return nil, err
 	}
@@ -36,8 +30,8 @@ func (j *Judge) Revoke(ctx context.Context, c Conn, raw []byte) ([]byte, error) 
 	if err := j.mayRevoke(rev, &r); err != nil {
 		return nil, j.deny(ctx, "revoke", rev.Signer[:], rev.Target[:], err)
 	}
-	if err := j.Audit.Append(ctx, j.event("revoke", "ok", rev.Signer[:], nil, nil, rev.Target[:], rev.Reason)); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if err := j.note(ctx, j.event("revoke", "ok", rev.Signer[:], nil, nil, rev.Target[:], rev.Reason)); err != nil {
+		return nil, err
 	}
 	at, err := j.appendLone(c, r.Entry, revocation.KindRevocation, rev.Target, rev.Signer)
 	if err != nil {
@@ -46,14 +40,7 @@ func (j *Judge) Revoke(ctx context.Context, c Conn, raw []byte) ([]byte, error) 
 	// Not before the releases that looked before the revocation was there are made.
 	j.erasures.leaving.Lock()
 	defer j.erasures.leaving.Unlock()
-	s, err := statement.New(revocation.KindAck, revocation.Ack{
-		Network: j.Trust.Network(), Target: rev.Target, Validator: uint16(seat), Seq: at.Seq,
-	})
-	if err != nil {
-		return nil, err
-	}
-	s.AddSignature(uint16(seat), j.Signing)
-	return s.Bytes(), nil
+	return j.acknowledge(rev.Target, seat, at)
 }
 
 // signsStill checks that the device which signed an entry speaks for its identity

@@ -129,8 +129,8 @@ func (j *Judge) RefuseRole(ctx context.Context, id statement.ID, reason string) 
 		return err
 	}
 	who := record.Validators[seat].Identity
-	if err := j.Audit.Append(ctx, j.event("role", "denied", who[:], w.Assignment.Identity[:], nil, id[:], reason)); err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if err := j.note(ctx, j.event("role", "denied", who[:], w.Assignment.Identity[:], nil, id[:], reason)); err != nil {
+		return err
 	}
 	a.Refused = reason
 	return j.putRoleAsk(id, a)
@@ -166,8 +166,8 @@ func (j *Judge) enoughAsk(ctx context.Context, s *statement.Statement, a *policy
 		}
 		ask.Askers = slices.Insert(ask.Askers, at, uint16(asker))
 		event := j.event("role", "pending", who[:], a.Identity[:], nil, id[:], "asked for: "+roleWords(a))
-		if err := j.Audit.Append(ctx, event); err != nil {
-			return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		if err := j.note(ctx, event); err != nil {
+			return false, err
 		}
 		if err := j.putRoleAsk(id, ask); err != nil {
 			return false, err

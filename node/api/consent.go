@@ -10,6 +10,9 @@ type ConsentRequest struct {
 	Seconds      int64    `json:"seconds"`       // that one grant may last
 	UntilSeconds int64    `json:"until_seconds"` // from now, until all ends
 	Purposes     []string `json:"purposes,omitempty"`
+	MaxClass     *int     `json:"max_class,omitempty"` // highest classification, 0 to 255; none: any
+	Regions      []string `json:"regions,omitempty"`   // none: any
+	Depth        int      `json:"depth,omitempty"`     // how many times what is granted may be handed on
 	ThisVersion  bool     `json:"this_version,omitempty"`
 	As           string   `json:"as,omitempty"`
 }
@@ -40,6 +43,9 @@ type ConsentInfo struct {
 	Role     string   `json:"role,omitempty"`
 	Can      string   `json:"can"`
 	Purposes []string `json:"purposes,omitempty"`
+	MaxClass *int     `json:"max_class,omitempty"` // none: any
+	Regions  []string `json:"regions,omitempty"`
+	Depth    int      `json:"depth,omitempty"`
 	Seconds  int64    `json:"seconds"` // that one grant may last
 	Until    string   `json:"until"`
 	State    string   `json:"state"` // valid, expired or revoked
@@ -51,6 +57,7 @@ type AccessRequest struct {
 	Can      string   `json:"can"`
 	Seconds  int64    `json:"seconds"`
 	Purposes []string `json:"purposes,omitempty"`
+	Depth    int      `json:"depth,omitempty"`  // how many times it may be handed on
 	Reason   string   `json:"reason,omitempty"` // for policy and for the person who decides
 	As       string   `json:"as,omitempty"`
 }

@@ -9,6 +9,8 @@ type GrantRequest struct {
 	Seconds     int64    `json:"seconds"`
 	ThisVersion bool     `json:"this_version,omitempty"`
 	Purposes    []string `json:"purposes,omitempty"`
+	MaxClass    *int     `json:"max_class,omitempty"` // highest classification, 0 to 255; none: any, or the parent's
+	Regions     []string `json:"regions,omitempty"`   // none: any, or the parent's
 	Depth       int      `json:"depth,omitempty"`
 	Offline     bool     `json:"offline,omitempty"`
 	Reason      string   `json:"reason,omitempty"` // for policy and for the person who decides

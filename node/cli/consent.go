@@ -15,6 +15,7 @@ import (
 func consentCommand(e *Env) *cobra.Command {
 	var r api.ConsentRequest
 	var lasts, until string
+	var class int
 	c := &cobra.Command{
 		Use: "consent ADDRESS --to CONTACT...|--role R", Short: "Agree beforehand to grants that others ask for", Args: cobra.ExactArgs(1),
 		Long: `Agree to grants that the contacts named, or the holders of a role, make for
@@ -22,10 +23,11 @@ themselves with "cerebrum request", also while your node is off. Policy decides 
 each: it may want a reason, or leave it to persons at the validators.
 
 --for is how long one such grant lasts at most, --until when the consent itself
-ends. For who holds a role, you trust the validators. "cerebrum revoke CONSENT"
-ends it, with all that was granted under it.`,
+ends. --purpose, --classification, --region and --depth bound each grant too. For
+who holds a role, you trust the validators. "cerebrum revoke CONSENT" ends it, with
+all that was granted under it.`,
 		RunE: func(c *cobra.Command, args []string) error {
-			r.Address = args[0]
+			r.Address, r.MaxClass = args[0], given(c, "classification", &class)
 			if (len(r.To) == 0) == (r.Role == "") {
 				return fault.New(fault.Usage, "", "name either contacts with --to or a role with --role")
 			}
@@ -58,10 +60,10 @@ ends it, with all that was granted under it.`,
 	f := c.Flags()
 	f.StringArrayVar(&r.To, "to", nil, "a contact, or a file with it; may be repeated")
 	f.StringVar(&r.Role, "role", "", "whoever holds this role")
-	f.StringVar(&r.Can, "can", "read", "abilities: carry, read, infer, deploy, audit")
+	f.StringVar(&r.Can, "can", "read", "abilities: carry, read, infer, deploy, delegate, audit")
 	f.StringVar(&lasts, "for", "1h", "how long one grant lasts at most")
 	f.StringVar(&until, "until", "", "when the consent ends, from now, such as 90d")
-	f.StringArrayVar(&r.Purposes, "purpose", nil, "only for this purpose; may be repeated")
+	caveatFlags(c, &r.Purposes, &r.Regions, &class, &r.Depth)
 	f.BoolVar(&r.ThisVersion, "this-version", false, "this version only, not the object's later ones")
 	f.StringVar(&r.As, "as", "", "the identity that gives it")
 	c.MarkFlagRequired("until")
@@ -95,8 +97,8 @@ func consentsCommand(e *Env) *cobra.Command {
 						}
 						fmt.Fprintf(w, "%s  %-7s  %s of a %s for %s at a time, until %s  to %s\n",
 							i.Consent, i.State, i.Can, i.Target, time.Duration(i.Seconds)*time.Second, i.Until, who)
-						if len(i.Purposes) > 0 {
-							fmt.Fprintf(w, "  for %s\n", plain(strings.Join(i.Purposes, ", ")))
+						for _, term := range consentTerms(&i) {
+							fmt.Fprintf(w, "  %s\n", term)
 						}
 					}
 				})
@@ -105,6 +107,24 @@ func consentsCommand(e *Env) *cobra.Command {
 	}
 	c.Flags().StringVar(&r.As, "as", "", "of this identity")
 	return c
+}
+
+// consentTerms says what narrows a standing consent.
+func consentTerms(i *api.ConsentInfo) (out []string) {
+	add := func(format string, a ...any) { out = append(out, fmt.Sprintf(format, a...)) }
+	if len(i.Purposes) > 0 {
+		add("for %s", plain(strings.Join(i.Purposes, ", ")))
+	}
+	if i.MaxClass != nil {
+		add("only what is classified %d or lower", *i.MaxClass)
+	}
+	if len(i.Regions) > 0 {
+		add("only in %s", plain(strings.Join(i.Regions, ", ")))
+	}
+	if i.Depth > 0 {
+		add("to be handed on, at most %d deep", i.Depth)
+	}
+	return out
 }
 
 func requestCommand(e *Env) *cobra.Command {
@@ -128,7 +148,8 @@ see "cerebrum grants".`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&r.Can, "can", "read", "abilities: carry, read, infer, deploy, audit")
+	f.StringVar(&r.Can, "can", "read", "abilities: carry, read, infer, deploy, delegate, audit")
+	f.IntVar(&r.Depth, "depth", 0, "how many times it may be handed on, at most what the consent allows")
 	f.StringVar(&lasts, "for", "1h", "how long, at most what the consent allows")
 	f.StringArrayVar(&r.Purposes, "purpose", nil, "what it is for")
 	f.StringVar(&r.Reason, "reason", "", "why, for policy and for the persons who may have to approve it")

@@ -18,6 +18,24 @@ import (
 type grantFlags struct {
 	r     api.GrantRequest
 	lasts string
+	class int
+}
+
+// caveatFlags are what grant, delegate and consent narrow in the same words.
+func caveatFlags(c *cobra.Command, purposes, regions *[]string, class, depth *int) {
+	f := c.Flags()
+	f.StringArrayVar(purposes, "purpose", nil, "only for this purpose; may be repeated")
+	f.IntVar(class, "classification", 255, "only what is classified so high or lower, 0 to 255")
+	f.StringArrayVar(regions, "region", nil, "only for who is in this region; may be repeated")
+	f.IntVar(depth, "depth", 0, "how many times it may be handed on")
+}
+
+// given is a flag's value where the flag was given.
+func given(c *cobra.Command, flag string, value *int) *int {
+	if !c.Flags().Changed(flag) {
+		return nil
+	}
+	return value
 }
 
 func (g *grantFlags) add(c *cobra.Command) {
@@ -25,14 +43,14 @@ func (g *grantFlags) add(c *cobra.Command) {
 	f.StringVar(&g.r.To, "to", "", "the contact, or a file with it, or an identity of this home")
 	f.StringVar(&g.r.Can, "can", "read", "abilities: carry, read, infer, deploy, delegate, revoke, audit")
 	f.StringVar(&g.lasts, "for", "24h", "how long, such as 90m, 24h or 7d")
-	f.StringArrayVar(&g.r.Purposes, "purpose", nil, "only for this purpose")
-	f.IntVar(&g.r.Depth, "depth", 0, "how many times it may be handed on")
+	caveatFlags(c, &g.r.Purposes, &g.r.Regions, &g.class, &g.r.Depth)
 	f.BoolVar(&g.r.Offline, "offline", false, "the holder may keep the key until the grant ends")
 	f.StringVar(&g.r.As, "as", "", "the identity that gives it")
 	c.MarkFlagRequired("to")
 }
 
-func (g *grantFlags) parse() error {
+func (g *grantFlags) parse(c *cobra.Command) error {
+	g.r.MaxClass = given(c, "classification", &g.class)
 	d, err := parseDuration(g.lasts)
 	if err != nil {
 		return fault.Wrap(fault.Usage, err, "", "--for")
@@ -67,7 +85,7 @@ You consent, the validators sign, and the grant waits in its holder's mailbox.
 Where policy leaves it to persons, the grant is pending: this node goes on asking,
 and delivers it once enough of them have approved. See cerebrum grants --issued.`,
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := g.parse(); err != nil {
+			if err := g.parse(c); err != nil {
 				return err
 			}
 			g.r.Address = args[0]
@@ -88,7 +106,7 @@ func delegateCommand(e *Env) *cobra.Command {
 	c := &cobra.Command{
 		Use: "delegate GRANT --to CONTACT", Short: "Hand on a grant that you hold, only narrower", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := g.parse(); err != nil {
+			if err := g.parse(c); err != nil {
 				return err
 			}
 			g.r.Parent = args[0]

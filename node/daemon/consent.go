@@ -69,8 +69,13 @@ func (n *Node) newConsent(r api.ConsentRequest) (*capability.Standing, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.Usage, err, "", "--can")
 	}
-	if can&capability.Delegate != 0 {
-		return nil, fault.New(fault.Usage, "", "what is asked for under a standing consent cannot be handed on")
+	can, depth, err := handedOn(can, r.Depth)
+	if err != nil {
+		return nil, err
+	}
+	class, err := maxClass(r.MaxClass)
+	if err != nil {
+		return nil, err
 	}
 	if lasts := time.Duration(r.Seconds) * time.Second; lasts < time.Minute || lasts > maxGrant {
 		return nil, fault.New(fault.Usage, "", "--for, how long one grant lasts, is 1m to %d days", int(maxGrant.Hours()/24))
@@ -79,8 +84,8 @@ func (n *Node) newConsent(r api.ConsentRequest) (*capability.Standing, error) {
 		return nil, fault.New(fault.Usage, "", "--until is a time of less than %d days, such as 90d", int(maxConsent.Hours()/24))
 	}
 	b := &capability.Standing{
-		Network: n.trust.Network(), Role: r.Role, Abilities: can, MaxClass: 255, Purposes: r.Purposes,
-		Lifetime: r.Seconds, Until: n.now().Unix() + r.UntilSeconds,
+		Network: n.trust.Network(), Role: r.Role, Abilities: can, MaxClass: class, Purposes: r.Purposes, Regions: r.Regions,
+		Depth: depth, Lifetime: r.Seconds, Until: n.now().Unix() + r.UntilSeconds,
 	}
 	if r.Role != "" {
 		if err := policy.CheckRole(r.Role); err != nil {
@@ -141,7 +146,10 @@ func (n *Node) Consents(ctx context.Context, r api.ConsentsRequest) (*api.Consen
 	for _, c := range own {
 		info := api.ConsentInfo{
 			Consent: c.id.String(), Target: targetKind(c.body.Target), Role: c.body.Role, Can: c.body.Abilities.String(),
-			Purposes: c.body.Purposes, Seconds: c.body.Lifetime, Until: stamp(c.body.Until), State: "valid",
+			Purposes: c.body.Purposes, Regions: c.body.Regions, Depth: int(c.body.Depth), Seconds: c.body.Lifetime, Until: stamp(c.body.Until), State: "valid",
+		}
+		if class := int(c.body.MaxClass); class < 255 {
+			info.MaxClass = &class
 		}
 		for _, who := range c.body.Audience {
 			info.To = append(info.To, who.String())
@@ -220,7 +228,7 @@ func (n *Node) Request(ctx context.Context, r api.AccessRequest) (*api.Granted, 
 	if err != nil {
 		return nil, err
 	}
-	g, _, err := n.newGrant(api.GrantRequest{To: p.Name, Can: r.Can, Seconds: r.Seconds, Purposes: r.Purposes}, p)
+	g, _, err := n.newGrant(api.GrantRequest{To: p.Name, Can: r.Can, Seconds: r.Seconds, Purposes: r.Purposes, Depth: r.Depth}, p)
 	if err != nil {
 		return nil, err
 	}
@@ -278,12 +286,5 @@ func (n *Node) ask(ctx context.Context, p *home.Principal, owner *identity.Ident
 		Owner: p.Identity.ID(), Grant: unsigned.Bytes(), Consent: k.Statement, Hint: hint.Bytes(), Reason: reason,
 		Identities: [][]byte{owner.Record(), p.Identity.Record()},
 	}
-	done, err := n.collect(ctx, p, pending)
-	if err != nil {
-		return nil, err
-	}
-	if !done {
-		return n.keepPending(ctx, pending)
-	}
-	return n.complete(ctx, pending)
+	return n.signed(ctx, p, pending)
 }

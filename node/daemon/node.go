@@ -22,7 +22,6 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -196,8 +195,7 @@ func (n *Node) openJudge(revocations kv.Store) error {
 		// Not the node's own: a validator asks what it took itself, a holder what others took.
 		Verifier: &capability.Verifier{Trust: n.trust, Revocations: n.set, People: n.set, Now: n.now},
 		Policies: policies, Roles: book, Book: book,
-		HasRole: func(id statement.ID, role string) bool { return slices.Contains(book.Roles(id, n.now()), role) },
-		Audit:   n.audit, Fresh: n.tracker, Now: n.now, Logger: n.log,
+		Audit: n.audit, Fresh: n.tracker, Now: n.now, Logger: n.log,
 	}
 	n.judge.Verifier.Accepted = n.judge.Accepted
 	n.rotation = &validator.Rotation{Judge: n.judge, Peers: rotationPeers{n}, Log: n.log}

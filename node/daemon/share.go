@@ -69,15 +69,13 @@ func (n *Node) newGrant(r api.GrantRequest, from *home.Principal) (*capability.G
 	if lasts <= 0 || lasts > maxGrant {
 		return nil, nil, fault.New(fault.Usage, "", "--for is a time of at most %d days, such as 24h", int(maxGrant.Hours()/24))
 	}
-	if r.Depth < 0 || r.Depth > capability.MaxLinks {
-		return nil, nil, fault.New(fault.Usage, "", "--depth is 0 to %d, not %d", capability.MaxLinks, r.Depth)
+	can, depth, err := handedOn(can, r.Depth)
+	if err != nil {
+		return nil, nil, err
 	}
-	depth := uint8(r.Depth)
-	if can&capability.Delegate != 0 && depth == 0 {
-		depth = 1
-	}
-	if depth > 0 {
-		can |= capability.Delegate
+	class, err := maxClass(r.MaxClass)
+	if err != nil {
+		return nil, nil, err
 	}
 	now, record := n.now().Unix(), n.trust.Current()
 	g := &capability.Grant{
@@ -85,7 +83,7 @@ func (n *Node) newGrant(r api.GrantRequest, from *home.Principal) (*capability.G
 		Abilities: can, Depth: depth,
 		Caveats: capability.Caveats{
 			Purposes: r.Purposes, NotBefore: now - int64(capability.ClockSkew/time.Second),
-			Expires: min(now+r.Seconds, record.Expires), MaxClass: 255, Offline: r.Offline,
+			Expires: min(now+r.Seconds, record.Expires), MaxClass: class, Regions: r.Regions, Offline: r.Offline,
 		},
 	}
 	rand.Read(g.Nonce[:])
@@ -93,6 +91,32 @@ func (n *Node) newGrant(r api.GrantRequest, from *home.Principal) (*capability.G
 		return nil, nil, fault.Wrap(fault.Usage, err, "", "the grant cannot be made")
 	}
 	return g, to, nil
+}
+
+// handedOn puts the ability to delegate and a depth together: each implies the other,
+// and the ability without a depth gives depth 1.
+func handedOn(can capability.Abilities, depth int) (capability.Abilities, uint8, error) {
+	if depth < 0 || depth > capability.MaxLinks {
+		return 0, 0, fault.New(fault.Usage, "", "--depth is 0 to %d, not %d", capability.MaxLinks, depth)
+	}
+	if can&capability.Delegate != 0 && depth == 0 {
+		depth = 1
+	}
+	if depth > 0 {
+		can |= capability.Delegate
+	}
+	return can, uint8(depth), nil
+}
+
+// maxClass reads the highest classification; where none is named, any.
+func maxClass(n *int) (uint8, error) {
+	switch {
+	case n == nil:
+		return 255, nil
+	case *n < 0 || *n > 255:
+		return 0, fault.New(fault.Usage, "", "--classification is 0, which is public, to 255, not %d", *n)
+	}
+	return uint8(*n), nil
 }
 
 func (n *Node) mint(ctx context.Context, owner *home.Principal, to *identity.Identity, g *capability.Grant, hint cid.Cid, reason string) (*api.Granted, error) {
@@ -112,7 +136,13 @@ func (n *Node) mint(ctx context.Context, owner *home.Principal, to *identity.Ide
 		Owner: g.Owner, Grant: unsigned.Bytes(), Consent: consent, Hint: hint.Bytes(), Reason: reason,
 		Identities: [][]byte{owner.Identity.Record(), to.Record()},
 	}
-	done, err := n.collect(ctx, owner, p)
+	return n.signed(ctx, owner, p)
+}
+
+// signed gathers signatures under a grant for who asks and delivers it, or keeps it
+// until persons have decided.
+func (n *Node) signed(ctx context.Context, asker *home.Principal, p *pendingGrant) (*api.Granted, error) {
+	done, err := n.collect(ctx, asker, p)
 	if err != nil {
 		return nil, err
 	}
@@ -221,8 +251,14 @@ func (n *Node) Delegate(ctx context.Context, r api.GrantRequest) (*api.Granted, 
 	above := v.Grant()
 	g.Parent, g.Owner, g.Target, g.Record = id[:], above.Owner, above.Target, above.Record
 	g.Caveats.NotBefore = max(g.Caveats.NotBefore, above.Caveats.NotBefore)
-	g.Caveats.MaxClass, g.Caveats.Regions, g.Caveats.Attestation = above.Caveats.MaxClass, above.Caveats.Regions, above.Caveats.Attestation
-	if len(g.Caveats.Purposes) == 0 {
+	g.Caveats.Attestation = above.Caveats.Attestation
+	if r.MaxClass == nil {
+		g.Caveats.MaxClass = above.Caveats.MaxClass
+	}
+	if len(r.Regions) == 0 {
+		g.Caveats.Regions = above.Caveats.Regions
+	}
+	if len(r.Purposes) == 0 {
 		g.Caveats.Purposes = above.Caveats.Purposes
 	}
 	if err := g.Within(&above); err != nil {

@@ -39,7 +39,7 @@ func (h *Held) Base() (*Base, error) {
 	case err != nil:
 		return nil, err
 	case loc.Kind == KindDirectory:
-		return nil, fault.New(fault.Usage, "add the folder as a new one and grant that", "%s is a directory, and a directory has no versions yet", h.CID)
+		return nil, fault.New(fault.Usage, "add the folder without --update and grant the new address", "%s is a directory, and a directory has no versions yet", h.CID)
 	case h.State == StateErased:
 		return nil, erasedFault(h.CID)
 	case h.State == StateConflict, len(loc.Next) > 0:
@@ -101,13 +101,16 @@ func (l *Library) UpdateStream(ctx context.Context, owner *home.Principal, base 
 // key. The plaintext goes from the one cipher to the other leaf by leaf and is
 // nowhere on disk. The object itself stays as it is.
 func (l *Library) Rekey(ctx context.Context, owner *home.Principal, h *Held) (*Added, error) {
+	const anew = "add the folder again, which gives every file a new key, grant that one, and `cerebrum erase` the old one"
+	if h.IsDirectory() {
+		return nil, fault.New(fault.Usage, anew, "%s is a directory, and only single files are put under a new key", h.CID)
+	}
 	base, err := h.Base()
 	if err != nil {
 		return nil, err
 	}
 	if len(base.manifest.Scopes) > 0 {
-		return nil, fault.New(fault.Usage, "add the directory as a new one, grant that, and revoke the grants of this one",
-			"%s belongs to a directory, which would go on naming the old key's version", h.CID)
+		return nil, fault.New(fault.Usage, anew, "%s belongs to a directory, which would go on naming the version under the old key", h.CID)
 	}
 	o, err := l.Open(ctx, h)
 	if err != nil {

@@ -56,12 +56,7 @@ func (c *Committee) PullConsents(ctx context.Context, p *home.Principal, address
 		from := maps.Clone(after) // read by the requests while after is written
 		c.ask(ctx, Consents, which, 0, func(i int, s Session) ([]byte, error) {
 			r := validator.ConsentsRequest{Address: address, After: from[i]}
-			authority, err := c.ProveIdentity(p, s, r.Digest())
-			if err != nil {
-				return nil, err
-			}
-			r.Authority = authority
-			return statement.Marshal(r)
+			return c.proven(p, s, r.Digest(), func(authority []byte) any { r.Authority = authority; return r })
 		}, func(a answer) bool {
 			goesOn := false
 			if a.err == nil {

@@ -102,12 +102,7 @@ func (c *Committee) SignHold(ctx context.Context, officer *home.Principal, unsig
 	draft := unsigned.Bytes() // signatures are added while others are still asked
 	c.ask(ctx, Hold, c.everybody(), 0, func(_ int, s Session) ([]byte, error) {
 		r := validator.HoldRequest{Hold: draft}
-		authority, err := c.ProveIdentity(officer, s, r.Digest())
-		if err != nil {
-			return nil, err
-		}
-		r.Authority = authority
-		return statement.Marshal(r)
+		return c.proven(officer, s, r.Digest(), func(authority []byte) any { r.Authority = authority; return r })
 	}, func(a answer) bool {
 		if a.err == nil {
 			a.judge(c.takeHold(unsigned, a))
@@ -171,12 +166,7 @@ func (c *Committee) FindHeld(ctx context.Context, officer *home.Principal, addre
 	need := int(c.record.Numbers.T)
 	c.ask(ctx, Hold, c.everybody(), 0, func(_ int, s Session) ([]byte, error) {
 		r := validator.HoldRequest{Address: address.Bytes()}
-		authority, err := c.ProveIdentity(officer, s, r.Digest())
-		if err != nil {
-			return nil, err
-		}
-		r.Authority = authority
-		return statement.Marshal(r)
+		return c.proven(officer, s, r.Digest(), func(authority []byte) any { r.Authority = authority; return r })
 	}, func(a answer) bool {
 		if a.err == nil {
 			var r validator.HoldReply

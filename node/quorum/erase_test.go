@@ -90,7 +90,7 @@ func TestAHoldThatIsMadeUp(t *testing.T) {
 
 func TestSignAndSendAHold(t *testing.T) {
 	w, c := newWorld(t, vt.Options{})
-	officer := w.Officer(w.bob)
+	officer := w.Officer(t, w.bob)
 	o := w.Object(t, w.alice)
 	w.DepositAll(t, w.alice, o)
 	p := principal(officer)

@@ -72,12 +72,7 @@ func (c *Committee) FindOwned(ctx context.Context, p *home.Principal, address []
 	need := int(c.record.Numbers.N) - int(c.record.Numbers.F)
 	c.ask(ctx, Mailbox, c.everybody(), 0, func(_ int, s Session) ([]byte, error) {
 		r := validator.MailboxRequest{Address: address}
-		authority, err := c.ProveIdentity(p, s, r.Digest())
-		if err != nil {
-			return nil, err
-		}
-		r.Authority = authority
-		return statement.Marshal(r)
+		return c.proven(p, s, r.Digest(), func(authority []byte) any { r.Authority = authority; return r })
 	}, func(a answer) bool {
 		var r validator.MailboxReply
 		if a.err == nil {
@@ -103,3 +98,13 @@ func (c *Committee) FindOwned(ctx context.Context, p *home.Principal, address []
 
 // ErrNotOwned reports an address that is not known as an identity's own.
 var ErrNotOwned = errors.New("the validators do not know it as this identity's")
+
+// proven encodes a request with the proof of who asks. digest is the request's, and
+// with puts the proof into it.
+func (c *Committee) proven(p *home.Principal, s Session, digest statement.ID, with func(authority []byte) any) ([]byte, error) {
+	authority, err := c.ProveIdentity(p, s, digest)
+	if err != nil {
+		return nil, err
+	}
+	return statement.Marshal(with(authority))
+}

@@ -93,10 +93,9 @@ func (net *Network) Keep(t testing.TB, i int, e revocation.Entry) error {
 	return err
 }
 
-// Officer makes a person whom every validator takes for a legal officer.
-func (net *Network) Officer(p *Person) *Person {
-	for _, v := range net.Validators {
-		v.HasRole = func(id statement.ID, role string) bool { return id == p.ID() && role == validator.RoleOfficer }
-	}
+// Officer makes a person a legal officer for a day.
+func (net *Network) Officer(t testing.TB, p *Person) *Person {
+	t.Helper()
+	net.Assign(t, p, validator.RoleOfficer)
 	return p
 }
