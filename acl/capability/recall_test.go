@@ -3,6 +3,7 @@ package capability
 import (
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -125,4 +126,31 @@ func TestLongChainsAreNotRemembered(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Many requests by one chain share what it says.
+func TestManyMayShowOneChain(t *testing.T) {
+	w := newWorld(t)
+	w.vf.People = logs{}
+	c := w.honest(t)
+	leaf, err := c.Leaf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		p, want, _ := w.conversation(leaf)
+		proof, raw := prove(t, p, w.friend), c.Bytes()
+		wg.Go(func() {
+			v, _, err := w.vf.Open(&Authority{Chain: raw, Proof: proof}, want)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if v.Leaf() != leaf || len(v.Describe()) == 0 || w.vf.Live(v) != nil || !v.MayRevoke(w.owner.ID(), leaf) {
+				t.Error("it says something else")
+			}
+		})
+	}
+	wg.Wait()
 }

@@ -159,7 +159,7 @@ func TestSieveDecidesLikeCedar(t *testing.T) {
 	d := dice{rand.New(rand.NewPCG(3, 7))}
 	var allowed, forbidden, failed, unsettled, leftOut, all int
 	caught := map[operator]int{}
-	for range 200 {
+	for range 100 {
 		e := d.engine(t, 12)
 		for range 25 {
 			r := d.request()
