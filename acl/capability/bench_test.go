@@ -219,7 +219,7 @@ func BenchmarkFoldedDocument(b *testing.B) {
 			vf := w.verifier()
 			vf.People = w.vf.People
 			for b.Loop() {
-				sh, err := vf.look(doc)
+				sh, err := vf.lookAt(doc)
 				if err != nil {
 					b.Fatal(err)
 				}

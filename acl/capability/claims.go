@@ -10,52 +10,77 @@ import (
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
-// claims are what the statements of a chain say, well-formed and narrowing. Time
-// and revocation can be judged on them, since both go by ids; who signed them
-// has not been checked.
-type claims struct {
+// wording is what the statements of a chain say, well-formed and narrowing: all of
+// it follows from the chain's bytes and the network, so that it may be remembered
+// by their hash. It is shared by all who ask by one chain and never changed.
+type wording struct {
 	chain    *Chain
-	record   *trust.Committee // whose validators signed the grant
-	path     []statement.ID   // root grant first
+	path     []statement.ID // root grant first
 	grants   []*Grant
 	signed   []*statement.Statement // in the order of path
 	consent  statement.ID
-	agreed   *statement.Statement    // the consent itself
-	standing *Standing               // its body where it is a standing one
-	people   map[statement.ID]*shown // exactly the owner's and the audiences'
+	agreed   *statement.Statement // the consent itself
+	standing *Standing            // its body where it is a standing one
+}
+
+// claims are what a chain says with whom it speaks of. Time and revocation can be
+// judged on them, since both go by ids; who signed has not been checked.
+type claims struct {
+	*wording
+	record *trust.Committee        // whose validators signed the grant
+	people map[statement.ID]*shown // exactly the owner's and the audiences'
 }
 
 // read checks everything about a chain that takes no signature.
 func (vf *Verifier) read(c *Chain) (*claims, error) {
+	w, err := readWording(c, vf.Trust.Network())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrChain, err)
+	}
+	return vf.look(w)
+}
+
+// look finds out what is known now of the committee and the people of a chain.
+func (vf *Verifier) look(w *wording) (*claims, error) {
 	bad := func(err error) (*claims, error) { return nil, fmt.Errorf("%w: %w", ErrChain, err) }
-	if len(c.Links) > MaxLinks || len(c.Identities) > maxIdentities {
-		return bad(errTooLong)
-	}
-	n := len(c.Links) + 1
-	cl := &claims{
-		chain: c, path: make([]statement.ID, 0, n), grants: make([]*Grant, 0, n), signed: make([]*statement.Statement, 0, n),
-	}
-	if err := cl.readRoot(vf.Trust); err != nil {
+	record, err := vf.Trust.ByID(w.grants[0].Record)
+	if err != nil {
 		return bad(fmt.Errorf("grant: %w", err))
 	}
-	if err := cl.readConsent(vf.Trust.Network()); err != nil {
-		return bad(fmt.Errorf("consent: %w", err))
-	}
-	for _, raw := range c.Links {
-		if err := cl.readLink(raw); err != nil {
-			return bad(fmt.Errorf("link: %w", err))
-		}
-	}
+	cl := &claims{wording: w, record: record}
 	if err := cl.readPeople(vf); err != nil {
 		return bad(err)
 	}
 	return cl, nil
 }
 
+// readWording checks what follows from the bytes of a chain alone.
+func readWording(c *Chain, network statement.ID) (*wording, error) {
+	if len(c.Links) > MaxLinks || len(c.Identities) > maxIdentities {
+		return nil, errTooLong
+	}
+	n := len(c.Links) + 1
+	w := &wording{
+		chain: c, path: make([]statement.ID, 0, n), grants: make([]*Grant, 0, n), signed: make([]*statement.Statement, 0, n),
+	}
+	if err := w.readRoot(network); err != nil {
+		return nil, fmt.Errorf("grant: %w", err)
+	}
+	if err := w.readConsent(network); err != nil {
+		return nil, fmt.Errorf("consent: %w", err)
+	}
+	for _, raw := range c.Links {
+		if err := w.readLink(raw); err != nil {
+			return nil, fmt.Errorf("link: %w", err)
+		}
+	}
+	return w, nil
+}
+
 var errTooLong = fmt.Errorf("at most %d links are followed", MaxLinks)
 
-func (cl *claims) readRoot(c *trust.Chain) error {
-	s, err := statement.Parse(cl.chain.Grant)
+func (w *wording) readRoot(network statement.ID) error {
+	s, err := statement.Parse(w.chain.Grant)
 	if err != nil {
 		return err
 	}
@@ -69,22 +94,19 @@ func (cl *claims) readRoot(c *trust.Chain) error {
 	if len(g.Parent) != 0 {
 		return errors.New("it has a parent, so that it is no root")
 	}
-	if g.Network != c.Network() {
+	if g.Network != network {
 		return errors.New("it is for another network")
 	}
-	if cl.record, err = c.ByID(g.Record); err != nil {
-		return err
-	}
-	cl.add(s, &g)
+	w.add(s, &g)
 	return nil
 }
 
-func (cl *claims) readConsent(network statement.ID) (err error) {
-	cl.agreed, cl.standing, err = readConsent(cl.chain.Consent, cl.path[0], cl.grants[0], network)
+func (w *wording) readConsent(network statement.ID) (err error) {
+	w.agreed, w.standing, err = readConsent(w.chain.Consent, w.path[0], w.grants[0], network)
 	if err != nil {
 		return err
 	}
-	cl.consent = cl.agreed.ID()
+	w.consent = w.agreed.ID()
 	return nil
 }
 
@@ -122,7 +144,7 @@ func readConsent(raw []byte, id statement.ID, g *Grant, network statement.ID) (*
 	return s, &body, nil
 }
 
-func (cl *claims) readLink(raw []byte) error {
+func (w *wording) readLink(raw []byte) error {
 	s, err := statement.Parse(raw)
 	if err != nil {
 		return err
@@ -134,21 +156,23 @@ func (cl *claims) readLink(raw []byte) error {
 	if err := g.Check(); err != nil {
 		return err
 	}
-	if parent := cl.path[len(cl.path)-1]; !bytes.Equal(g.Parent, parent[:]) {
+	if parent := w.path[len(w.path)-1]; !bytes.Equal(g.Parent, parent[:]) {
 		return errors.New("its parent is another statement")
 	}
-	if err := g.Within(cl.leaf()); err != nil {
+	if err := g.Within(w.leaf()); err != nil {
 		return err
 	}
-	cl.add(s, &g)
+	w.add(s, &g)
 	return nil
 }
 
-func (cl *claims) add(s *statement.Statement, g *Grant) {
-	cl.path, cl.grants, cl.signed = append(cl.path, s.ID()), append(cl.grants, g), append(cl.signed, s)
+func (w *wording) add(s *statement.Statement, g *Grant) {
+	w.path, w.grants, w.signed = append(w.path, s.ID()), append(w.grants, g), append(w.signed, s)
 }
 
-func (cl *claims) leaf() *Grant { return cl.grants[len(cl.grants)-1] }
+func (w *wording) leaf() *Grant { return w.grants[len(w.grants)-1] }
+
+func (w *wording) leafID() statement.ID { return w.path[len(w.path)-1] }
 
 // readPeople sorts the identity documents by the ids that they would prove. One
 // too many is refused: each costs its reader a signature or more.
@@ -162,7 +186,7 @@ func (cl *claims) readPeople(vf *Verifier) error {
 	}
 	cl.people = make(map[statement.ID]*shown, len(needed))
 	for _, doc := range cl.chain.Identities {
-		sh, err := vf.look(doc)
+		sh, err := vf.lookAt(doc)
 		if err != nil {
 			return err
 		}

@@ -202,7 +202,11 @@ func (w *world) delegates(t testing.TB, n int) []*trusttest.Person {
 // long is a chain with that many links, each as wide as it can be.
 func (w *world) long(t testing.TB, links int) *Chain {
 	t.Helper()
-	g := w.grant()
+	return w.longOf(t, w.grant(), links)
+}
+
+func (w *world) longOf(t testing.TB, g Grant, links int) *Chain {
+	t.Helper()
 	g.Depth = MaxDepth
 	c := w.root(t, g)
 	issuer, parent := w.reader, c.Grant

@@ -36,8 +36,8 @@ type shown struct {
 	known *person // the same with later folded in
 }
 
-// look finds out whose document it is and what else is known of that identity.
-func (vf *Verifier) look(doc []byte) (*shown, error) {
+// lookAt finds out whose document it is and what else is known of that identity.
+func (vf *Verifier) lookAt(doc []byte) (*shown, error) {
 	if len(doc) > identity.MaxDocument {
 		return nil, fmt.Errorf("an identity document has more than %d bytes", identity.MaxDocument)
 	}
@@ -110,7 +110,7 @@ func (vf *Verifier) remember(sh *shown) {
 // Identity verifies an identity document and folds in what the logs know beyond
 // it. What it says of devices is as new as the verifier's [People].
 func (vf *Verifier) Identity(doc []byte) (*identity.Identity, error) {
-	sh, err := vf.look(doc)
+	sh, err := vf.lookAt(doc)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrChain, err)
 	}

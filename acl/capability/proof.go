@@ -164,25 +164,46 @@ func ParseAuthority(raw []byte) (*Authority, error) {
 // Open verifies an authority that shows a chain, and its proof. It returns the
 // chain and the time in the proof. What the proof says is compared before any
 // signature is verified: a chain replayed by who does not hold it costs little.
+// Of a chain that held before, only its wording is remembered beyond what
+// [Verifier.Verify] remembers; all else is checked again.
 func (vf *Verifier) Open(a *Authority, want Expectation) (*Verified, time.Time, error) {
 	fail := func(err error) (*Verified, time.Time, error) { return nil, time.Time{}, err }
-	c, err := ParseChain(a.Chain)
-	if err != nil {
-		return fail(err)
-	}
-	if want.Leaf, err = c.Leaf(); err != nil {
-		return fail(fmt.Errorf("%w: %w", ErrChain, err))
+	key := statement.Hash("chain", a.Chain)
+	w, known := vf.chains.get(key, rememberedChains)
+	var c *Chain
+	var err error
+	if known {
+		want.Leaf = w.leafID()
+	} else {
+		if c, err = ParseChain(a.Chain); err != nil {
+			return fail(err)
+		}
+		if want.Leaf, err = c.Leaf(); err != nil {
+			return fail(fmt.Errorf("%w: %w", ErrChain, err))
+		}
 	}
 	p, err := readProof(a.Proof, want)
 	if err != nil {
 		return fail(err)
 	}
-	v, err := vf.Verify(c)
+	if !known {
+		if w, err = readWording(c, vf.Trust.Network()); err != nil {
+			return fail(fmt.Errorf("%w: %w", ErrChain, err))
+		}
+	}
+	cl, err := vf.look(w)
+	if err != nil {
+		return fail(err)
+	}
+	v, err := vf.verify(cl)
 	if err != nil {
 		return fail(err)
 	}
 	if v.prover, err = p.check(v.audience, want); err != nil {
 		return fail(err)
+	}
+	if !known && len(a.Chain) <= rememberedBytes {
+		vf.chains.add(key, w, rememberedChains)
 	}
 	return v, p.at, nil
 }

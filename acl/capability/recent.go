@@ -7,11 +7,14 @@ import (
 )
 
 // How many facts of each kind a verifier remembers in one of two generations. An
-// identity takes up to twice its document, so fewer of them.
+// identity takes up to twice its document, so fewer of them; what a chain says
+// takes up to thrice the chain, so that long ones are read every time.
 const (
 	rememberedRoots  = 4096
 	rememberedLinks  = 4096
 	rememberedPeople = 1024
+	rememberedChains = 512
+	rememberedBytes  = 16 << 10
 )
 
 // recent remembers facts that never stop being true, a bounded number of them.

@@ -47,9 +47,10 @@ type Verifier struct {
 	// those who read what validators have taken: it is not asked.
 	Accepted func(id statement.ID) bool
 
-	roots  recent[bool]    // grants with their consents; whether who consented is current
-	links  recent[bool]    // with their issuers; whether who signed is current
-	people recent[*person] // by their documents with later records
+	roots  recent[bool]     // grants with their consents; whether who consented is current
+	links  recent[bool]     // with their issuers; whether who signed is current
+	people recent[*person]  // by their documents with later records
+	chains recent[*wording] // by their bytes: of chains that held, and what they say, no verdict
 }
 
 // Verified is a chain whose signatures, consent and narrowing hold, which never
@@ -63,7 +64,7 @@ type Verified struct {
 }
 
 // Leaf is the id of the last statement, which proofs of possession name.
-func (v *Verified) Leaf() statement.ID { return v.path[len(v.path)-1] }
+func (v *Verified) Leaf() statement.ID { return v.leafID() }
 
 // Path are the ids of the grant and its links in order.
 func (v *Verified) Path() []statement.ID { return slices.Clone(v.path) }
@@ -76,10 +77,11 @@ func (v *Verified) Consent() statement.ID { return v.consent }
 // consented to this grant alone.
 func (v *Verified) Standing() *Standing { return v.standing }
 
-// Grant is the leaf's body, whose fields hold all the restrictions above it.
+// Grant is the leaf's body, which shares its lists, whose fields hold all the restrictions above it.
 func (v *Verified) Grant() Grant { return *v.leaf() }
 
-// Grants are the bodies of the grant and its links in order.
+// Grants are the bodies of the grant and its links in order, which are shared and
+// not changed.
 func (v *Verified) Grants() []*Grant { return v.grants }
 
 // Owner is the identity that consented.
@@ -88,7 +90,7 @@ func (v *Verified) Owner() *identity.Identity { return v.owner }
 // Audience is the identity that may use the chain.
 func (v *Verified) Audience() *identity.Identity { return v.audience }
 
-// Chain is what was verified.
+// Chain is what was verified, which is shared and not changed.
 func (v *Verified) Chain() *Chain { return v.chain }
 
 // Verify checks a whole chain now.
@@ -97,6 +99,10 @@ func (vf *Verifier) Verify(c *Chain) (*Verified, error) {
 	if err != nil {
 		return nil, err
 	}
+	return vf.verify(cl)
+}
+
+func (vf *Verifier) verify(cl *claims) (*Verified, error) {
 	if err := vf.inForce(cl); err != nil {
 		return nil, err
 	}
@@ -250,8 +256,8 @@ func (vf *Verifier) root(cl *claims, owner *shown) (*person, error) {
 	return p, nil
 }
 
-func (cl *claims) kindOfConsent() statement.Kind {
-	if cl.standing != nil {
+func (w *wording) kindOfConsent() statement.Kind {
+	if w.standing != nil {
 		return KindStanding
 	}
 	return KindConsent
@@ -290,7 +296,7 @@ func (vf *Verifier) Consented(id statement.ID, g *Grant, consent []byte, owner *
 	if slices.Contains(vf.Revocations.Revokers(s.ID()), g.Owner) {
 		return nil, ErrRevoked
 	}
-	kind := (&claims{standing: standing}).kindOfConsent()
+	kind := (&wording{standing: standing}).kindOfConsent()
 	current, err := signedBy(kind, s, owner)
 	if err != nil {
 		return bad(err)

@@ -249,12 +249,16 @@ func (r Request) cedar() cedar.Request {
 }
 
 func (e *Engine) decide(q cedar.Request, entities types.EntityGetter) Decision {
-	d := Decision{Bundle: e.head}
 	if e.requests.Request(q) != nil {
-		d.Errors, d.Settled = 1, true
-		return d
+		return Decision{Bundle: e.head, Errors: 1, Settled: true}
 	}
-	verdict, diagnostic := cedar.Authorize(e.policies.of(q, entities), entities, q)
+	return e.judge(e.policies.of(q, entities), q, entities)
+}
+
+// judge asks Cedar about some policies, of a request that the schema accepts.
+func (e *Engine) judge(some cedar.PolicyIterator, q cedar.Request, entities types.EntityGetter) Decision {
+	d := Decision{Bundle: e.head}
+	verdict, diagnostic := cedar.Authorize(some, entities, q)
 	d.Errors = len(diagnostic.Errors)
 	d.Settled = len(diagnostic.Reasons) > 0 || d.Errors > 0
 	d.Allow = verdict == cedar.Allow && d.Errors == 0

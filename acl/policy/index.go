@@ -17,18 +17,24 @@ import (
 type index struct {
 	anybody []named                     // their scope names no entity
 	within  map[cedar.EntityUID][]named // by the entity that it names
+
+	conditions []condition    // of all policies, each once
+	numbers    map[string]int // by their trees
+	facts      []fact         // that they look at
 }
 
 type named struct {
 	id     cedar.PolicyID
 	policy *cedar.Policy
+	all    []int // conditions that all hold where it applies; there may be more
 }
 
 func newIndex(set *cedar.PolicySet) *index {
-	x := &index{within: map[cedar.EntityUID][]named{}}
+	x := &index{within: map[cedar.EntityUID][]named{}, numbers: map[string]int{}}
 	for id, p := range set.All() {
-		n := named{id, p}
-		switch s := (*ast.Policy)(p.AST()).Principal.(type) {
+		tree := (*ast.Policy)(p.AST())
+		n := named{id, p, x.conditionsOf(tree)}
+		switch s := tree.Principal.(type) {
 		case ast.ScopeTypeEq:
 			x.within[s.Entity] = append(x.within[s.Entity], n)
 		case ast.ScopeTypeIn:
@@ -61,16 +67,19 @@ func (x *index) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 }
 
 // candidates are the policies that may apply to one request.
-type candidates [][]named
+type candidates struct {
+	lists [][]named
+	view  *view
+}
 
 func (x *index) of(q cedar.Request, entities types.EntityGetter) candidates {
-	found := candidates{x.anybody}
+	found := candidates{[][]named{x.anybody}, x.view(q, entities)}
 	if len(x.within) == 0 {
 		return found
 	}
-	for _, uid := range ancestors(q.Principal, entities) {
+	for _, uid := range found.view.ancestors(q.Principal) {
 		if list := x.within[uid]; len(list) > 0 {
-			found = append(found, list)
+			found.lists = append(found.lists, list)
 		}
 	}
 	return found
@@ -108,9 +117,10 @@ func ancestors(uid cedar.EntityUID, entities types.EntityGetter) []cedar.EntityU
 // All implements cedar.PolicyIterator.
 func (c candidates) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
-		for _, list := range c {
-			for _, n := range list {
-				if !yield(n.id, n.policy) {
+		for _, list := range c.lists {
+			for i := range list {
+				n := &list[i]
+				if !c.view.fails(n.all) && !yield(n.id, n.policy) {
 					return
 				}
 			}

@@ -3,6 +3,7 @@ package keystore
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -211,6 +212,93 @@ func TestDamagedBoxesGiveNothing(t *testing.T) {
 	if _, err := o.Open(long[:len(long)-ageChunk-ageTag], 1<<20); !errors.Is(err, ErrBox) {
 		t.Fatalf("a whole chunk cut off: %v", err)
 	}
+}
+
+// A box of one chunk is read by us, a longer one by age, and neither reads what the
+// other would not: at every size around the limit, damaged and cut anywhere.
+func TestOneChunkIsReadAsAgeReadsIt(t *testing.T) {
+	secret, public := pair(t)
+	s, err := NewSealer(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	agree := func(key, box []byte, what string) bool {
+		h, err := scanHeader(box)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := h.plaintextSize(len(box))
+		if size < 0 || size > ageChunk { // openChunk is not asked
+			return false
+		}
+		got, err := openChunk(key, box, h.size, size)
+		want, wantErr := openStream(key, box, h.size, size)
+		if (err == nil) != (wantErr == nil) || !bytes.Equal(got, want) {
+			t.Errorf("%s: %d bytes, %v; age says %d bytes, %v", what, len(got), err, len(want), wantErr)
+		}
+		return err == nil
+	}
+	for _, n := range []int{0, 1, 100, ageChunk - 1, ageChunk, ageChunk + 1} {
+		box, err := s.Seal(bytes.Repeat([]byte("x"), n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, header := fileKey(t, secret, box)
+		if opened := agree(key, box, fmt.Sprint(n)); opened != (n <= ageChunk) {
+			t.Errorf("control: %d bytes: opened by us %v", n, opened)
+		}
+		for i := header; i < len(box); i += 1 + len(box)/50 {
+			bad := bytes.Clone(box)
+			bad[i] ^= 1
+			if agree(key, bad, fmt.Sprintf("%d bytes, byte %d flipped", n, i)) {
+				t.Errorf("%d bytes, byte %d flipped: it opens", n, i)
+			}
+			if agree(key, box[:i], fmt.Sprintf("%d bytes, cut to %d", n, i)) {
+				t.Errorf("%d bytes, cut to %d: it opens", n, i)
+			}
+		}
+		agree(key, append(bytes.Clone(box), 0), fmt.Sprintf("%d bytes and another", n))
+		agree(key, box[:len(box)-ageTag], fmt.Sprintf("%d bytes without a tag", n))
+	}
+}
+
+// A box of two chunks whose second was cut off, to the byte, is no box of one: the
+// first says that it is not the last.
+func TestAFirstChunkIsNoLastChunk(t *testing.T) {
+	secret, public := pair(t)
+	for _, n := range []int{ageChunk + 1, 2 * ageChunk, 3 * ageChunk} {
+		box, err := SealTo([]string{public}, make([]byte, n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := OpenWith(secret, box, n); err != nil || len(got) != n {
+			t.Fatalf("control: %v", err)
+		}
+		h, err := scanHeader(box)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenWith(secret, box[:h.size+ageNonce+ageChunk+ageTag], n); !errors.Is(err, ErrBox) {
+			t.Errorf("%d bytes cut to one chunk: %v", n, err)
+		}
+	}
+}
+
+// fileKey is the secret of a box, and the size of its header.
+func fileKey(t testing.TB, identity string, box []byte) (key []byte, header int) {
+	t.Helper()
+	id, err := age.ParseHybridIdentity(identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := age.ExtractHeader(bytes.NewReader(box))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, err = age.DecryptHeader(h, id); err != nil {
+		t.Fatal(err)
+	}
+	return key, len(h)
 }
 
 func TestManyMayShareAnOpenerAndASealer(t *testing.T) {

@@ -41,14 +41,14 @@
 package statement
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
-	"github.com/fxamacker/cbor/v2"
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 )
 
@@ -73,7 +73,9 @@ var (
 // is a short lower-case word such as "grant".
 type Kind string
 
-func (k Kind) mediaType() string { return "application/vnd.cerebrum." + string(k) + ".v1+cbor" }
+const mediaTypeStart, mediaTypeEnd = "application/vnd.cerebrum.", ".v1+cbor"
+
+func (k Kind) mediaType() string { return mediaTypeStart + string(k) + mediaTypeEnd }
 
 // ID is SHA-256 of a statement's pre-authentication encoding.
 type ID [sha256.Size]byte
@@ -95,12 +97,17 @@ func ParseID(s string) (ID, error) {
 // preceded by its length, so that no two lists of parts collide.
 func Hash(domain string, parts ...[]byte) ID {
 	h := sha256.New()
-	fmt.Fprintf(h, "cerebrum.dev/%s/v1 %d", domain, len(parts))
+	var room [128]byte
+	line := append(append(append(room[:0], "cerebrum.dev/"...), domain...), "/v1 "...)
+	h.Write(strconv.AppendInt(line, int64(len(parts)), 10))
 	for _, p := range parts {
-		fmt.Fprintf(h, " %d ", len(p))
+		line = strconv.AppendInt(append(room[:0], ' '), int64(len(p)), 10)
+		h.Write(append(line, ' '))
 		h.Write(p)
 	}
-	return ID(h.Sum(nil))
+	var id ID
+	h.Sum(id[:0])
+	return id
 }
 
 // Signature is one signature and the index of its key in the verifier's list.
@@ -117,13 +124,6 @@ type Statement struct {
 	payload  []byte
 	sigs     []Signature
 	id       ID
-}
-
-type wire struct {
-	_       struct{} `cbor:",toarray"`
-	Type    string
-	Payload []byte
-	Sigs    []Signature
 }
 
 // New makes an unsigned statement of a body.
@@ -155,46 +155,14 @@ func build(typ string, payload []byte, sigs []Signature) *Statement {
 
 func (s *Statement) pae() []byte { return dsse.PAE(s.kindText, s.payload) }
 
-// Parse decodes an envelope and verifies nothing.
-func Parse(raw []byte) (*Statement, error) {
-	if len(raw) > MaxBytes {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrMalformed, len(raw), MaxBytes)
-	}
-	var w wire
-	if err := Unmarshal(raw, &w); err != nil {
-		return nil, err
-	}
-	if len(w.Sigs) > MaxSignatures {
-		return nil, fmt.Errorf("%w: %d signatures", ErrMalformed, len(w.Sigs))
-	}
-	last := -1
-	for _, sig := range w.Sigs {
-		if int(sig.Index) <= last || len(sig.Bytes) != 64 {
-			return nil, ErrSignature
-		}
-		last = int(sig.Index)
-	}
-	return build(w.Type, w.Payload, w.Sigs), nil
-}
-
-// Bytes is the canonical encoding of the envelope.
-func (s *Statement) Bytes() []byte {
-	sigs := s.sigs
-	if sigs == nil {
-		sigs = []Signature{}
-	}
-	b, err := Marshal(wire{Type: s.kindText, Payload: s.payload, Sigs: sigs})
-	if err != nil {
-		panic("statement: own envelope does not encode: " + err.Error()) // a struct of plain fields
-	}
-	return b
-}
-
 // ID is the statement's id.
 func (s *Statement) ID() ID { return s.id }
 
 // Is reports whether the statement is of a kind.
-func (s *Statement) Is(kind Kind) bool { return s.kindText == kind.mediaType() }
+func (s *Statement) Is(kind Kind) bool {
+	rest, ok := strings.CutPrefix(s.kindText, mediaTypeStart)
+	return ok && len(rest) == len(kind)+len(mediaTypeEnd) && rest[:len(kind)] == string(kind) && rest[len(kind):] == mediaTypeEnd
+}
 
 // Signers are the indexes that carry a signature, unchecked.
 func (s *Statement) Signers() []int {
@@ -346,50 +314,4 @@ func (s *Statement) Prune(kind Kind, keys []PublicKey) int {
 	dropped := len(s.sigs) - len(kept)
 	s.sigs = kept
 	return dropped
-}
-
-var (
-	encMode = must(func() (cbor.EncMode, error) {
-		o := cbor.CoreDetEncOptions()
-		o.NilContainers = cbor.NilContainerAsEmpty // one encoding of "none"
-		o.IndefLength = cbor.IndefLengthForbidden
-		o.TagsMd = cbor.TagsForbidden
-		return o.EncMode()
-	}())
-	decMode = must(cbor.DecOptions{
-		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
-		IndefLength:       cbor.IndefLengthForbidden,
-		TagsMd:            cbor.TagsForbidden,
-		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
-		UTF8:              cbor.UTF8RejectInvalid,
-		MaxNestedLevels:   maxNested,
-		MaxArrayElements:  1 << 16,
-		MaxMapPairs:       1 << 12,
-	}.DecMode())
-)
-
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
-}
-
-// Marshal encodes v in core deterministic CBOR; nil lists are empty lists.
-func Marshal(v any) ([]byte, error) { return encMode.Marshal(v) }
-
-// Unmarshal decodes data into v and refuses every encoding but the one that
-// [Marshal] gives. The error never quotes the data. A body that holds a
-// cbor.RawMessage or a Marshaler of its own escapes the check there, so bodies
-// hold neither. Give it a new variable: entries that a map already has stay, and
-// make the body look malformed.
-func Unmarshal(data []byte, v any) error {
-	if err := decMode.Unmarshal(data, v); err != nil {
-		return fmt.Errorf("%w: it does not decode", ErrMalformed)
-	}
-	again, err := encMode.Marshal(v)
-	if err != nil || !bytes.Equal(again, data) {
-		return fmt.Errorf("%w: not the canonical encoding", ErrMalformed)
-	}
-	return nil
 }
