@@ -77,7 +77,10 @@ func (r *Rotation) askPage(ctx context.Context, p *signedPlan, d uint16, after, 
 	if err := decode(raw, &reply); err != nil {
 		return nil, err
 	}
-	plain, err := j.Opener.Open(reply.Box, MaxSubs)
+	plain, err := j.Opener.Open(reply.Box, PageSize(len(p.Dealers)))
+	if errors.Is(err, keystore.ErrTooLarge) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, errors.New("the page is sealed to somebody else")
 	}
@@ -413,6 +416,8 @@ func (j *Judge) withShare(in *incoming, lines *lineages, use *usages, h held) ([
 	case !dep.isDealing(in.first.Dealing) || len(dep.Shares) >= MaxEpochs:
 		return nil, nil
 	}
-	dep.Shares = append(dep.Shares, h)
+	before := dep.Shares
+	dep.Shares = append(slices.Clip(before), h)
+	ops = append(ops, holdingOps(keyID, before, dep.Shares)...)
 	return append(ops, kv.Op{Key: slices.Concat(depositPrefix, keyID[:]), Value: encode(dep)}), nil
 }

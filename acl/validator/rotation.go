@@ -77,7 +77,7 @@ type Rotation struct {
 	left    int                        // deposits with shares of older records; owned by mu
 	settled statement.ID               // newest record for which nothing was left; owned by mu
 	named   map[statement.PublicKey]string
-	last    statement.ID // where settle is; owned by Pass
+	stuck   map[statement.ID][]byte // by older record: the key id where settle begins; owned by Pass
 }
 
 // progress is how far the rotation from one record is, in this process.
@@ -198,16 +198,10 @@ func (r *Rotation) sources(record *trust.Committee) ([]*trust.Committee, error) 
 	if len(record.Previous) == len(statement.ID{}) {
 		add(statement.ID(record.Previous))
 	}
-	err := r.Judge.Store.Scan(depositPrefix, nil, func(_, value []byte) (bool, error) {
-		var d deposit
-		if err := statement.Unmarshal(value, &d); err != nil {
-			return false, err
-		}
-		for _, h := range d.Shares {
-			add(h.Record)
-		}
-		return true, nil
-	})
+	records, err := r.Judge.recordsHeld()
+	for _, id := range records {
+		add(id)
+	}
 	return out, err
 }
 

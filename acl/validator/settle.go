@@ -88,58 +88,119 @@ func (j *Judge) colleague(peer statement.PublicKey) bool {
 type older struct {
 	keyID statement.ID
 	own   []HeldEpoch // of the newest record
+	none  bool        // it is gone, or has none: the index is wrong
 }
 
 // settle destroys the shares of older records wherever the newest committee can
 // do without them, and counts the deposits where it cannot yet.
 func (r *Rotation) settle(ctx context.Context, record *trust.Committee) (left int, err error) {
-	var after []byte
-	for {
-		batch, more, err := r.olderAfter(record, after)
-		if err != nil {
-			return left, err
-		}
-		if len(batch) > 0 {
-			kept, err := r.settleBatch(ctx, record, batch)
-			if err != nil {
-				return left + kept, err
-			}
-			left += kept
-		}
-		if !more {
+	records, err := r.Judge.recordsHeld()
+	if err != nil {
+		return 0, err
+	}
+	records = slices.DeleteFunc(records, func(id statement.ID) bool { return id == record.ID() })
+	for _, from := range records {
+		if err = r.settleFrom(ctx, record, from); err != nil {
 			break
 		}
-		after = slices.Concat(depositPrefix, r.last[:])
 	}
-	if left == 0 {
-		return 0, r.Judge.dropSeed(record.ID())
+	left, cerr := r.Judge.countOlder(records)
+	if err := errors.Join(err, cerr); err != nil || left > 0 {
+		return left, err
 	}
-	return left, nil
+	return 0, r.Judge.dropSeed(record.ID())
 }
 
-// olderAfter reads deposits with shares of older records, a batch at a time.
-func (r *Rotation) olderAfter(record *trust.Committee, after []byte) (out []older, more bool, err error) {
-	err = r.Judge.Store.Scan(depositPrefix, after, func(key, value []byte) (bool, error) {
-		var d deposit
-		if err := statement.Unmarshal(value, &d); err != nil {
-			return false, err
-		}
-		own := d.epochs(record.ID())
-		if len(own) == len(d.Shares) {
+// countOlder counts the deposits with shares of some records. One may have shares
+// of several.
+func (j *Judge) countOlder(records []statement.ID) (count int, err error) {
+	seen := map[statement.ID]bool{}
+	for _, from := range records {
+		err := j.holdings(from, nil, func(keyID statement.ID) (bool, error) {
+			if len(records) == 1 || !seen[keyID] {
+				count++
+			}
+			if len(records) > 1 {
+				seen[keyID] = true
+			}
 			return true, nil
+		})
+		if err != nil {
+			return count, err
 		}
-		r.last = statement.ID(key[len(depositPrefix):])
-		out = append(out, older{r.last, own})
+	}
+	return count, nil
+}
+
+// settleFrom goes round the deposits with shares of one record, once, or up to a
+// batch of which none is settled. The others pull in the order of key ids, so what
+// is behind that batch is not ready either, and to ask for all of it again and
+// again would keep them from getting there. The next round begins behind the
+// batch: one that never gets on does not stand in the way of the rest.
+func (r *Rotation) settleFrom(ctx context.Context, record *trust.Committee, from statement.ID) error {
+	start := r.stuck[from]
+	delete(r.stuck, from)
+	for _, part := range []struct{ after, end []byte }{{start, nil}, {nil, start}} {
+		for after := part.after; ; {
+			batch, more, err := r.olderAfter(record, from, after, part.end)
+			if err != nil {
+				return err
+			}
+			if len(batch) == 0 {
+				break
+			}
+			after = batch[len(batch)-1].keyID[:]
+			settled, err := r.settleBatch(ctx, record, from, batch)
+			if err != nil {
+				return err
+			}
+			if settled == 0 {
+				if r.stuck == nil {
+					r.stuck = map[statement.ID][]byte{}
+				}
+				r.stuck[from] = after
+				return nil
+			}
+			if !more {
+				break
+			}
+		}
+		if start == nil {
+			break
+		}
+	}
+	return nil
+}
+
+// olderAfter reads deposits with shares of a record, a batch at a time, up to and
+// with the key id end (nil: all).
+func (r *Rotation) olderAfter(record *trust.Committee, from statement.ID, after, end []byte) (out []older, more bool, err error) {
+	err = r.Judge.holdings(from, after, func(keyID statement.ID) (bool, error) {
+		if end != nil && bytes.Compare(keyID[:], end) > 0 {
+			return false, nil
+		}
+		o := older{keyID: keyID}
+		d, err := r.Judge.loadKey(keyID)
+		switch {
+		case errors.Is(err, kv.ErrNotFound):
+			o.none = true
+		case err != nil:
+			return false, err
+		default:
+			o.own, o.none = d.epochs(record.ID()), len(d.epochs(from)) == 0
+		}
+		out = append(out, o)
 		more = len(out) == maxHave
 		return !more, nil
 	})
 	return out, more, err
 }
 
-// settleBatch asks the newest committee about a batch. A deposit is settled when
-// T+F validators hold one epoch of it and nobody who answers still lacks it: who
-// is late needs the dealers as long as it can be reached.
-func (r *Rotation) settleBatch(ctx context.Context, record *trust.Committee, batch []older) (kept int, err error) {
+// settleBatch asks the newest committee about a batch, and counts what could be
+// settled. A deposit is settled when T+F validators hold one epoch of it and
+// nobody who answers still lacks it: who is late needs the dealers as long as it
+// can be reached.
+func (r *Rotation) settleBatch(ctx context.Context, record *trust.Committee, from statement.ID, batch []older) (int, error) {
 	request := HaveRequest{Record: record.ID()}
 	for _, o := range batch {
 		request.Keys = append(request.Keys, o.keyID)
@@ -163,13 +224,13 @@ func (r *Rotation) settleBatch(ctx context.Context, record *trust.Committee, bat
 	var settled []statement.ID
 	for i, o := range batch {
 		switch {
-		case counts[i].most() >= need && !counts[i].lacking:
+		case o.none, counts[i].most() >= need && !counts[i].lacking:
 			settled = append(settled, o.keyID)
 		case len(counts[i].answers) >= need && !counts[i].lacking:
 			r.suspect(counts[i].disputed())
 		}
 	}
-	return len(batch) - len(settled), r.dropOlder(ctx, record, settled)
+	return len(settled), r.dropOlder(ctx, record, from, settled)
 }
 
 // tally is what the newest committee says of one deposit.
@@ -247,9 +308,10 @@ func (r *Rotation) suspect(disputed map[string][]int) {
 	}
 }
 
-// dropOlder destroys the older shares of settled deposits: the records first,
-// so that a crash in between leaves slots that the next start reclaims.
-func (r *Rotation) dropOlder(ctx context.Context, record *trust.Committee, settled []statement.ID) error {
+// dropOlder destroys the older shares of settled deposits, which were found as
+// those of one record: the records first, so that a crash in between leaves slots
+// that the next start reclaims.
+func (r *Rotation) dropOlder(ctx context.Context, record *trust.Committee, from statement.ID, settled []statement.ID) error {
 	j := r.Judge
 	if len(settled) == 0 {
 		return nil
@@ -263,12 +325,16 @@ func (r *Rotation) dropOlder(ctx context.Context, record *trust.Committee, settl
 	var ops []kv.Op
 	var slots []uint64
 	for _, id := range settled {
+		ops = append(ops, kv.Op{Key: holdingKey(from, id), Delete: true})
 		d, err := j.loadKey(id)
 		if errors.Is(err, kv.ErrNotFound) {
 			continue // erased meanwhile
 		}
 		if err != nil {
 			return err
+		}
+		if len(d.epochs(from)) == 0 {
+			continue // dealt again meanwhile
 		}
 		var kept []held
 		for _, h := range d.Shares {
@@ -278,6 +344,7 @@ func (r *Rotation) dropOlder(ctx context.Context, record *trust.Committee, settl
 				slots = append(slots, h.Share.Slot)
 			}
 		}
+		ops = append(ops, holdingOps(id, d.Shares, kept)...)
 		key := slices.Concat(depositPrefix, id[:])
 		if len(kept) > 0 {
 			d.Shares = kept
@@ -287,8 +354,10 @@ func (r *Rotation) dropOlder(ctx context.Context, record *trust.Committee, settl
 		ops = append(ops, kv.Op{Key: key, Delete: true}, kv.Op{Key: slices.Concat(addressPrefix, d.Address), Delete: true})
 		ops = append(ops, withinOps(d, id, true)...)
 	}
-	if err := j.Audit.Append(ctx, j.event("retire", "ok", nil, nil, nil, nil, fmt.Sprintf("%d shares of older committees", len(slots)))); err != nil {
-		return err
+	if len(slots) > 0 {
+		if err := j.Audit.Append(ctx, j.event("retire", "ok", nil, nil, nil, nil, fmt.Sprintf("%d shares of older committees", len(slots)))); err != nil {
+			return err
+		}
 	}
 	if err := j.Store.Apply(ops); err != nil {
 		return err

@@ -18,9 +18,22 @@ import (
 
 // Limits of a rotation's messages.
 const (
-	MaxSubPage = 512     // deposits in a page
-	MaxSubs    = 4 << 20 // bytes of a page
+	MaxSubPage = 512      // deposits in a page
+	MaxSubs    = 4 << 20  // bytes of a page
+	MaxPull    = 16 << 20 // bytes of the pages that a receiver holds at a time, one of each dealer
 )
+
+// PageSize is how many bytes a page of a plan with that many dealers has at most:
+// a receiver holds one of each.
+func PageSize(dealers int) int { return min(MaxSubs, MaxPull/max(dealers, 1)) }
+
+// pageItems is how many sub-shares surely fit into a page. One deposit always has
+// room, with as many of them as it may have.
+func (p *signedPlan) pageItems() int {
+	const ids, share, scale, point = 3 * 34, 66, 34, 34
+	each := 16 + ids + share + scale + point*(int(p.record.Numbers.T)-1+int(p.from.Numbers.T))
+	return max(MaxEpochs, (PageSize(len(p.Dealers))-4096)/each)
+}
 
 // PageRequest asks a dealer for the sub-shares of the deposits after a key id.
 type PageRequest struct {
@@ -177,27 +190,28 @@ func (j *Judge) dealPage(ctx context.Context, d *dealtPage, p *signedPlan, deale
 		share *held
 	}
 	var todo []source
-	count := 0
-	start := []byte(nil)
-	if len(after) > 0 {
-		start = slices.Concat(depositPrefix, after)
-	}
-	err = j.Store.Scan(depositPrefix, start, func(key, value []byte) (bool, error) {
-		if count == MaxSubPage {
+	count, room := 0, p.pageItems()
+	err = j.holdings(p.From, after, func(keyID statement.ID) (bool, error) {
+		dep, err := j.loadKey(keyID)
+		if errors.Is(err, kv.ErrNotFound) {
+			return true, nil // erased since
+		}
+		if err != nil {
+			return false, err
+		}
+		var shares []source
+		for i := range dep.Shares {
+			if dep.Shares[i].Record == p.From && !j.barred(keyID) {
+				shares = append(shares, source{keyID, dep, &dep.Shares[i]})
+			}
+		}
+		if count == MaxSubPage || count > 0 && len(todo)+len(shares) > room {
 			d.more = true
 			return false, nil
 		}
-		var dep deposit
-		if err := statement.Unmarshal(value, &dep); err != nil {
-			return false, err
-		}
 		count++
-		d.last = slices.Clone(key[len(depositPrefix):])
-		for i := range dep.Shares {
-			if dep.Shares[i].Record == p.From && !j.barred(statement.ID(d.last)) {
-				todo = append(todo, source{statement.ID(d.last), &dep, &dep.Shares[i]})
-			}
-		}
+		d.last = slices.Clone(keyID[:])
+		todo = append(todo, shares...)
 		return true, nil
 	})
 	if err != nil {
