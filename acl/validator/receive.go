@@ -15,25 +15,45 @@ import (
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
-// pull walks all pages of a plan. What is kept already costs nothing more, so a
-// pull that was interrupted begins again.
+// pull walks the pages of a plan, behind those that were taken before. While one
+// is taken the dealers make the next.
 func (r *Rotation) pull(ctx context.Context, p *signedPlan, st *progress) error {
-	st.lacking = map[uint16]int{}
-	var after []byte
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	next := r.askAhead(ctx, p, st.at)
 	for {
-		pages, err := r.askPages(ctx, p, after)
-		if err != nil {
+		got := <-next
+		if got.err != nil {
+			return got.err
+		}
+		end, more := commonEnd(got.pages)
+		if more {
+			next = r.askAhead(ctx, p, end)
+		}
+		if err := r.takePages(ctx, p, got.pages, end, st); err != nil {
 			return err
 		}
-		end, more := commonEnd(pages)
-		if err := r.takePages(ctx, p, pages, end, st); err != nil {
-			return err
-		}
+		st.stuck = 0
 		if !more {
 			return nil
 		}
-		after = end
+		st.at = end
 	}
+}
+
+// asked is a page of every dealer.
+type asked struct {
+	pages map[uint16]*SubPage
+	err   error
+}
+
+func (r *Rotation) askAhead(ctx context.Context, p *signedPlan, after []byte) <-chan asked {
+	out := make(chan asked, 1)
+	go func() {
+		pages, err := r.askPages(ctx, p, after)
+		out <- asked{pages, err}
+	}()
+	return out
 }
 
 // askPages gets one page of every dealer, side by side.
@@ -218,7 +238,7 @@ func (r *Rotation) group(p *signedPlan, pages map[uint16]*SubPage, end []byte, s
 		if len(in.subs) < len(p.Dealers) {
 			for _, d := range p.Dealers {
 				if in.subs[d] == nil {
-					st.lacking[d]++
+					st.lacking.add(in.first.KeyID, d)
 				}
 			}
 			continue

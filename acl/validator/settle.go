@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -108,6 +107,7 @@ func (r *Rotation) settle(ctx context.Context, record *trust.Committee) (left in
 	if err := errors.Join(err, cerr); err != nil || left > 0 {
 		return left, err
 	}
+	r.Judge.dealt.clear()
 	return 0, r.Judge.dropSeed(record.ID())
 }
 
@@ -201,25 +201,11 @@ func (r *Rotation) olderAfter(record *trust.Committee, from statement.ID, after,
 // nobody who answers still lacks it: who is late needs the dealers as long as it
 // can be reached.
 func (r *Rotation) settleBatch(ctx context.Context, record *trust.Committee, from statement.ID, batch []older) (int, error) {
-	request := HaveRequest{Record: record.ID()}
-	for _, o := range batch {
-		request.Keys = append(request.Keys, o.keyID)
+	keys, own := make([]statement.ID, len(batch)), make([][]HeldEpoch, len(batch))
+	for i, o := range batch {
+		keys[i], own[i] = o.keyID, o.own
 	}
-	counts := make([]tally, len(batch))
-	if r.Judge.seat(record) >= 0 {
-		for i, o := range batch {
-			counts[i].add(o.own)
-		}
-	}
-	for _, a := range r.askAll(ctx, record, RotateHave, encode(request)) {
-		var reply HaveReply
-		if a.err != nil || decode(a.raw, &reply) != nil || len(reply.Epochs) != len(batch) {
-			continue
-		}
-		for i := range batch {
-			counts[i].add(reply.Epochs[i])
-		}
-	}
+	counts := r.tallies(ctx, record, keys, own)
 	need := int(record.Numbers.T) + int(record.Numbers.F)
 	var settled []statement.ID
 	for i, o := range batch {
@@ -231,6 +217,27 @@ func (r *Rotation) settleBatch(ctx context.Context, record *trust.Committee, fro
 		}
 	}
 	return len(settled), r.dropOlder(ctx, record, from, settled)
+}
+
+// tallies ask the newest committee about up to maxHave keys; own is what this
+// validator holds.
+func (r *Rotation) tallies(ctx context.Context, record *trust.Committee, keys []statement.ID, own [][]HeldEpoch) []tally {
+	counts := make([]tally, len(keys))
+	if r.Judge.seat(record) >= 0 {
+		for i := range keys {
+			counts[i].add(own[i])
+		}
+	}
+	for _, a := range r.askAll(ctx, record, RotateHave, encode(HaveRequest{Record: record.ID(), Keys: keys})) {
+		var reply HaveReply
+		if a.err != nil || decode(a.raw, &reply) != nil || len(reply.Epochs) != len(keys) {
+			continue
+		}
+		for i := range keys {
+			counts[i].add(reply.Epochs[i])
+		}
+	}
+	return counts
 }
 
 // tally is what the newest committee says of one deposit.
@@ -363,126 +370,4 @@ func (r *Rotation) dropOlder(ctx context.Context, record *trust.Committee, from 
 		return err
 	}
 	return j.Shares.Destroy(slots...)
-}
-
-// ChainsRequest asks for the grants that a validator keeps, after one.
-type ChainsRequest struct {
-	_     struct{} `cbor:",toarray"`
-	After []byte   // leaf id
-}
-
-// AnswerChains shows a page of its mailboxes to a validator of the newest record.
-func (j *Judge) AnswerChains(c Conn, raw []byte) ([]byte, error) {
-	var r ChainsRequest
-	if err := decode(raw, &r); err != nil {
-		return nil, err
-	}
-	if _, ok := j.Trust.Current().ByPeer(c.Client); !ok || len(r.After) != 0 && len(r.After) != len(statement.ID{}) {
-		return nil, ErrDenied
-	}
-	var after []byte
-	if len(r.After) > 0 {
-		after = slices.Concat(chainPrefix, r.After)
-	}
-	var reply MailboxReply
-	size := 0
-	err := j.Store.Scan(chainPrefix, after, func(_, value []byte) (bool, error) {
-		var d Delivery
-		if err := statement.Unmarshal(value, &d); err != nil {
-			return false, err
-		}
-		if len(reply.Deliveries) == maxDeliveries || size+len(value) > MaxMailbox-4096 {
-			reply.More = true
-			return false, nil
-		}
-		size += len(value)
-		reply.Deliveries = append(reply.Deliveries, d)
-		return true, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return encode(reply), nil
-}
-
-var copiedPrefix = []byte("copied/") // + record: mailboxes were taken over
-
-// copyOnce takes over the mailboxes where this validator is new to the committee.
-func (r *Rotation) copyOnce(ctx context.Context, record *trust.Committee) error {
-	before, ok := record.Before()
-	if !ok || r.Judge.seat(record) < 0 || r.Judge.seat(before) >= 0 {
-		return nil
-	}
-	id := record.ID()
-	key := slices.Concat(copiedPrefix, id[:])
-	if _, err := r.Judge.Store.Get(key); err == nil {
-		return nil
-	}
-	if err := r.copyAll(ctx, record); err != nil {
-		return fmt.Errorf("taking over the mailboxes: %w", err)
-	}
-	return r.Judge.Store.Apply([]kv.Op{{Key: key, Value: []byte{1}}})
-}
-
-// copyAll takes over the mailboxes of the others: a validator that is new to the
-// committee has none. Every chain is verified; those not in force are left.
-func (r *Rotation) copyAll(ctx context.Context, record *trust.Committee) error {
-	var errs []error
-	copied := 0
-	for _, v := range record.Validators {
-		if v.Peer == r.Judge.Peer {
-			continue
-		}
-		if err := r.copyFrom(ctx, v.Peer); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		copied++
-	}
-	if copied > int(record.Numbers.N)-int(record.Numbers.T) { // one of them has each grant
-		return nil
-	}
-	return errors.Join(errs...)
-}
-
-func (r *Rotation) copyFrom(ctx context.Context, server statement.PublicKey) error {
-	j := r.Judge
-	var after []byte
-	for {
-		raw, err := r.Peers.Rotate(ctx, server, RotateChains, encode(ChainsRequest{After: after}))
-		if err != nil {
-			return err
-		}
-		var reply MailboxReply
-		if err := decode(raw, &reply); err != nil {
-			return err
-		}
-		for _, d := range reply.Deliveries {
-			c, err := capability.ParseChain(d.Chain)
-			if err != nil {
-				return err
-			}
-			leaf, err := c.Leaf()
-			if err != nil {
-				return err
-			}
-			if bytes.Compare(leaf[:], after) <= 0 {
-				return errors.New("its pages are out of order") // or they would never end
-			}
-			after = leaf[:]
-			v, err := j.Verifier.Verify(c)
-			if err != nil {
-				continue
-			}
-			if _, err := j.Store.Get(slices.Concat(chainPrefix, leaf[:])); err == nil {
-				continue
-			}
-			if err := j.Store.Apply(mailboxOps(v, encode(d))); err != nil {
-				return err
-			}
-		}
-		if !reply.More || len(reply.Deliveries) == 0 {
-			return nil
-		}
-	}
 }

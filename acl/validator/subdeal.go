@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/crypto/committee"
@@ -91,9 +92,15 @@ type dealtPage struct {
 	last []byte
 	more bool
 	err  error
+	size atomic.Int64 // bytes of memory, once it is dealt
 }
 
-const keptPages = 8
+// Receivers drift apart by what the slowest is late: a page that is gone when it
+// comes is dealt again.
+const (
+	keptPages = 64
+	keptBytes = 24 << 20
+)
 
 func (p *pages) get(key statement.ID) *dealtPage {
 	p.mu.Lock()
@@ -104,8 +111,13 @@ func (p *pages) get(key statement.ID) *dealtPage {
 		}
 	}
 	d := &dealtPage{key: key}
-	if p.kept = append(p.kept, d); len(p.kept) > keptPages {
-		p.kept = slices.Clone(p.kept[1:])
+	p.kept = append(p.kept, d)
+	bytes := int64(0)
+	for i, k := range slices.Backward(p.kept) {
+		if bytes += k.size.Load(); bytes > keptBytes || len(p.kept)-i > keptPages {
+			p.kept = slices.Clone(p.kept[i+1:])
+			break
+		}
 	}
 	return d
 }
@@ -226,11 +238,24 @@ func (j *Judge) dealPage(ctx context.Context, d *dealtPage, p *signedPlan, deale
 				return ctx.Err()
 			}
 			subs[i], err = j.subDeal(p, seed, dealer, s.keyID, s.dep, s.share)
+			if errors.Is(err, keystore.ErrErased) && j.gone(s.keyID, s.share.Epoch) {
+				return nil // settled, erased or dealt again since it was read
+			}
 			return err
 		})
 	}
-	d.subs = subs
-	return g.Wait()
+	err = g.Wait()
+	d.subs = slices.DeleteFunc(subs, func(s subDealt) bool { return s.shares == nil })
+	const share, point, rest = 64, 24 + 32, 512
+	d.size.Store(int64(len(d.subs)) * int64(share*int(p.record.Numbers.N)+point*int(p.record.Numbers.T+p.from.Numbers.T)+rest))
+	return err
+}
+
+// gone reports whether the share of an epoch is in the store no more: its record
+// goes before it is destroyed.
+func (j *Judge) gone(keyID, epoch statement.ID) bool {
+	d, err := j.loadKey(keyID)
+	return errors.Is(err, kv.ErrNotFound) || err == nil && d.in(epoch) == nil
 }
 
 // subDeal deals one share again. The polynomial is a function of the seed, the
