@@ -168,9 +168,14 @@ func TestABatchThatDoesNotGetOn(t *testing.T) {
 	r.DepositAll(t, r.alice, more[:300]...)
 	r.DepositAll(t, r.alice, more[300:]...)
 	r.objects = append(r.objects, more...)
-	asked := 0
+	asked, pages := 0, 0
 	forgetful := true
 	r.Lie(func(_ statement.PublicKey, m validator.RotateMethod, answer []byte) []byte {
+		if m == validator.RotatePage {
+			if pages++; pages == 3 || pages == 4 { // the second of two dealers
+				return nil
+			}
+		}
 		var reply validator.HaveReply
 		if m != validator.RotateHave || statement.Unmarshal(answer, &reply) != nil || len(reply.Epochs) == 0 {
 			return answer
@@ -182,6 +187,14 @@ func TestABatchThatDoesNotGetOn(t *testing.T) {
 		return encode(t, validator.HaveReply{Epochs: make([][]validator.HeldEpoch, len(reply.Epochs))})
 	})
 	r.Succeed(t, nil)
+	// A pull that is interrupted goes on where it stopped.
+	r.loops[r.All[0]] = r.Of(t, r.All[0])
+	if _, err := r.loops[r.All[0]].Pass(t.Context()); err == nil || pages != 4 {
+		t.Errorf("the second pages did not come, in %d pages: %v", pages, err)
+	}
+	if _, err := r.loops[r.All[0]].Pass(t.Context()); err != nil || pages != 6 {
+		t.Errorf("after it was interrupted it has asked for %d pages: %v", pages, err)
+	}
 	for range 4 {
 		r.pass(t)
 	}
