@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -64,11 +65,48 @@ func (r *Rotation) resolve(ctx context.Context, record *trust.Committee, l lacki
 
 // dealers picks T validators of the record before that answer now and were not
 // found wanting. Where deposits lacked a dealer, it picks those who together hold
-// the most of them, and nobody where no T hold any: another plan would be no use.
+// the most of some hundred of them, and nobody where no T hold any: another plan
+// would be no use.
 func (r *Rotation) dealers(ctx context.Context, from *trust.Committee, st *progress) []uint16 {
-	j, t := r.Judge, int(from.Numbers.T)
-	keys := st.lacking.keys()
-	keys = keys[:min(len(keys), maxHave)]
+	t := int(from.Numbers.T)
+	lacks := st.lacking.by()
+	rank := func(holds map[uint16][][]HeldEpoch) []uint16 {
+		maps.DeleteFunc(holds, func(d uint16, _ [][]HeldEpoch) bool { return st.bad[d] })
+		up := slices.Sorted(maps.Keys(holds))
+		slices.SortStableFunc(up, func(a, b uint16) int { return lacks[a] - lacks[b] })
+		return up
+	}
+	if len(st.lacking) == 0 {
+		up := rank(r.holders(ctx, from, nil))
+		return slices.Sorted(slices.Values(up[:min(len(up), t)]))
+	}
+	for keys := range slices.Chunk(st.lacking.keys(), maxHave) {
+		holds := r.holders(ctx, from, keys)
+		up := rank(holds)
+		serves, most := map[string]int{}, 0
+		var best []uint16
+		for i := range keys {
+			set := slices.DeleteFunc(slices.Clone(up), func(d uint16) bool { return len(holds[d][i]) == 0 })
+			if len(set) < t {
+				continue
+			}
+			set = slices.Sorted(slices.Values(set[:t]))
+			name := fmt.Sprint(set)
+			if serves[name]++; serves[name] > most {
+				best, most = set, serves[name]
+			}
+		}
+		if best != nil || len(up) < t {
+			return best
+		}
+	}
+	return nil
+}
+
+// holders asks the validators of a record which of its shares they hold, of up to
+// maxHave keys: by place, those that answer.
+func (r *Rotation) holders(ctx context.Context, from *trust.Committee, keys []statement.ID) map[uint16][][]HeldEpoch {
+	j := r.Judge
 	holds := map[uint16][][]HeldEpoch{}
 	if own := j.seat(from); own >= 0 {
 		mine := make([][]HeldEpoch, len(keys))
@@ -85,31 +123,5 @@ func (r *Rotation) dealers(ctx context.Context, from *trust.Committee, st *progr
 			holds[uint16(a.index)] = reply.Epochs
 		}
 	}
-	maps.DeleteFunc(holds, func(d uint16, _ [][]HeldEpoch) bool { return st.bad[d] })
-	up := slices.Sorted(maps.Keys(holds))
-	lacks := st.lacking.by()
-	slices.SortStableFunc(up, func(a, b uint16) int { return lacks[a] - lacks[b] })
-	if len(keys) == 0 {
-		return slices.Sorted(slices.Values(up[:min(len(up), t)]))
-	}
-	var best []uint16
-	most := 0
-	serves := map[string]int{}
-	for i := range keys {
-		var set []uint16
-		var name []byte
-		for _, d := range up {
-			if len(holds[d][i]) > 0 && len(set) < t {
-				set, name = append(set, d), append(name, byte(d>>8), byte(d))
-			}
-		}
-		if len(set) < t {
-			continue
-		}
-		if serves[string(name)]++; serves[string(name)] > most {
-			best, most = set, serves[string(name)]
-		}
-	}
-	slices.Sort(best)
-	return best
+	return holds
 }

@@ -41,6 +41,8 @@ func (r *Rotation) plan(ctx context.Context, record, from *trust.Committee, st *
 	turn := seat
 	if best != nil {
 		turn++
+	} else {
+		st.lacking = lacking{} // under a plan that is left; what lacks under the next one will show
 	}
 	if st.waited++; st.waited <= proposeAfter*turn {
 		return best, nil

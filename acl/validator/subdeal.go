@@ -21,11 +21,11 @@ import (
 const (
 	MaxSubPage = 512      // deposits in a page
 	MaxSubs    = 4 << 20  // bytes of a page
-	MaxPull    = 16 << 20 // bytes of the pages that a receiver holds at a time, one of each dealer
+	MaxPull    = 16 << 20 // bytes of one page of each dealer; a receiver takes one while it asks for the next
 )
 
 // PageSize is how many bytes a page of a plan with that many dealers has at most:
-// a receiver holds one of each.
+// a receiver needs those of all of them at a time.
 func PageSize(dealers int) int { return min(MaxSubs, MaxPull/max(dealers, 1)) }
 
 // pageItems is how many sub-shares surely fit into a page. One deposit always has
