@@ -3,6 +3,7 @@ package validator
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 
 	"cerebrum.dev/cerebrum/acl/kv"
@@ -75,12 +76,66 @@ func (j *Judge) holdings(record statement.ID, after []byte, f func(keyID stateme
 	})
 }
 
+// holdingsAfter are the next keys, at most n, of which there is a share of a record here.
+func (j *Judge) holdingsAfter(record statement.ID, after []byte, n int) (out []statement.ID, err error) {
+	err = j.holdings(record, after, func(keyID statement.ID) (bool, error) {
+		out = append(out, keyID)
+		return len(out) < n, nil
+	})
+	return out, err
+}
+
 func readHolding(key []byte) (record, keyID statement.ID, err error) {
 	ids := key[len(holdingPrefix):]
 	if len(ids) != len(record)+len(keyID) {
 		return record, keyID, errors.New("the index of the shares is damaged")
 	}
 	return statement.ID(ids[:len(record)]), statement.ID(ids[len(record):]), nil
+}
+
+// loadAll reads those deposits of a set of keys that are here. They lie together
+// on the disk in the order of their ids, so a walk over them costs a fraction of as
+// many look-ups; where most of what it comes by is not asked for, it looks up.
+func (j *Judge) loadAll(keys []statement.ID) (map[statement.ID]*deposit, error) {
+	out := make(map[statement.ID]*deposit, len(keys))
+	if len(keys) == 0 {
+		return out, nil
+	}
+	keys = slices.SortedFunc(slices.Values(keys), func(a, b statement.ID) int { return bytes.Compare(a[:], b[:]) })
+	strays := 0
+	first := keys[0][:len(keys[0])-1] // stands before all ids that begin with it
+	err := j.Store.Scan(depositPrefix, slices.Concat(depositPrefix, first), func(key, value []byte) (bool, error) {
+		id := key[len(depositPrefix):]
+		for len(keys) > 0 && bytes.Compare(keys[0][:], id) < 0 {
+			keys = keys[1:]
+		}
+		if len(keys) == 0 {
+			return false, nil
+		}
+		if !bytes.Equal(keys[0][:], id) {
+			strays++
+			return strays < 4*maxHave, nil
+		}
+		var d deposit
+		if err := statement.Unmarshal(value, &d); err != nil {
+			return false, fmt.Errorf("stored deposit: %w", err)
+		}
+		out[keys[0]] = &d
+		keys = keys[1:]
+		return len(keys) > 0, nil
+	})
+	if err != nil || strays < 4*maxHave {
+		return out, err
+	}
+	for _, id := range keys {
+		d, err := j.loadKey(id)
+		if err == nil {
+			out[id] = d
+		} else if !errors.Is(err, kv.ErrNotFound) {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // reindexBatch is how many deposits are indexed in one write.

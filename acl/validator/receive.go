@@ -219,17 +219,21 @@ func (r *Rotation) group(p *signedPlan, pages map[uint16]*SubPage, end []byte, s
 			in.subs[d] = it
 		}
 	}
+	ids := make([]statement.ID, len(order))
+	for i, key := range order {
+		ids[i] = found[key].first.KeyID
+	}
+	deposits, err := r.Judge.loadAll(ids)
+	if err != nil {
+		return nil, err
+	}
 	var out []*incoming
 	for _, key := range order {
 		in := found[key]
 		if r.Judge.barred(in.first.KeyID) {
 			continue
 		}
-		dep, err := r.Judge.loadKey(in.first.KeyID)
-		if err != nil && !errors.Is(err, kv.ErrNotFound) {
-			return nil, err
-		}
-		if err == nil {
+		if dep := deposits[in.first.KeyID]; dep != nil {
 			if dep.made(in.made) || !dep.isDealing(in.first.Dealing) {
 				continue
 			}
@@ -355,10 +359,12 @@ func (r *Rotation) keep(ctx context.Context, p *signedPlan, all []*incoming) err
 		return nil
 	}
 	keys := map[statement.ID]bool{}
+	ids := make([]statement.ID, len(all))
 	items := make([]keystore.Item, len(all))
 	lines, use := newLineages(j), newUsages(j)
 	for i, in := range all {
-		keys[in.first.KeyID] = true
+		ids[i] = in.first.KeyID
+		keys[ids[i]] = true
 		if in.dep != nil {
 			m, _, err := in.dep.manifest()
 			if err != nil {
@@ -373,6 +379,10 @@ func (r *Rotation) keep(ctx context.Context, p *signedPlan, all []*incoming) err
 	}
 	unlock := j.deposits.lock(keys)
 	defer unlock()
+	deposits, err := j.loadAll(ids)
+	if err != nil {
+		return err
+	}
 	sealed, err := j.Shares.SealMany(items)
 	if err != nil {
 		return err
@@ -380,7 +390,7 @@ func (r *Rotation) keep(ctx context.Context, p *signedPlan, all []*incoming) err
 	var ops []kv.Op
 	var unused []uint64
 	for i, in := range all {
-		add, err := j.withShare(in, lines, use, held{
+		add, err := j.withShare(in, deposits, lines, use, held{
 			Epoch: in.epoch, Record: p.Record, Share: sealed[i], Scale: in.scaled.Scale[:], Points: in.scaled.Points,
 			Made: in.made, Dealt: in.dealt,
 		})
@@ -402,17 +412,17 @@ func (r *Rotation) keep(ctx context.Context, p *signedPlan, all []*incoming) err
 	return j.Shares.Destroy(unused...)
 }
 
-// withShare adds a share to what the store has now; nil where a newer dealing
-// took the deposit's place meanwhile, or the key was erased.
-func (j *Judge) withShare(in *incoming, lines *lineages, use *usages, h held) ([]kv.Op, error) {
+// withShare adds a share to what the store has now, which deposits are; nil where a
+// newer dealing took the deposit's place meanwhile, or the key was erased.
+func (j *Judge) withShare(in *incoming, deposits map[statement.ID]*deposit, lines *lineages, use *usages, h held) ([]kv.Op, error) {
 	keyID := in.first.KeyID
 	if j.barred(keyID) {
 		return nil, nil
 	}
-	dep, err := j.loadKey(keyID)
+	dep := deposits[keyID]
 	var ops []kv.Op
 	switch {
-	case errors.Is(err, kv.ErrNotFound):
+	case dep == nil:
 		dep = &deposit{Address: in.dep.Address, Manifest: in.dep.Manifest, Dealing: in.dep.Dealing, Holders: in.dep.Holders}
 		ops = append(ops, kv.Op{Key: slices.Concat(addressPrefix, dep.Address), Value: keyID[:]})
 		if err := lines.inherit(dep); err != nil {
@@ -431,11 +441,10 @@ func (j *Judge) withShare(in *incoming, lines *lineages, use *usages, h held) ([
 				ops = append(ops, kv.Op{Key: slices.Concat(ownerPrefix, id[:]), Value: in.owner})
 			}
 		}
-	case err != nil:
-		return nil, err
 	case !dep.isDealing(in.first.Dealing) || len(dep.Shares) >= MaxEpochs:
 		return nil, nil
 	}
+	deposits[keyID] = dep // another epoch of it may follow
 	before := dep.Shares
 	dep.Shares = append(slices.Clip(before), h)
 	ops = append(ops, holdingOps(keyID, before, dep.Shares)...)

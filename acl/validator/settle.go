@@ -47,12 +47,14 @@ func (j *Judge) AnswerHave(c Conn, raw []byte) ([]byte, error) {
 		return nil, ErrDenied
 	}
 	out := HaveReply{Epochs: make([][]HeldEpoch, len(r.Keys))}
+	deposits, err := j.loadAll(r.Keys)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
 	for i, id := range r.Keys {
-		d, err := j.loadKey(id)
-		if err != nil {
-			continue
+		if d := deposits[id]; d != nil {
+			out.Epochs[i] = d.epochs(r.Record)
 		}
-		out.Epochs[i] = d.epochs(r.Record)
 	}
 	return encode(out), nil
 }
@@ -175,25 +177,26 @@ func (r *Rotation) settleFrom(ctx context.Context, record *trust.Committee, from
 // olderAfter reads deposits with shares of a record, a batch at a time, up to and
 // with the key id end (nil: all).
 func (r *Rotation) olderAfter(record *trust.Committee, from statement.ID, after, end []byte) (out []older, more bool, err error) {
-	err = r.Judge.holdings(from, after, func(keyID statement.ID) (bool, error) {
-		if end != nil && bytes.Compare(keyID[:], end) > 0 {
-			return false, nil
+	ids, err := r.Judge.holdingsAfter(from, after, maxHave)
+	if err != nil {
+		return nil, false, err
+	}
+	more = len(ids) == maxHave
+	deposits, err := r.Judge.loadAll(ids)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, id := range ids {
+		if end != nil && bytes.Compare(id[:], end) > 0 {
+			return out, false, nil
 		}
-		o := older{keyID: keyID}
-		d, err := r.Judge.loadKey(keyID)
-		switch {
-		case errors.Is(err, kv.ErrNotFound):
-			o.none = true
-		case err != nil:
-			return false, err
-		default:
+		o := older{keyID: id, none: true}
+		if d := deposits[id]; d != nil {
 			o.own, o.none = d.epochs(record.ID()), len(d.epochs(from)) == 0
 		}
 		out = append(out, o)
-		more = len(out) == maxHave
-		return !more, nil
-	})
-	return out, more, err
+	}
+	return out, more, nil
 }
 
 // settleBatch asks the newest committee about a batch, and counts what could be
@@ -329,19 +332,17 @@ func (r *Rotation) dropOlder(ctx context.Context, record *trust.Committee, from 
 	}
 	unlock := j.deposits.lock(keys)
 	defer unlock()
+	deposits, err := j.loadAll(settled)
+	if err != nil {
+		return err
+	}
 	var ops []kv.Op
 	var slots []uint64
 	for _, id := range settled {
 		ops = append(ops, kv.Op{Key: holdingKey(from, id), Delete: true})
-		d, err := j.loadKey(id)
-		if errors.Is(err, kv.ErrNotFound) {
-			continue // erased meanwhile
-		}
-		if err != nil {
-			return err
-		}
-		if len(d.epochs(from)) == 0 {
-			continue // dealt again meanwhile
+		d := deposits[id]
+		if d == nil || len(d.epochs(from)) == 0 {
+			continue // erased meanwhile, or dealt again
 		}
 		var kept []held
 		for _, h := range d.Shares {

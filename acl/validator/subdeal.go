@@ -202,32 +202,29 @@ func (j *Judge) dealPage(ctx context.Context, d *dealtPage, p *signedPlan, deale
 		share *held
 	}
 	var todo []source
-	count, room := 0, p.pageItems()
-	err = j.holdings(p.From, after, func(keyID statement.ID) (bool, error) {
-		dep, err := j.loadKey(keyID)
-		if errors.Is(err, kv.ErrNotFound) {
-			return true, nil // erased since
-		}
-		if err != nil {
-			return false, err
-		}
-		var shares []source
-		for i := range dep.Shares {
-			if dep.Shares[i].Record == p.From && !j.barred(keyID) {
-				shares = append(shares, source{keyID, dep, &dep.Shares[i]})
-			}
-		}
-		if count == MaxSubPage || count > 0 && len(todo)+len(shares) > room {
-			d.more = true
-			return false, nil
-		}
-		count++
-		d.last = slices.Clone(keyID[:])
-		todo = append(todo, shares...)
-		return true, nil
-	})
+	ids, err := j.holdingsAfter(p.From, after, MaxSubPage+1)
 	if err != nil {
 		return err
+	}
+	deposits, err := j.loadAll(ids)
+	if err != nil {
+		return err
+	}
+	room := p.pageItems()
+	for i, keyID := range ids {
+		var shares []source
+		if dep := deposits[keyID]; dep != nil && !j.barred(keyID) {
+			for k := range dep.Shares {
+				if dep.Shares[k].Record == p.From {
+					shares = append(shares, source{keyID, dep, &dep.Shares[k]})
+				}
+			}
+		}
+		if d.more = i == MaxSubPage || i > 0 && len(todo)+len(shares) > room; d.more {
+			break
+		}
+		d.last = keyID[:]
+		todo = append(todo, shares...)
 	}
 	subs := make([]subDealt, len(todo))
 	var g errgroup.Group
