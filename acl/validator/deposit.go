@@ -273,6 +273,7 @@ func (j *Judge) keep(ctx context.Context, c Conn, owner *identity.Identity, todo
 			kv.Op{Key: slices.Concat(depositPrefix, p.keyID[:]), Value: encode(p.deposit)},
 			kv.Op{Key: slices.Concat(addressPrefix, p.deposit.Address), Value: p.keyID[:]})
 		ops = append(ops, withinOps(&p.deposit, p.keyID, false)...)
+		ops = append(ops, holdingOps(p.keyID, p.old, p.deposit.Shares)...)
 		for _, h := range p.old {
 			old = append(old, h.Share.Slot)
 		}

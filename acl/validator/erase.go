@@ -252,7 +252,7 @@ func (j *Judge) forget(key, owner statement.ID, use *usages) (e *erased, ops []k
 		for _, h := range d.Shares {
 			e.Pending = append(e.Pending, h.Share)
 		}
-		ops = []kv.Op{{Key: slices.Concat(depositPrefix, key[:]), Delete: true}}
+		ops = append(holdingOps(key, d.Shares, nil), kv.Op{Key: slices.Concat(depositPrefix, key[:]), Delete: true})
 		if err := use.change(owner, -1, -d.size()); err != nil {
 			return nil, nil, err
 		}

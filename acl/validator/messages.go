@@ -61,10 +61,12 @@
 //	plan     T validators of the old record as dealers, one list for all
 //	         receivers, signed by K of the new record
 //	page     each dealer deals each of its shares again and hands every receiver
-//	         its sub-shares, sealed; the polynomials come from a seed that is
-//	         destroyed at the end, so that asking twice gives the same
+//	         its sub-shares, sealed, some hundred deposits at a time in the order of
+//	         key ids; the polynomials come from a seed that is destroyed at the
+//	         end, so that asking twice gives the same
 //	receive  a receiver checks the sub-shares against the old commitments and
-//	         keeps their weighted sum: its share of the next epoch, beside the old
+//	         keeps their weighted sum: its share of the next epoch, beside the old.
+//	         Where it is interrupted it goes on with the page that it had come to
 //	settle   the validators tell one another which epochs they hold durably. Where
 //	         T+F hold one and nobody who answers holds none, the old share is
 //	         destroyed. What it acknowledged, a validator keeps
@@ -74,7 +76,9 @@
 // name, one that is silent, or of whom receivers have seen different commitments,
 // since then one of several lies. A plan that does not get on is followed by another,
 // each validator proposing a few, and the shares of both are kept until the next
-// rotation. The id of an epoch binds its commitments: shares of different
+// rotation. A deposit that a dealer lacks calls for another plan too, unless nobody
+// needs one: its owner, who has just heard of the record, may have dealt it again,
+// or another plan may have served it. The id of an epoch binds its commitments: shares of different
 // polynomials never count together.
 //
 // What is promised, with at most F liars on either side: the secret stays the
@@ -83,7 +87,8 @@
 // nothing, if one dealer is honest. It ends when T of the old and T+F of the new
 // validators are there; until then old shares are kept, also by those who left.
 // What is not: T shares of one epoch give the secret for ever, however late they
-// meet. A new validator takes over mailboxes and logs; deposits whose key an owner
+// meet. A new validator takes over mailboxes and logs, and what more than F of the
+// others accepted of devices that were removed since; deposits whose key an owner
 // erased are not dealt.
 package validator
 

@@ -35,12 +35,30 @@ func (r *Rotation) plan(ctx context.Context, record, from *trust.Committee, st *
 		st.waited = 0
 		return best, nil
 	}
-	// Everybody may see that a plan is needed: they propose one after the other.
-	if st.waited++; st.waited <= seat {
+	// Everybody may see that a plan is needed: they propose one after the other, each
+	// when those before it had time to. What dealers lacked often comes by itself:
+	// its owner has only just heard of the record, and deals again.
+	turn := seat
+	if best != nil {
+		turn++
+	} else {
+		st.lacking = lacking{} // under a plan that is left; what lacks under the next one will show
+	}
+	if st.waited++; st.waited <= proposeAfter*turn {
 		return best, nil
 	}
-	return r.propose(ctx, record, from, st)
+	p, err := r.propose(ctx, record, from, st)
+	if errors.Is(err, errNoUse) {
+		return best, nil
+	}
+	return p, err
 }
+
+// proposeAfter is how many passes a validator has for its proposal before the next.
+const proposeAfter = 3
+
+// errNoUse says that no plan would get on better than the one there is.
+var errNoUse = errors.New("no dealers of the rotation hold what lacks")
 
 // learnPlan asks the others for the newest plan, all at once, and keeps them.
 func (r *Rotation) learnPlan(ctx context.Context, record, from *trust.Committee) error {
@@ -72,6 +90,9 @@ func (r *Rotation) propose(ctx context.Context, record, from *trust.Committee, s
 		return r.sign(ctx, record, *d, st)
 	}
 	body := Plan{Network: j.Trust.Network(), Record: record.ID(), From: from.ID(), Attempt: attempt, Dealers: r.dealers(ctx, from, st)}
+	if len(body.Dealers) == 0 && len(st.lacking) > 0 {
+		return nil, errNoUse
+	}
 	if len(body.Dealers) < int(from.Numbers.T) {
 		return nil, fmt.Errorf("%d of the %d dealers of the rotation can be reached; their objects stay with the committee before", len(body.Dealers), from.Numbers.T)
 	}
@@ -128,24 +149,4 @@ func (r *Rotation) takePlan(record *trust.Committee, into *statement.Statement, 
 	if err == nil && s.ID() == into.ID() && slices.Equal(s.Signers(), []int{index}) && record.VerifyOne(KindPlan, s, index) == nil {
 		into.Merge(s)
 	}
-}
-
-// dealers picks T validators of the record before that answer now and were not
-// found wanting, those who lacked the fewest deposits first.
-func (r *Rotation) dealers(ctx context.Context, from *trust.Committee, st *progress) []uint16 {
-	j := r.Judge
-	var up []uint16
-	if own := j.seat(from); own >= 0 && !st.bad[uint16(own)] {
-		up = append(up, uint16(own))
-	}
-	for _, a := range r.askAll(ctx, from, RotateHave, encode(HaveRequest{Record: from.ID()})) {
-		if a.err == nil && !st.bad[uint16(a.index)] {
-			up = append(up, uint16(a.index))
-		}
-	}
-	slices.Sort(up)
-	slices.SortStableFunc(up, func(a, b uint16) int { return st.lacking[a] - st.lacking[b] })
-	up = up[:min(len(up), int(from.Numbers.T))]
-	slices.Sort(up)
-	return up
 }

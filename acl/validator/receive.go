@@ -8,32 +8,50 @@ import (
 	"slices"
 	"sync"
 
-	"cerebrum.dev/cerebrum/acl/identity"
-	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/crypto/committee"
 	"cerebrum.dev/cerebrum/crypto/keystore"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
-// pull walks all pages of a plan. What is kept already costs nothing more, so a
-// pull that was interrupted begins again.
+// pull walks the pages of a plan, behind those that were taken before. While one
+// is taken the dealers make the next.
 func (r *Rotation) pull(ctx context.Context, p *signedPlan, st *progress) error {
-	st.lacking = map[uint16]int{}
-	var after []byte
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	next := r.askAhead(ctx, p, st.at)
 	for {
-		pages, err := r.askPages(ctx, p, after)
-		if err != nil {
+		got := <-next
+		if got.err != nil {
+			return got.err
+		}
+		end, more := commonEnd(got.pages)
+		if more {
+			next = r.askAhead(ctx, p, end)
+		}
+		if err := r.takePages(ctx, p, got.pages, end, st); err != nil {
 			return err
 		}
-		end, more := commonEnd(pages)
-		if err := r.takePages(ctx, p, pages, end, st); err != nil {
-			return err
-		}
+		st.stuck = 0
 		if !more {
 			return nil
 		}
-		after = end
+		st.at = end
 	}
+}
+
+// asked is a page of every dealer.
+type asked struct {
+	pages map[uint16]*SubPage
+	err   error
+}
+
+func (r *Rotation) askAhead(ctx context.Context, p *signedPlan, after []byte) <-chan asked {
+	out := make(chan asked, 1)
+	go func() {
+		pages, err := r.askPages(ctx, p, after)
+		out <- asked{pages, err}
+	}()
+	return out
 }
 
 // askPages gets one page of every dealer, side by side.
@@ -77,7 +95,10 @@ func (r *Rotation) askPage(ctx context.Context, p *signedPlan, d uint16, after, 
 	if err := decode(raw, &reply); err != nil {
 		return nil, err
 	}
-	plain, err := j.Opener.Open(reply.Box, MaxSubs)
+	plain, err := j.Opener.Open(reply.Box, PageSize(len(p.Dealers)))
+	if errors.Is(err, keystore.ErrTooLarge) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, errors.New("the page is sealed to somebody else")
 	}
@@ -196,17 +217,21 @@ func (r *Rotation) group(p *signedPlan, pages map[uint16]*SubPage, end []byte, s
 			in.subs[d] = it
 		}
 	}
+	ids := make([]statement.ID, len(order))
+	for i, key := range order {
+		ids[i] = found[key].first.KeyID
+	}
+	deposits, err := r.Judge.loadAll(ids)
+	if err != nil {
+		return nil, err
+	}
 	var out []*incoming
 	for _, key := range order {
 		in := found[key]
 		if r.Judge.barred(in.first.KeyID) {
 			continue
 		}
-		dep, err := r.Judge.loadKey(in.first.KeyID)
-		if err != nil && !errors.Is(err, kv.ErrNotFound) {
-			return nil, err
-		}
-		if err == nil {
+		if dep := deposits[in.first.KeyID]; dep != nil {
 			if dep.made(in.made) || !dep.isDealing(in.first.Dealing) {
 				continue
 			}
@@ -215,7 +240,7 @@ func (r *Rotation) group(p *signedPlan, pages map[uint16]*SubPage, end []byte, s
 		if len(in.subs) < len(p.Dealers) {
 			for _, d := range p.Dealers {
 				if in.subs[d] == nil {
-					st.lacking[d]++
+					st.lacking.add(in.first.KeyID, d)
 				}
 			}
 			continue
@@ -323,96 +348,4 @@ func (r *Rotation) reveal(ctx context.Context, p *signedPlan, d uint16, in *inco
 	}
 	in.subs[d] = &it
 	return nil
-}
-
-// keep stores the new shares beside the old ones, durably.
-func (r *Rotation) keep(ctx context.Context, p *signedPlan, all []*incoming) error {
-	j := r.Judge
-	if len(all) == 0 {
-		return nil
-	}
-	keys := map[statement.ID]bool{}
-	items := make([]keystore.Item, len(all))
-	lines, use := newLineages(j), newUsages(j)
-	for i, in := range all {
-		keys[in.first.KeyID] = true
-		if in.dep != nil {
-			m, _, err := in.dep.manifest()
-			if err != nil {
-				return err
-			}
-			keys[m.LineageID()], keys[m.Owner] = true, true
-		}
-		items[i] = keystore.Item{
-			AAD:    shareAAD(in.first.KeyID, in.epoch),
-			Secret: append(in.share.Value[:], in.share.Blinding[:]...),
-		}
-	}
-	unlock := j.deposits.lock(keys)
-	defer unlock()
-	sealed, err := j.Shares.SealMany(items)
-	if err != nil {
-		return err
-	}
-	var ops []kv.Op
-	var unused []uint64
-	for i, in := range all {
-		add, err := j.withShare(in, lines, use, held{
-			Epoch: in.epoch, Record: p.Record, Share: sealed[i], Scale: in.scaled.Scale[:], Points: in.scaled.Points,
-			Made: in.made, Dealt: in.dealt,
-		})
-		if err != nil {
-			return err
-		}
-		if add == nil {
-			unused = append(unused, sealed[i].Slot)
-		}
-		ops = append(ops, add...)
-	}
-	ops = append(append(ops, lines.ops...), use.ops()...)
-	if err := j.Audit.Append(ctx, j.event("re-share", "ok", nil, nil, nil, nil, fmt.Sprintf("%d objects", len(all)-len(unused)))); err != nil {
-		return errors.Join(err, j.Shares.Destroy(slotsOf(sealed)...))
-	}
-	if err := j.Store.Apply(ops); err != nil {
-		return err
-	}
-	return j.Shares.Destroy(unused...)
-}
-
-// withShare adds a share to what the store has now; nil where a newer dealing
-// took the deposit's place meanwhile, or the key was erased.
-func (j *Judge) withShare(in *incoming, lines *lineages, use *usages, h held) ([]kv.Op, error) {
-	keyID := in.first.KeyID
-	if j.barred(keyID) {
-		return nil, nil
-	}
-	dep, err := j.loadKey(keyID)
-	var ops []kv.Op
-	switch {
-	case errors.Is(err, kv.ErrNotFound):
-		dep = &deposit{Address: in.dep.Address, Manifest: in.dep.Manifest, Dealing: in.dep.Dealing, Holders: in.dep.Holders}
-		ops = append(ops, kv.Op{Key: slices.Concat(addressPrefix, dep.Address), Value: keyID[:]})
-		if err := lines.inherit(dep); err != nil {
-			return nil, err
-		}
-		ops = append(ops, withinOps(dep, keyID, false)...)
-		m, _, err := dep.manifest()
-		if err == nil {
-			err = use.change(m.Owner, 1, dep.size())
-		}
-		if err != nil {
-			return nil, err
-		}
-		if len(in.owner) > 0 {
-			if id, err := identity.IDOf(in.owner); err == nil {
-				ops = append(ops, kv.Op{Key: slices.Concat(ownerPrefix, id[:]), Value: in.owner})
-			}
-		}
-	case err != nil:
-		return nil, err
-	case !dep.isDealing(in.first.Dealing) || len(dep.Shares) >= MaxEpochs:
-		return nil, nil
-	}
-	dep.Shares = append(dep.Shares, h)
-	return append(ops, kv.Op{Key: slices.Concat(depositPrefix, keyID[:]), Value: encode(dep)}), nil
 }

@@ -31,6 +31,8 @@ const (
 	RotateBodies RotateMethod = "bodies"
 	RotateHave   RotateMethod = "have"
 	RotateChains RotateMethod = "chains"
+
+	RotateAccepted RotateMethod = "accepted"
 )
 
 // AnswerRotate answers one of the requests of a rotation.
@@ -51,6 +53,8 @@ func (j *Judge) AnswerRotate(ctx context.Context, c Conn, m RotateMethod, raw []
 		return j.AnswerHave(c, raw)
 	case RotateChains:
 		return j.AnswerChains(c, raw)
+	case RotateAccepted:
+		return j.AnswerAccepted(c, raw)
 	}
 	return nil, ErrMalformed
 }
@@ -77,7 +81,7 @@ type Rotation struct {
 	left    int                        // deposits with shares of older records; owned by mu
 	settled statement.ID               // newest record for which nothing was left; owned by mu
 	named   map[statement.PublicKey]string
-	last    statement.ID // where settle is; owned by Pass
+	stuck   map[statement.ID][]byte // by older record: the key id where settle begins; owned by Pass
 }
 
 // progress is how far the rotation from one record is, in this process.
@@ -88,8 +92,9 @@ type progress struct {
 	draft    *Plan  // the one that lacks signatures
 	stuck    int
 	plan     *signedPlan  // the newest that was followed
+	at       []byte       // key id up to which its pages were taken; empty: none
 	done     statement.ID // plan whose pages have all been seen
-	lacking  map[uint16]int
+	lacking  lacking
 	bad      map[uint16]bool
 }
 
@@ -198,16 +203,10 @@ func (r *Rotation) sources(record *trust.Committee) ([]*trust.Committee, error) 
 	if len(record.Previous) == len(statement.ID{}) {
 		add(statement.ID(record.Previous))
 	}
-	err := r.Judge.Store.Scan(depositPrefix, nil, func(_, value []byte) (bool, error) {
-		var d deposit
-		if err := statement.Unmarshal(value, &d); err != nil {
-			return false, err
-		}
-		for _, h := range d.Shares {
-			add(h.Record)
-		}
-		return true, nil
-	})
+	records, err := r.Judge.recordsHeld()
+	for _, id := range records {
+		add(id)
+	}
 	return out, err
 }
 
@@ -219,7 +218,7 @@ func (r *Rotation) progress(from statement.ID) *progress {
 	}
 	p := r.state[from]
 	if p == nil {
-		p = &progress{bad: map[uint16]bool{}}
+		p = &progress{bad: map[uint16]bool{}, lacking: lacking{}}
 		r.state[from] = p
 	}
 	return p
@@ -232,6 +231,9 @@ var donePrefix = []byte("planned/") // + plan id: all its pages have been seen
 func (r *Rotation) receive(ctx context.Context, record, from *trust.Committee) (done bool, err error) {
 	st := r.progress(from.ID())
 	st.passes++
+	if err := r.resolve(ctx, record, st.lacking); err != nil {
+		return false, err
+	}
 	plan, err := r.plan(ctx, record, from, st)
 	if err != nil || plan == nil {
 		return false, err
@@ -240,11 +242,29 @@ func (r *Rotation) receive(ctx context.Context, record, from *trust.Committee) (
 		st.plan = plan
 		return true, nil
 	}
-	if st.done != plan.id {
-		st.lacking = map[uint16]int{}
+	if st.plan == nil || st.plan.id != plan.id {
+		st.plan, st.at, st.lacking = plan, nil, lacking{}
 	}
-	st.plan = plan
-	err = r.pull(ctx, plan, st)
+	if st.done != plan.id {
+		if err := r.pullAll(ctx, plan, st); err != nil {
+			return false, err
+		}
+		r.Log.Info("the shares of a plan are here", "attempt", plan.Attempt, "lacking", len(st.lacking))
+		if err := r.resolve(ctx, record, st.lacking); err != nil {
+			return false, err
+		}
+	}
+	if len(st.lacking) > 0 {
+		return false, nil
+	}
+	return true, r.Judge.Store.Apply([]kv.Op{{Key: slices.Concat(donePrefix, plan.id[:]), Value: []byte{1}}})
+}
+
+// pullAll follows a plan to its end, from where it stopped before. A dealer that
+// lied is left out at once, and one that cannot be reached when nothing got on
+// three times.
+func (r *Rotation) pullAll(ctx context.Context, plan *signedPlan, st *progress) error {
+	err := r.pull(ctx, plan, st)
 	var bad *dealerError
 	switch {
 	case errors.As(err, &bad):
@@ -255,16 +275,10 @@ func (r *Rotation) receive(ctx context.Context, record, from *trust.Committee) (
 		} else if st.stuck >= 3 {
 			st.bad[bad.dealer] = true
 		}
-		return false, err
-	case err != nil:
-		return false, err
+	case err == nil:
+		st.done = plan.id
 	}
-	st.stuck, st.done = 0, plan.id
-	if len(st.lacking) > 0 {
-		r.Log.Info("some deposits lack a dealer; another plan is needed", "deposits", st.lacking)
-		return false, nil
-	}
-	return true, r.Judge.Store.Apply([]kv.Op{{Key: slices.Concat(donePrefix, plan.id[:]), Value: []byte{1}}})
+	return err
 }
 
 func (r *Rotation) name(p *signedPlan, e *dealerError) {
@@ -300,23 +314,28 @@ const askTime = 30 * time.Second
 
 // askAll asks every validator of a record but this one, side by side.
 func (r *Rotation) askAll(ctx context.Context, record *trust.Committee, m RotateMethod, request []byte) []reply {
+	return r.ask(ctx, record, nil, m, request)
+}
+
+// ask is askAll, but for those whose place is left out.
+func (r *Rotation) ask(ctx context.Context, record *trust.Committee, out map[int]bool, m RotateMethod, request []byte) []reply {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	var out []reply
+	var answers []reply
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for i, v := range record.Validators {
-		if v.Peer == r.Judge.Peer {
+		if v.Peer == r.Judge.Peer || out[i] {
 			continue
 		}
 		wg.Go(func() {
 			raw, err := r.Peers.Rotate(ctx, v.Peer, m, request)
 			mu.Lock()
 			defer mu.Unlock()
-			out = append(out, reply{i, raw, err})
+			answers = append(answers, reply{i, raw, err})
 		})
 	}
 	wg.Wait()
-	slices.SortFunc(out, func(a, b reply) int { return a.index - b.index })
-	return out
+	slices.SortFunc(answers, func(a, b reply) int { return a.index - b.index })
+	return answers
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -48,12 +47,14 @@ func (j *Judge) AnswerHave(c Conn, raw []byte) ([]byte, error) {
 		return nil, ErrDenied
 	}
 	out := HaveReply{Epochs: make([][]HeldEpoch, len(r.Keys))}
+	deposits, err := j.loadAll(r.Keys)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
 	for i, id := range r.Keys {
-		d, err := j.loadKey(id)
-		if err != nil {
-			continue
+		if d := deposits[id]; d != nil {
+			out.Epochs[i] = d.epochs(r.Record)
 		}
-		out.Epochs[i] = d.epochs(r.Record)
 	}
 	return encode(out), nil
 }
@@ -88,88 +89,158 @@ func (j *Judge) colleague(peer statement.PublicKey) bool {
 type older struct {
 	keyID statement.ID
 	own   []HeldEpoch // of the newest record
+	none  bool        // it is gone, or has none: the index is wrong
 }
 
 // settle destroys the shares of older records wherever the newest committee can
 // do without them, and counts the deposits where it cannot yet.
 func (r *Rotation) settle(ctx context.Context, record *trust.Committee) (left int, err error) {
-	var after []byte
-	for {
-		batch, more, err := r.olderAfter(record, after)
-		if err != nil {
-			return left, err
-		}
-		if len(batch) > 0 {
-			kept, err := r.settleBatch(ctx, record, batch)
-			if err != nil {
-				return left + kept, err
-			}
-			left += kept
-		}
-		if !more {
+	records, err := r.Judge.recordsHeld()
+	if err != nil {
+		return 0, err
+	}
+	records = slices.DeleteFunc(records, func(id statement.ID) bool { return id == record.ID() })
+	for _, from := range records {
+		if err = r.settleFrom(ctx, record, from); err != nil {
 			break
 		}
-		after = slices.Concat(depositPrefix, r.last[:])
 	}
-	if left == 0 {
-		return 0, r.Judge.dropSeed(record.ID())
+	left, cerr := r.Judge.countOlder(records)
+	if err := errors.Join(err, cerr); err != nil || left > 0 {
+		return left, err
 	}
-	return left, nil
+	r.Judge.dealt.clear()
+	return 0, r.Judge.dropSeed(record.ID())
 }
 
-// olderAfter reads deposits with shares of older records, a batch at a time.
-func (r *Rotation) olderAfter(record *trust.Committee, after []byte) (out []older, more bool, err error) {
-	err = r.Judge.Store.Scan(depositPrefix, after, func(key, value []byte) (bool, error) {
-		var d deposit
-		if err := statement.Unmarshal(value, &d); err != nil {
-			return false, err
-		}
-		own := d.epochs(record.ID())
-		if len(own) == len(d.Shares) {
+// countOlder counts the deposits with shares of some records. One may have shares
+// of several.
+func (j *Judge) countOlder(records []statement.ID) (count int, err error) {
+	seen := map[statement.ID]bool{}
+	for _, from := range records {
+		err := j.holdings(from, nil, func(keyID statement.ID) (bool, error) {
+			if len(records) == 1 || !seen[keyID] {
+				count++
+			}
+			if len(records) > 1 {
+				seen[keyID] = true
+			}
 			return true, nil
+		})
+		if err != nil {
+			return count, err
 		}
-		r.last = statement.ID(key[len(depositPrefix):])
-		out = append(out, older{r.last, own})
-		more = len(out) == maxHave
-		return !more, nil
-	})
-	return out, more, err
+	}
+	return count, nil
 }
 
-// settleBatch asks the newest committee about a batch. A deposit is settled when
-// T+F validators hold one epoch of it and nobody who answers still lacks it: who
-// is late needs the dealers as long as it can be reached.
-func (r *Rotation) settleBatch(ctx context.Context, record *trust.Committee, batch []older) (kept int, err error) {
-	request := HaveRequest{Record: record.ID()}
-	for _, o := range batch {
-		request.Keys = append(request.Keys, o.keyID)
-	}
-	counts := make([]tally, len(batch))
-	if r.Judge.seat(record) >= 0 {
-		for i, o := range batch {
-			counts[i].add(o.own)
+// settleFrom goes round the deposits with shares of one record, once, or up to a
+// batch of which none is settled. The others pull in the order of key ids, so what
+// is behind that batch is not ready either, and to ask for all of it again and
+// again would keep them from getting there. The next round begins behind the
+// batch: one that never gets on does not stand in the way of the rest.
+func (r *Rotation) settleFrom(ctx context.Context, record *trust.Committee, from statement.ID) error {
+	start := r.stuck[from]
+	delete(r.stuck, from)
+	for _, part := range []struct{ after, end []byte }{{start, nil}, {nil, start}} {
+		for after := part.after; ; {
+			batch, more, err := r.olderAfter(record, from, after, part.end)
+			if err != nil {
+				return err
+			}
+			if len(batch) == 0 {
+				break
+			}
+			after = batch[len(batch)-1].keyID[:]
+			settled, err := r.settleBatch(ctx, record, from, batch)
+			if err != nil {
+				return err
+			}
+			if settled == 0 {
+				if r.stuck == nil {
+					r.stuck = map[statement.ID][]byte{}
+				}
+				r.stuck[from] = after
+				return nil
+			}
+			if !more {
+				break
+			}
+		}
+		if start == nil {
+			break
 		}
 	}
-	for _, a := range r.askAll(ctx, record, RotateHave, encode(request)) {
-		var reply HaveReply
-		if a.err != nil || decode(a.raw, &reply) != nil || len(reply.Epochs) != len(batch) {
-			continue
-		}
-		for i := range batch {
-			counts[i].add(reply.Epochs[i])
-		}
+	return nil
+}
+
+// olderAfter reads deposits with shares of a record, a batch at a time, up to and
+// with the key id end (nil: all).
+func (r *Rotation) olderAfter(record *trust.Committee, from statement.ID, after, end []byte) (out []older, more bool, err error) {
+	ids, err := r.Judge.holdingsAfter(from, after, maxHave)
+	if err != nil {
+		return nil, false, err
 	}
+	more = len(ids) == maxHave
+	deposits, err := r.Judge.loadAll(ids)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, id := range ids {
+		if end != nil && bytes.Compare(id[:], end) > 0 {
+			return out, false, nil
+		}
+		o := older{keyID: id, none: true}
+		if d := deposits[id]; d != nil {
+			o.own, o.none = d.epochs(record.ID()), len(d.epochs(from)) == 0
+		}
+		out = append(out, o)
+	}
+	return out, more, nil
+}
+
+// settleBatch asks the newest committee about a batch, and counts what could be
+// settled. A deposit is settled when T+F validators hold one epoch of it and
+// nobody who answers still lacks it: who is late needs the dealers as long as it
+// can be reached.
+func (r *Rotation) settleBatch(ctx context.Context, record *trust.Committee, from statement.ID, batch []older) (int, error) {
+	keys, own := make([]statement.ID, len(batch)), make([][]HeldEpoch, len(batch))
+	for i, o := range batch {
+		keys[i], own[i] = o.keyID, o.own
+	}
+	counts := r.tallies(ctx, record, keys, own)
 	need := int(record.Numbers.T) + int(record.Numbers.F)
 	var settled []statement.ID
 	for i, o := range batch {
 		switch {
-		case counts[i].most() >= need && !counts[i].lacking:
+		case o.none, counts[i].most() >= need && !counts[i].lacking:
 			settled = append(settled, o.keyID)
 		case len(counts[i].answers) >= need && !counts[i].lacking:
 			r.suspect(counts[i].disputed())
 		}
 	}
-	return len(batch) - len(settled), r.dropOlder(ctx, record, settled)
+	return len(settled), r.dropOlder(ctx, record, from, settled)
+}
+
+// tallies ask the newest committee about up to maxHave keys; own is what this
+// validator holds.
+func (r *Rotation) tallies(ctx context.Context, record *trust.Committee, keys []statement.ID, own [][]HeldEpoch) []tally {
+	counts := make([]tally, len(keys))
+	if r.Judge.seat(record) >= 0 {
+		for i := range keys {
+			counts[i].add(own[i])
+		}
+	}
+	for _, a := range r.askAll(ctx, record, RotateHave, encode(HaveRequest{Record: record.ID(), Keys: keys})) {
+		var reply HaveReply
+		if a.err != nil || decode(a.raw, &reply) != nil || len(reply.Epochs) != len(keys) {
+			continue
+		}
+		for i := range keys {
+			counts[i].add(reply.Epochs[i])
+		}
+	}
+	return counts
 }
 
 // tally is what the newest committee says of one deposit.
@@ -247,9 +318,10 @@ func (r *Rotation) suspect(disputed map[string][]int) {
 	}
 }
 
-// dropOlder destroys the older shares of settled deposits: the records first,
-// so that a crash in between leaves slots that the next start reclaims.
-func (r *Rotation) dropOlder(ctx context.Context, record *trust.Committee, settled []statement.ID) error {
+// dropOlder destroys the older shares of settled deposits, which were found as
+// those of one record: the records first, so that a crash in between leaves slots
+// that the next start reclaims.
+func (r *Rotation) dropOlder(ctx context.Context, record *trust.Committee, from statement.ID, settled []statement.ID) error {
 	j := r.Judge
 	if len(settled) == 0 {
 		return nil
@@ -260,15 +332,17 @@ func (r *Rotation) dropOlder(ctx context.Context, record *trust.Committee, settl
 	}
 	unlock := j.deposits.lock(keys)
 	defer unlock()
+	deposits, err := j.loadAll(settled)
+	if err != nil {
+		return err
+	}
 	var ops []kv.Op
 	var slots []uint64
 	for _, id := range settled {
-		d, err := j.loadKey(id)
-		if errors.Is(err, kv.ErrNotFound) {
-			continue // erased meanwhile
-		}
-		if err != nil {
-			return err
+		ops = append(ops, kv.Op{Key: holdingKey(from, id), Delete: true})
+		d := deposits[id]
+		if d == nil || len(d.epochs(from)) == 0 {
+			continue // erased meanwhile, or dealt again
 		}
 		var kept []held
 		for _, h := range d.Shares {
@@ -278,6 +352,7 @@ func (r *Rotation) dropOlder(ctx context.Context, record *trust.Committee, settl
 				slots = append(slots, h.Share.Slot)
 			}
 		}
+		ops = append(ops, holdingOps(id, d.Shares, kept)...)
 		key := slices.Concat(depositPrefix, id[:])
 		if len(kept) > 0 {
 			d.Shares = kept
@@ -287,133 +362,13 @@ func (r *Rotation) dropOlder(ctx context.Context, record *trust.Committee, settl
 		ops = append(ops, kv.Op{Key: key, Delete: true}, kv.Op{Key: slices.Concat(addressPrefix, d.Address), Delete: true})
 		ops = append(ops, withinOps(d, id, true)...)
 	}
-	if err := j.Audit.Append(ctx, j.event("retire", "ok", nil, nil, nil, nil, fmt.Sprintf("%d shares of older committees", len(slots)))); err != nil {
-		return err
+	if len(slots) > 0 {
+		if err := j.Audit.Append(ctx, j.event("retire", "ok", nil, nil, nil, nil, fmt.Sprintf("%d shares of older committees", len(slots)))); err != nil {
+			return err
+		}
 	}
 	if err := j.Store.Apply(ops); err != nil {
 		return err
 	}
 	return j.Shares.Destroy(slots...)
-}
-
-// ChainsRequest asks for the grants that a validator keeps, after one.
-type ChainsRequest struct {
-	_     struct{} `cbor:",toarray"`
-	After []byte   // leaf id
-}
-
-// AnswerChains shows a page of its mailboxes to a validator of the newest record.
-func (j *Judge) AnswerChains(c Conn, raw []byte) ([]byte, error) {
-	var r ChainsRequest
-	if err := decode(raw, &r); err != nil {
-		return nil, err
-	}
-	if _, ok := j.Trust.Current().ByPeer(c.Client); !ok || len(r.After) != 0 && len(r.After) != len(statement.ID{}) {
-		return nil, ErrDenied
-	}
-	var after []byte
-	if len(r.After) > 0 {
-		after = slices.Concat(chainPrefix, r.After)
-	}
-	var reply MailboxReply
-	size := 0
-	err := j.Store.Scan(chainPrefix, after, func(_, value []byte) (bool, error) {
-		var d Delivery
-		if err := statement.Unmarshal(value, &d); err != nil {
-			return false, err
-		}
-		if len(reply.Deliveries) == maxDeliveries || size+len(value) > MaxMailbox-4096 {
-			reply.More = true
-			return false, nil
-		}
-		size += len(value)
-		reply.Deliveries = append(reply.Deliveries, d)
-		return true, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return encode(reply), nil
-}
-
-var copiedPrefix = []byte("copied/") // + record: mailboxes were taken over
-
-// copyOnce takes over the mailboxes where this validator is new to the committee.
-func (r *Rotation) copyOnce(ctx context.Context, record *trust.Committee) error {
-	before, ok := record.Before()
-	if !ok || r.Judge.seat(record) < 0 || r.Judge.seat(before) >= 0 {
-		return nil
-	}
-	id := record.ID()
-	key := slices.Concat(copiedPrefix, id[:])
-	if _, err := r.Judge.Store.Get(key); err == nil {
-		return nil
-	}
-	if err := r.copyAll(ctx, record); err != nil {
-		return fmt.Errorf("taking over the mailboxes: %w", err)
-	}
-	return r.Judge.Store.Apply([]kv.Op{{Key: key, Value: []byte{1}}})
-}
-
-// copyAll takes over the mailboxes of the others: a validator that is new to the
-// committee has none. Every chain is verified; those not in force are left.
-func (r *Rotation) copyAll(ctx context.Context, record *trust.Committee) error {
-	var errs []error
-	copied := 0
-	for _, v := range record.Validators {
-		if v.Peer == r.Judge.Peer {
-			continue
-		}
-		if err := r.copyFrom(ctx, v.Peer); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		copied++
-	}
-	if copied > int(record.Numbers.N)-int(record.Numbers.T) { // one of them has each grant
-		return nil
-	}
-	return errors.Join(errs...)
-}
-
-func (r *Rotation) copyFrom(ctx context.Context, server statement.PublicKey) error {
-	j := r.Judge
-	var after []byte
-	for {
-		raw, err := r.Peers.Rotate(ctx, server, RotateChains, encode(ChainsRequest{After: after}))
-		if err != nil {
-			return err
-		}
-		var reply MailboxReply
-		if err := decode(raw, &reply); err != nil {
-			return err
-		}
-		for _, d := range reply.Deliveries {
-			c, err := capability.ParseChain(d.Chain)
-			if err != nil {
-				return err
-			}
-			leaf, err := c.Leaf()
-			if err != nil {
-				return err
-			}
-			if bytes.Compare(leaf[:], after) <= 0 {
-				return errors.New("its pages are out of order") // or they would never end
-			}
-			after = leaf[:]
-			v, err := j.Verifier.Verify(c)
-			if err != nil {
-				continue
-			}
-			if _, err := j.Store.Get(slices.Concat(chainPrefix, leaf[:])); err == nil {
-				continue
-			}
-			if err := j.Store.Apply(mailboxOps(v, encode(d))); err != nil {
-				return err
-			}
-		}
-		if !reply.More || len(reply.Deliveries) == 0 {
-			return nil
-		}
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/crypto/committee"
@@ -18,9 +19,22 @@ import (
 
 // Limits of a rotation's messages.
 const (
-	MaxSubPage = 512     // deposits in a page
-	MaxSubs    = 4 << 20 // bytes of a page
+	MaxSubPage = 512      // deposits in a page
+	MaxSubs    = 4 << 20  // bytes of a page
+	MaxPull    = 16 << 20 // bytes of one page of each dealer; a receiver takes one while it asks for the next
 )
+
+// PageSize is how many bytes a page of a plan with that many dealers has at most:
+// a receiver needs those of all of them at a time.
+func PageSize(dealers int) int { return min(MaxSubs, MaxPull/max(dealers, 1)) }
+
+// pageItems is how many sub-shares surely fit into a page. One deposit always has
+// room, with as many of them as it may have.
+func (p *signedPlan) pageItems() int {
+	const ids, share, scale, point = 3 * 34, 66, 34, 34
+	each := 16 + ids + share + scale + point*(int(p.record.Numbers.T)-1+int(p.from.Numbers.T))
+	return max(MaxEpochs, (PageSize(len(p.Dealers))-4096)/each)
+}
 
 // PageRequest asks a dealer for the sub-shares of the deposits after a key id.
 type PageRequest struct {
@@ -78,9 +92,15 @@ type dealtPage struct {
 	last []byte
 	more bool
 	err  error
+	size atomic.Int64 // bytes of memory, once it is dealt
 }
 
-const keptPages = 8
+// Receivers drift apart by what the slowest is late: a page that is gone when it
+// comes is dealt again.
+const (
+	keptPages = 64
+	keptBytes = 24 << 20
+)
 
 func (p *pages) get(key statement.ID) *dealtPage {
 	p.mu.Lock()
@@ -91,8 +111,13 @@ func (p *pages) get(key statement.ID) *dealtPage {
 		}
 	}
 	d := &dealtPage{key: key}
-	if p.kept = append(p.kept, d); len(p.kept) > keptPages {
-		p.kept = slices.Clone(p.kept[1:])
+	p.kept = append(p.kept, d)
+	bytes := int64(0)
+	for i, k := range slices.Backward(p.kept) {
+		if bytes += k.size.Load(); bytes > keptBytes || len(p.kept)-i > keptPages {
+			p.kept = slices.Clone(p.kept[i+1:])
+			break
+		}
 	}
 	return d
 }
@@ -177,31 +202,29 @@ func (j *Judge) dealPage(ctx context.Context, d *dealtPage, p *signedPlan, deale
 		share *held
 	}
 	var todo []source
-	count := 0
-	start := []byte(nil)
-	if len(after) > 0 {
-		start = slices.Concat(depositPrefix, after)
-	}
-	err = j.Store.Scan(depositPrefix, start, func(key, value []byte) (bool, error) {
-		if count == MaxSubPage {
-			d.more = true
-			return false, nil
-		}
-		var dep deposit
-		if err := statement.Unmarshal(value, &dep); err != nil {
-			return false, err
-		}
-		count++
-		d.last = slices.Clone(key[len(depositPrefix):])
-		for i := range dep.Shares {
-			if dep.Shares[i].Record == p.From && !j.barred(statement.ID(d.last)) {
-				todo = append(todo, source{statement.ID(d.last), &dep, &dep.Shares[i]})
-			}
-		}
-		return true, nil
-	})
+	ids, err := j.holdingsAfter(p.From, after, MaxSubPage+1)
 	if err != nil {
 		return err
+	}
+	deposits, err := j.loadAll(ids)
+	if err != nil {
+		return err
+	}
+	room := p.pageItems()
+	for i, keyID := range ids {
+		var shares []source
+		if dep := deposits[keyID]; dep != nil && !j.barred(keyID) {
+			for k := range dep.Shares {
+				if dep.Shares[k].Record == p.From {
+					shares = append(shares, source{keyID, dep, &dep.Shares[k]})
+				}
+			}
+		}
+		if d.more = i == MaxSubPage || i > 0 && len(todo)+len(shares) > room; d.more {
+			break
+		}
+		d.last = keyID[:]
+		todo = append(todo, shares...)
 	}
 	subs := make([]subDealt, len(todo))
 	var g errgroup.Group
@@ -212,11 +235,24 @@ func (j *Judge) dealPage(ctx context.Context, d *dealtPage, p *signedPlan, deale
 				return ctx.Err()
 			}
 			subs[i], err = j.subDeal(p, seed, dealer, s.keyID, s.dep, s.share)
+			if errors.Is(err, keystore.ErrErased) && j.gone(s.keyID, s.share.Epoch) {
+				return nil // settled, erased or dealt again since it was read
+			}
 			return err
 		})
 	}
-	d.subs = subs
-	return g.Wait()
+	err = g.Wait()
+	d.subs = slices.DeleteFunc(subs, func(s subDealt) bool { return s.shares == nil })
+	const share, point, rest = 64, 24 + 32, 512
+	d.size.Store(int64(len(d.subs)) * int64(share*int(p.record.Numbers.N)+point*int(p.record.Numbers.T+p.from.Numbers.T)+rest))
+	return err
+}
+
+// gone reports whether the share of an epoch is in the store no more: its record
+// goes before it is destroyed.
+func (j *Judge) gone(keyID, epoch statement.ID) bool {
+	d, err := j.loadKey(keyID)
+	return errors.Is(err, kv.ErrNotFound) || err == nil && d.in(epoch) == nil
 }
 
 // subDeal deals one share again. The polynomial is a function of the seed, the

@@ -199,6 +199,9 @@ func (n *Node) openJudge(revocations kv.Store) error {
 	}
 	n.judge.Verifier.Accepted = n.judge.Accepted
 	n.rotation = &validator.Rotation{Judge: n.judge, Peers: rotationPeers{n}, Log: n.log}
+	if err := n.judge.Reindex(); err != nil {
+		return err
+	}
 	return n.judge.Recount(n.audit.Scan)
 }
 

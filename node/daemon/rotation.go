@@ -20,6 +20,8 @@ var rotateMethods = map[validator.RotateMethod]rpc.Method{
 	validator.RotateBodies: rotateService("bodies", 16<<10, 4<<20, 30*time.Second),
 	validator.RotateHave:   rotateService("have", 64<<10, 2<<20, 10*time.Second),
 	validator.RotateChains: rotateService("chains", 1<<10, validator.MaxMailbox, 10*time.Second),
+
+	validator.RotateAccepted: rotateService("accepted", 1<<10, 40*validator.MaxAccepted, 10*time.Second),
 }
 
 func rotateService(name string, maxRequest, maxResponse int, timeout time.Duration) rpc.Method {
