@@ -173,6 +173,7 @@ func BenchmarkRotation(b *testing.B) {
 		b.Fatal(err)
 	}
 	addresses, _ := n.addFolder(1)
+	n.delivered()
 	for b.Loop() {
 		stop := make(chan struct{})
 		failed, reads := make(chan int, 1), 0
@@ -225,6 +226,23 @@ func (n *benchNet) renew() {
 	}
 	n.command("node1", "network", "use", file)
 	os.Remove(file)
+}
+
+// delivered waits until every validator has every deposit.
+func (n *benchNet) delivered() {
+	n.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		s, err := n.api[0].Status(n.Context())
+		if err != nil {
+			n.Fatal(err)
+		}
+		if s.Outbox == 0 {
+			return
+		}
+		<-tick.C
+	}
 }
 
 // settled waits until every validator has the new record and holds no share of
