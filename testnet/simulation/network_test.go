@@ -12,6 +12,7 @@ import (
 // weather is a network between addresses, with latency and loss.
 type weather struct {
 	net  *simnet.Simnet
+	seed uint64
 	loss float64 // part of the packets that get lost
 
 	mu   sync.Mutex
@@ -22,7 +23,7 @@ type weather struct {
 
 // newWeather starts a network; the caller closes it once all sockets are.
 func newWeather(seed uint64, loss float64) *weather {
-	w := &weather{loss: loss, rng: rand.New(rand.NewPCG(seed, 1)), cut: map[string]bool{}, lags: map[string]float64{}}
+	w := &weather{seed: seed, loss: loss, rng: rand.New(rand.NewPCG(seed, 1)), cut: map[string]bool{}, lags: map[string]float64{}}
 	w.net = &simnet.Simnet{LatencyFunc: w.latency}
 	w.net.Start()
 	return w
