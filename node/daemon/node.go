@@ -20,7 +20,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -53,6 +52,10 @@ type Node struct {
 	home *home.Home
 	log  *slog.Logger
 	now  func() time.Time
+
+	// Packets carries this node's datagrams: nil for the machine's network. It is set
+	// before Run or Join.
+	Packets host.Packets
 
 	lock    *store.Lock
 	store   *store.Store
@@ -295,10 +298,24 @@ func (n *Node) Run(ctx context.Context, ready func(Ready)) error {
 		return err
 	}
 	defer listener.Close()
-	return n.withAudit(ctx, func(ctx context.Context) error { return n.serve(ctx, listener, ready) })
+	return n.withAudit(ctx, func(ctx context.Context) error {
+		return n.serve(ctx, func(ctx context.Context) error { return api.NewServer(n, n.log).Run(ctx, listener) }, ready)
+	})
 }
 
-func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Ready)) error {
+// Join is Run without the API's socket, for a program that has the node in itself.
+func (n *Node) Join(ctx context.Context, ready func(Ready)) error {
+	if n.trust == nil {
+		return fault.New(fault.Usage, "adopt one with `cerebrum network use FILE`", "this home belongs to no network yet")
+	}
+	return n.withAudit(ctx, func(ctx context.Context) error {
+		return n.serve(ctx, func(ctx context.Context) error { <-ctx.Done(); return nil }, ready)
+	})
+}
+
+// serve works on the network side until the upper side has ended, which drains
+// when ctx ends.
+func (n *Node) serve(ctx context.Context, upper func(context.Context) error, ready func(Ready)) error {
 	if n.judge != nil {
 		if err := n.judge.Sweep(ctx); err != nil { // what a crash left undone, before anything is answered
 			return err
@@ -319,26 +336,28 @@ func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Read
 	}
 	n.running.Store(true)
 	defer n.running.Store(false)
-	g.Go(func() error { return n.tracker.Run(below) })
-	g.Go(func() error { return n.discovery.Run(below) })
-	g.Go(func() error { return n.outbox.Run(below) })
-	g.Go(func() error { return n.runRotation(below) })
-	g.Go(func() error { return n.runForget(below) })
-	if n.judge != nil {
-		g.Go(func() error { return n.judge.Run(below) })
-	}
-	g.Go(func() error { return n.provideLoop(below) })
-	g.Go(func() error { return n.policyLoop(below) })
-	g.Go(func() error { return n.followIdentities(below) })
-	g.Go(func() error { return n.followRecords(below) })
-	g.Go(func() error { return n.askForRecords(below) })
+	n.work(g, below)
 	up, upStop := context.WithCancel(ctx)
 	defer upStop()
 	context.AfterFunc(below, upStop) // a failure below ends the API too
 	ready(Ready{PeerID: n.host.ID().String(), Addrs: n.addresses()})
-	err := api.NewServer(n, n.log).Run(up, listener)
+	err := upper(up)
 	stop()
 	return errors.Join(err, g.Wait())
+}
+
+// work starts what a node does by itself.
+func (n *Node) work(g *errgroup.Group, ctx context.Context) {
+	loops := []func(context.Context) error{
+		n.tracker.Run, n.discovery.Run, n.outbox.Run, n.runRotation, n.runForget, n.provideLoop, n.policyLoop,
+		n.followIdentities, n.followRecords, n.askForRecords,
+	}
+	if n.judge != nil {
+		loops = append(loops, n.judge.Run)
+	}
+	for _, loop := range loops {
+		g.Go(func() error { return loop(ctx) })
+	}
 }
 
 func (n *Node) buildHost() error {
@@ -355,7 +374,7 @@ func (n *Node) buildHost() error {
 		return err
 	}
 	if n.host, err = host.New(host.Config{
-		Key: key, Listen: listen, Gate: n.gate, Log: n.log, LocalNetwork: n.home.Config.Local,
+		Key: key, Listen: listen, Gate: n.gate, Log: n.log, LocalNetwork: n.home.Config.Local, Packets: n.Packets,
 	}); err != nil {
 		return err
 	}

@@ -21,6 +21,8 @@ import (
 	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"github.com/quic-go/quic-go"
+	"go.uber.org/fx"
 )
 
 // acceptBacklog is how many streams a peer may open before we accept them. Each
@@ -72,6 +74,7 @@ func assemble(cfg Config, admitter *admission.Admitter, on guards) (libp2phost.H
 		return wrap(t), nil
 	}
 	h, err := libp2p.New(
+		datagrams(cfg.Packets),
 		libp2p.Identity(cfg.Key),
 		libp2p.NoListenAddrs,
 		libp2p.Transport(overTCP),
@@ -96,6 +99,24 @@ func assemble(cfg Config, admitter *admission.Admitter, on guards) (libp2phost.H
 		return nil, errors.Join(err, cm.Close(), rm.Close())
 	}
 	return h, nil
+}
+
+// datagrams has QUIC use the network that was given.
+func datagrams(p Packets) libp2p.Option {
+	if p == nil {
+		return func(*libp2p.Config) error { return nil }
+	}
+	// A manager that is not libp2p's own is not closed with the host unless we ask.
+	manager := func(l fx.Lifecycle, reset quic.StatelessResetKey, token quic.TokenGeneratorKey, opts ...quicreuse.Option) (*quicreuse.ConnManager, error) {
+		m, err := quicreuse.NewConnManager(reset, token, opts...)
+		if err == nil {
+			l.Append(fx.StopHook(m.Close))
+		}
+		return m, err
+	}
+	return libp2p.QUICReuse(manager,
+		quicreuse.OverrideListenUDP(p.ListenUDP),
+		quicreuse.OverrideSourceIPSelector(func() (quicreuse.SourceIPSelector, error) { return p, nil }))
 }
 
 // newTCP builds the TCP transport with an upgrader of its own: TLS only, with our

@@ -42,6 +42,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 
@@ -79,6 +80,18 @@ type Config struct {
 	// LocalNetwork is for networks whose nodes all run on this machine: loopback is
 	// exempt from the limits per address, and may be dialed whatever Listen says.
 	LocalNetwork bool
+	// Packets carries QUIC's datagrams. Nil is the machine's network; a simulation
+	// brings its own.
+	Packets Packets
+}
+
+// Packets is a network of datagrams. It is safe for concurrent use.
+type Packets interface {
+	// ListenUDP binds a socket to an address.
+	ListenUDP(network string, local *net.UDPAddr) (net.PacketConn, error)
+	// PreferredSourceIPForDestination is the address that packets for another one
+	// leave from.
+	PreferredSourceIPForDestination(to *net.UDPAddr) (net.IP, error)
 }
 
 // Host owns a libp2p host. It is safe for use by many goroutines.
