@@ -158,13 +158,8 @@ func (r *reading) fetch(ctx context.Context, address cid.Cid, next attempt) erro
 			return r.noHolder(address, append(failures, damaged...))
 		}
 		h := r.holders[i]
-		r.n.host.Libp2p().Peerstore().AddAddrs(h.ID, h.Addrs, peerstore.TempAddrTTL)
-		giveBack, err := r.n.turns.take(ctx, h.ID, exchange.ProtocolID, exchange.StreamsPerPeer)
-		if err != nil {
-			return err
-		}
-		_, err = exchange.Fetch(network.WithDialPeerTimeout(ctx, dialTime), r.n.host.Libp2p(), h.ID, *req, r.authority, r.taking(h.ID.String(), sink))
-		giveBack()
+		r.introduce(h)
+		_, err := r.askHolder(ctx, h.ID, *req, r.taking(h.ID.String(), sink))
 		var own *sinkError
 		switch {
 		case errors.As(err, &own):
@@ -175,6 +170,62 @@ func (r *reading) fetch(ctx context.Context, address cid.Cid, next attempt) erro
 			r.n.log.Info("a holder did not give everything", "peer", h.ID, "err", err)
 			failures = append(failures, err)
 		}
+	}
+}
+
+// introduce lets a holder be dialled.
+func (r *reading) introduce(h peer.AddrInfo) {
+	r.n.host.Libp2p().Peerstore().AddAddrs(h.ID, h.Addrs, peerstore.TempAddrTTL)
+}
+
+// askHolder asks one holder, when it is this node's turn there.
+func (r *reading) askHolder(ctx context.Context, p peer.ID, req exchange.Request, sink func(exchange.Block) error) (exchange.Result, error) {
+	giveBack, err := r.n.turns.take(ctx, p, exchange.ProtocolID, exchange.StreamsPerPeer)
+	if err != nil {
+		return exchange.Result{}, err
+	}
+	defer giveBack()
+	return exchange.Fetch(network.WithDialPeerTimeout(ctx, dialTime), r.n.host.Libp2p(), p, req, r.authority, sink)
+}
+
+// gather fetches the payload of one object from its first byte that this home lacks
+// on, from several holders at once where it is large: first those that depositors
+// named, then those that the DHT knows.
+func (r *reading) gather(ctx context.Context, address cid.Cid, from int64, damaged []error, sink func(exchange.Block) error) error {
+	i, searched := 0, false
+	g := exchange.Gather{Ask: r.askHolder, Next: func(ctx context.Context) (peer.ID, bool) {
+		if i >= len(r.holders) && !searched {
+			searched = true
+			r.search(ctx, address)
+		}
+		if i >= len(r.holders) {
+			return "", false
+		}
+		r.introduce(r.holders[i])
+		i++
+		return r.holders[i-1].ID, true
+	}}
+	brought, err := g.Fetch(ctx, address, from, sink)
+	failures := damaged
+	for _, b := range brought {
+		if b.Bytes > 0 {
+			r.from(b.Peer.String())
+		}
+		if b.Err != nil && ctx.Err() == nil {
+			r.n.log.Warn("a holder did not give everything", "peer", b.Peer, "bytes", b.Bytes, "err", b.Err)
+			failures = append(failures, b.Err)
+		}
+	}
+	if errors.Is(err, exchange.ErrNoHolder) {
+		return r.noHolder(address, failures)
+	}
+	return err
+}
+
+// from remembers whom ciphertext is from.
+func (r *reading) from(whom string) {
+	if !slices.Contains(r.got.From, whom) {
+		r.got.From = append(r.got.From, whom)
 	}
 }
 
@@ -206,9 +257,7 @@ func (r *reading) fetchHere(ctx context.Context, next attempt) (damaged []error,
 // taking passes blocks on and remembers whom they are from.
 func (r *reading) taking(from string, sink func(exchange.Block) error) func(exchange.Block) error {
 	return func(b exchange.Block) error {
-		if !slices.Contains(r.got.From, from) {
-			r.got.From = append(r.got.From, from)
-		}
+		r.from(from)
 		if err := sink(b); err != nil {
 			return &sinkError{err}
 		}
@@ -314,8 +363,7 @@ func (r *reading) unlock(ctx context.Context, i int, address cid.Cid, manifest, 
 	return opened, nil
 }
 
-// readWhole reads an object in order. When a holder stops in the middle the next
-// one is asked for the rest.
+// readWhole reads an object in order.
 func (r *reading) readWhole(ctx context.Context, address cid.Cid, to *target) error {
 	in := &incoming{r: r, index: 0, address: address}
 	in.consume = func(o *object.Opened, content io.Reader) error {
@@ -326,12 +374,14 @@ func (r *reading) readWhole(ctx context.Context, address cid.Cid, to *target) er
 		r.got.Size, r.got.Name = size, o.Details.Name
 		return err
 	}
-	err := r.fetch(ctx, address, func() (*exchange.Request, func(exchange.Block) error) {
-		if in.complete() {
-			return nil, nil
-		}
-		return &exchange.Request{Items: []exchange.Item{in.item()}}, func(b exchange.Block) error { return in.take(ctx, b) }
+	take := func(b exchange.Block) error { return in.take(ctx, b) }
+	whole := exchange.Item{Address: address.Bytes(), Whole: true}
+	damaged, err := r.fetchHere(ctx, func() (*exchange.Request, func(exchange.Block) error) {
+		return &exchange.Request{Items: []exchange.Item{whole}}, take
 	})
+	if err == nil && !in.complete() {
+		err = r.gather(ctx, address, in.next, damaged, take)
+	}
 	if err != nil {
 		return in.abort(err)
 	}
@@ -351,15 +401,6 @@ type incoming struct {
 	next     int64 // payload bytes taken
 	pipe     *plainPipe
 	done     chan error // consume's result
-}
-
-// item asks for what is missing.
-func (in *incoming) item() exchange.Item {
-	it := exchange.Item{Address: in.address.Bytes(), Whole: true}
-	if in.opened != nil && in.next > 0 {
-		it.Whole, it.Ranges = false, []exchange.Range{{From: uint64(in.next), To: in.opened.Manifest.Size}}
-	}
-	return it
 }
 
 func (in *incoming) complete() bool {
