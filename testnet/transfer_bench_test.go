@@ -106,17 +106,8 @@ func (n *benchNet) peak(member string) float64 {
 	if err != nil {
 		n.Fatal(err)
 	}
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID))
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(raw)) {
-		if kib, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			v, _ := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(kib), "kB")), 64)
-			return v / 1024
-		}
-	}
-	return 0
+	kib, _ := procField(p.PID, "status", "VmHWM:")
+	return float64(kib) / 1024
 }
 
 // tlsStream moves bytes over one TLS 1.3 connection on loopback and drops them: the
@@ -318,4 +309,62 @@ func (w *firstWrite) Write(p []byte) (int, error) {
 	}
 	w.cancel()
 	return 0, errors.New("one is enough")
+}
+
+// BenchmarkTwoHolders gets one large object into /dev/null where one node holds it, and
+// then where two do.
+func BenchmarkTwoHolders(b *testing.B) {
+	size := benchBytes(b)
+	n := newBenchNet(b, trust.Numbers{N: 4, F: 1, K: 3, T: 3}, 3)
+	address := n.addNoise(size, 1)
+	measure := func(holders int) float64 {
+		var took []time.Duration
+		for range 5 {
+			took = append(took, n.get("node2", address, os.DevNull))
+		}
+		n.from(address, holders)
+		return rate(size, median(took))
+	}
+	n.get("node2", address, os.DevNull)
+	for i := 0; b.Loop(); i++ {
+		if i > 0 {
+			b.Fatal("the second holder does not go away again: use -benchtime 1x")
+		}
+		one := measure(1)
+		n.carry(address, 2)
+		n.forgetPeak("node2")
+		two := measure(2)
+		b.ReportMetric(one, "one-MB/s")
+		b.ReportMetric(two, "two-MB/s")
+		b.ReportMetric(two/one, "two/one")
+		b.ReportMetric(n.peak("node2"), "reader-MiB")
+	}
+}
+
+// from checks how many holders an object comes from at node2.
+func (n *benchNet) from(address string, holders int) {
+	n.Helper()
+	got, err := n.api[1].GetStream(n.Context(), api.GetRequest{Address: address}, io.Discard)
+	if err != nil {
+		n.Fatal(err)
+	}
+	if len(got.From) != holders {
+		n.Fatalf("it came from %v, not from %d holders", got.From, holders)
+	}
+}
+
+// carry takes an object's ciphertext from node1 to another node by hand.
+func (n *benchNet) carry(address string, to int) {
+	n.Helper()
+	car := filepath.Join(filepath.Dir(n.net.Dir), "carried.car")
+	if err := os.WriteFile(car, nil, 0o600); err != nil {
+		n.Fatal(err)
+	}
+	defer os.Remove(car)
+	if _, err := n.api[0].Export(n.Context(), api.ExportRequest{Address: address, Into: car, Format: "car"}); err != nil {
+		n.Fatal(err)
+	}
+	if _, err := n.api[to].Import(n.Context(), api.ImportRequest{Path: car}); err != nil {
+		n.Fatal(err)
+	}
 }
