@@ -90,7 +90,7 @@ func (r *reading) fetchRange(ctx context.Context, address cid.Cid, from, to int6
 type remotePayload struct {
 	size        int64
 	from, until int64 // nothing else is asked for but the nonce and the end, which age reads
-	fetch func(from, to int64, each func(off int64, data []byte)) error
+	fetch       func(from, to int64, each func(off int64, data []byte)) error
 
 	leaves []heldLeaf
 }
