@@ -10,8 +10,8 @@ import (
 	"testing/fstest"
 )
 
-// catalogue names the tests of each attack on capabilities, revocation and the
-// committee, and of each kind of bad input: folder and function. Every one of them
+// catalogue names the tests of each attack on capabilities, revocation, the committee
+// and blocks, and of each kind of bad input: folder and function. Every one of them
 // has its negative control beside the attack: the same steps without it succeed.
 var catalogue = map[string][]string{
 	"CA-01 a forged grant":                            {"acl/capability.TestForgedGrants", "acl/capability.TestForgedStandingConsents", "acl/capability.TestEveryBitOfAChainCounts", "acl/trust.TestVerifyK", "acl/validator.TestTheChainsOfOthersAreDenied"},
@@ -40,6 +40,15 @@ var catalogue = map[string][]string{
 	"TH-08 a validator from an old backup":            {"acl/validator.TestAStartingValidatorDoesNothingThatCounts", "acl/revocation.TestAValidatorFromAnOldBackup", "acl/revocation.TestAStartingValidatorMakesNobodyFresh", "acl/validator.TestAValidatorThatWasDownErasesWhenItIsBack"},
 	"TH-09 thieves ahead of a root recovery":          {"acl/trust.TestThievesWhoRanAheadLose", "node/daemon.TestARecoveryShutsOutWhoWasReplaced", "acl/revocation.TestARecoveryVoidsHolds"},
 	"TH-10 a deposit after an erasure":                {"acl/validator.TestADepositAfterAnErasureIsRefused", "acl/validator.TestAnErasureWhileARotationIsUnderWay", "acl/validator.TestAReSharedShareOfAnErasedKeyDoesNotLive", "acl/validator.TestNoReleaseAfterTheReceipt"},
+	"BX-01 a refusal tells whether a block is here":   {"p2p/exchange.TestRefusalsAreTheSameBytes", "p2p/exchange.TestRefusalsTakeTheSameTime", "p2p/exchange.TestTimesDoNotTellWhatIsHere"},
+	"BX-02 bytes that are not the CID's, weak hashes": {"p2p/exchange.TestHolderLies", "p2p/exchange.TestInvalidRequests", "p2p/exchange.TestBombs", "p2p/exchange.TestHoldersThatAreOfNoUse", "crypto/envelope.TestParseNodeRefuses", "crypto/envelope.TestManifestRules"},
+	"BX-04 huge lengths on many streams":              {"p2p/exchange.TestLengthsAreCheckedBeforeTheBytesCome", "p2p/exchange.TestAnnouncedRequestsCostLittle", "p2p/exchange.TestStreamsAreLimited"},
+	"BX-06 bombs of DAGs":                             {"p2p/exchange.TestBombs", "p2p/exchange.TestDeepPayload", "p2p/exchange.TestNodeUnderTwoParents", "crypto/envelope.TestParseNodeRefuses", "node/object.TestPayloadsAreNotWalkedForEver"},
+	"BX-07 ciphertext that was tampered with":         {"p2p/exchange.TestHolderLies", "p2p/exchange.TestHolderGoesAway", "crypto/envelope.TestTamperedCiphertextIsRefused", "crypto/envelope.TestLeavesRefuseTampering", "crypto/envelope.TestHeaderBombsAreRefused"},
+	"BX-09 hostile CAR files":                         {"node/object.TestDamagedCARs", "node/object.TestForeignAndIncompleteCARs", "node/object.TestPayloadsAreNotWalkedForEver"},
+	"BX-10 every decoder is fuzzed":                   {"p2p/exchange.FuzzRequest", "p2p/exchange.FuzzResponse", "crypto/envelope.FuzzManifest", "crypto/envelope.FuzzNode", "crypto/envelope.FuzzFileRoot", "crypto/envelope.FuzzHeader", "crypto/envelope.FuzzDecrypt", "acl/capability.FuzzAuthority"},
+	"BX-11 a manifest over somebody's payload":        {"node/daemon.TestAManifestOverSomebodysPayload", "node/daemon.TestLeaseAllows"},
+	"BX-12 a chain shown to one holder, at another":   {"node/daemon.TestAReaderFetchesForNobodyElse", "acl/capability.TestProofsThatAreReplayed", "p2p/exchange.TestAuthorityIsMadeForConnectionAndRequest"},
 	"input: records with duplicate keys":              {"crypto/statement.TestNonCanonicalEncodingsAreRefused", "acl/capability.TestBodiesHaveOneEncoding", "acl/trust.TestAKeyInTwoPlaces", "acl/trust.TestOneValidatorsSignatureTwice"},
 	"input: records out of order":                     {"acl/trust.TestSuccessorsThatAreRefused", "acl/trust.TestADraftThatDoesNotFollowIsNotSigned", "acl/trust.TestEveryOrderLeadsToTheSameRecord", "acl/identity.TestRecoveriesFollowOneAnother", "acl/policy.TestHistoryRefuses", "acl/validator.TestVersionsFollowOneAnother"},
 	"input: records that have expired":                {"acl/trust.TestARecordLivesFromItsBeginningToItsEnd", "acl/trust.TestAnExpiredRecordIsSucceeded", "acl/validator.TestAnExpiredCommitteeTakesNoDeposits", "acl/validator.TestWhoMaySignAndKeepARole", "acl/policy.TestRoleRefused"},
@@ -63,7 +72,7 @@ func TestCatalogue(t *testing.T) {
 		name  string
 		count int
 		not   []int
-	}{{"CA", 11, []int{10}}, {"RV", 6, nil}, {"TH", 10, nil}} {
+	}{{"CA", 11, []int{10}}, {"RV", 6, nil}, {"TH", 10, nil}, {"BX", 12, []int{3, 5, 8}}} {
 		for i := range group.count {
 			id := fmt.Sprintf("%s-%02d ", group.name, i+1)
 			if slices.Contains(group.not, i+1) {

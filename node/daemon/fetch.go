@@ -3,8 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -158,13 +156,8 @@ func (r *reading) fetch(ctx context.Context, address cid.Cid, next attempt) erro
 			return r.noHolder(address, append(failures, damaged...))
 		}
 		h := r.holders[i]
-		r.n.host.Libp2p().Peerstore().AddAddrs(h.ID, h.Addrs, peerstore.TempAddrTTL)
-		giveBack, err := r.n.turns.take(ctx, h.ID, exchange.ProtocolID, exchange.StreamsPerPeer)
-		if err != nil {
-			return err
-		}
-		_, err = exchange.Fetch(network.WithDialPeerTimeout(ctx, dialTime), r.n.host.Libp2p(), h.ID, *req, r.authority, r.taking(h.ID.String(), sink))
-		giveBack()
+		r.introduce(h)
+		_, err := r.askHolder(ctx, h.ID, *req, r.taking(h.ID.String(), sink))
 		var own *sinkError
 		switch {
 		case errors.As(err, &own):
@@ -175,6 +168,28 @@ func (r *reading) fetch(ctx context.Context, address cid.Cid, next attempt) erro
 			r.n.log.Info("a holder did not give everything", "peer", h.ID, "err", err)
 			failures = append(failures, err)
 		}
+	}
+}
+
+// introduce lets a holder be dialled.
+func (r *reading) introduce(h peer.AddrInfo) {
+	r.n.host.Libp2p().Peerstore().AddAddrs(h.ID, h.Addrs, peerstore.TempAddrTTL)
+}
+
+// askHolder asks one holder, when it is this node's turn there.
+func (r *reading) askHolder(ctx context.Context, p peer.ID, req exchange.Request, sink func(exchange.Block) error) (exchange.Result, error) {
+	giveBack, err := r.n.turns.take(ctx, p, exchange.ProtocolID, exchange.StreamsPerPeer)
+	if err != nil {
+		return exchange.Result{}, err
+	}
+	defer giveBack()
+	return exchange.Fetch(network.WithDialPeerTimeout(ctx, dialTime), r.n.host.Libp2p(), p, req, r.authority, sink)
+}
+
+// from remembers whom ciphertext is from.
+func (r *reading) from(whom string) {
+	if !slices.Contains(r.got.From, whom) {
+		r.got.From = append(r.got.From, whom)
 	}
 }
 
@@ -206,9 +221,7 @@ func (r *reading) fetchHere(ctx context.Context, next attempt) (damaged []error,
 // taking passes blocks on and remembers whom they are from.
 func (r *reading) taking(from string, sink func(exchange.Block) error) func(exchange.Block) error {
 	return func(b exchange.Block) error {
-		if !slices.Contains(r.got.From, from) {
-			r.got.From = append(r.got.From, from)
-		}
+		r.from(from)
 		if err := sink(b); err != nil {
 			return &sinkError{err}
 		}
@@ -312,122 +325,4 @@ func (r *reading) unlock(ctx context.Context, i int, address cid.Cid, manifest, 
 		return nil, diskFault(err)
 	}
 	return opened, nil
-}
-
-// readWhole reads an object in order. When a holder stops in the middle the next
-// one is asked for the rest.
-func (r *reading) readWhole(ctx context.Context, address cid.Cid, to *target) error {
-	in := &incoming{r: r, index: 0, address: address}
-	in.consume = func(o *object.Opened, content io.Reader) error {
-		if o.Details.Kind == object.KindDirectory {
-			return r.readTree(ctx, o, content, to)
-		}
-		size, err := to.write(ctx, content, wanted(r.ask, o))
-		r.got.Size, r.got.Name = size, o.Details.Name
-		return err
-	}
-	err := r.fetch(ctx, address, func() (*exchange.Request, func(exchange.Block) error) {
-		if in.complete() {
-			return nil, nil
-		}
-		return &exchange.Request{Items: []exchange.Item{in.item()}}, func(b exchange.Block) error { return in.take(ctx, b) }
-	})
-	if err != nil {
-		return in.abort(err)
-	}
-	return in.finish()
-}
-
-// incoming is one object on its way in. Its blocks arrive on one goroutine, which
-// decrypts them; consume takes the plaintext on another.
-type incoming struct {
-	r       *reading
-	index   int // in the current keys
-	address cid.Cid
-	consume func(o *object.Opened, content io.Reader) error
-
-	manifest []byte
-	opened   *object.Opened
-	next     int64 // payload bytes taken
-	pipe     *plainPipe
-	done     chan error // consume's result
-}
-
-// item asks for what is missing.
-func (in *incoming) item() exchange.Item {
-	it := exchange.Item{Address: in.address.Bytes(), Whole: true}
-	if in.opened != nil && in.next > 0 {
-		it.Whole, it.Ranges = false, []exchange.Range{{From: uint64(in.next), To: in.opened.Manifest.Size}}
-	}
-	return it
-}
-
-func (in *incoming) complete() bool {
-	return in.opened != nil && in.next == int64(in.opened.Manifest.Size)
-}
-
-func (in *incoming) take(ctx context.Context, b exchange.Block) (err error) {
-	switch b.Kind {
-	case exchange.Manifest:
-		in.manifest = slices.Clone(b.Data)
-	case exchange.Header:
-		if in.opened != nil {
-			return nil
-		}
-		in.opened, err = in.r.unlock(ctx, in.index, in.address, in.manifest, slices.Clone(b.Data))
-		return err
-	case exchange.Leaf:
-		if b.Offset != in.next {
-			return nil // came before, from another holder
-		}
-		if in.next == 0 {
-			err = in.start(b.Data)
-		} else {
-			err = in.pipe.write(b.Offset, b.Data)
-		}
-		in.next += int64(len(b.Data))
-	}
-	return err
-}
-
-// start begins with the payload's nonce and runs consume beside the transfer
-// until finish or abort.
-func (in *incoming) start(nonce []byte) error {
-	leaves, err := envelope.OpenLeaves(in.opened.Header, in.opened.Key, nonce, int64(in.opened.Manifest.Size))
-	if err != nil {
-		return err
-	}
-	pipe, done := newPlainPipe(), make(chan error, 1)
-	pipe.opened, in.pipe, in.done = leaves, pipe, done
-	go func() {
-		err := in.consume(in.opened, pipe)
-		close(pipe.gone)
-		done <- err
-	}()
-	return nil
-}
-
-// finish ends the payload and waits for consume.
-func (in *incoming) finish() error {
-	if in.pipe == nil || !in.complete() {
-		return fmt.Errorf("the object %s did not arrive", in.address)
-	}
-	return in.stop(io.EOF)
-}
-
-// abort makes consume fail and waits for it; after finish it does nothing.
-func (in *incoming) abort(err error) error {
-	if in.pipe == nil {
-		return err
-	}
-	if cerr := in.stop(err); !errors.Is(cerr, err) && cerr != nil {
-		return cerr // consume failed first, and this is why
-	}
-	return err
-}
-
-func (in *incoming) stop(why error) error {
-	in.pipe.end(why)
-	in.pipe = nil
-	return <-in.done
 }

@@ -11,6 +11,7 @@ import (
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/quorum"
+	"cerebrum.dev/cerebrum/node/store"
 	"cerebrum.dev/cerebrum/p2p/exchange"
 	"github.com/ipfs/go-cid"
 )
@@ -139,6 +140,63 @@ func TestLeaseAllows(t *testing.T) {
 	without := &lease{n: m.nodes[1], v: l.v}
 	if err := without.Allows(address, manifest); err == nil {
 		t.Error("an object that this home never obtained is served")
+	}
+}
+
+// BX-11: a reader that was revoked signs a manifest of its own over the owner's payload
+// and grants itself that. The chain is valid, and the blocks are all here; but this home
+// never obtained the object under that manifest. The control is a home that did.
+func TestAManifestOverSomebodysPayload(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	m := found(t, 2)
+	m.refresh()
+	owner, thief := m.nodes[0], m.nodes[1]
+	address, _ := addSmall(t, owner, "somebody's")
+	h, err := owner.library.Find(ctx, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := thief.home.Principals()[0]
+	claims := h.Manifest.Claims()
+	claims.Owner, claims.Author = p.Identity.ID(), p.Identity.ID()
+	forged, err := envelope.SignManifest(claims, p.Device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := owner.store.PutMany(ctx, []envelope.Block{forged}); err != nil { // as a carrier would
+		t.Fatal(err)
+	}
+	g, to, err := thief.newGrant(api.GrantRequest{To: p.Identity.Contact(), Can: "read", Seconds: 3600}, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Target = capability.Target{Kind: capability.Lineage, Ref: claims.Lineage}
+	out, err := thief.mint(ctx, p, to, g, forged.CID, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := decodeToken(out.Token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, err := capability.ParseChain(d.Chain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := owner.verifier.Verify(chain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &lease{n: owner, v: v}
+	if err := l.Allows(forged.CID, forged.Data); err == nil {
+		t.Error("somebody's payload is served under another's manifest")
+	}
+	if err := owner.store.PutObject(store.Object{Address: forged.CID.Bytes(), Origin: store.OriginTransferred}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Allows(forged.CID, forged.Data); err != nil {
+		t.Errorf("the control, a home that obtained it as an object: %v", err)
 	}
 }
 

@@ -42,7 +42,7 @@ func (r *reading) readRange(ctx context.Context, address cid.Cid, to *target) er
 		return r.fetchRange(ctx, address, from, to, each)
 	}
 	want := object.Range{First: r.ask.First, Last: r.ask.Last}
-	remote.until = payloadEnd(want.Last, remote.size)
+	remote.from, remote.until = payloadStart(want.First), payloadEnd(want.Last, remote.size)
 	content, err := object.DecryptRange(in.opened, remote, want)
 	if err != nil {
 		return err
@@ -52,9 +52,15 @@ func (r *reading) readRange(ctx context.Context, address cid.Cid, to *target) er
 	return err
 }
 
+const plainChunk = envelope.ChunkSize - 16
+
+// payloadStart is where the chunk of a plaintext byte begins in the payload.
+func payloadStart(first int64) int64 {
+	return envelope.NonceSize + first/plainChunk*envelope.ChunkSize
+}
+
 // payloadEnd is where the chunk of a plaintext byte ends in the payload.
 func payloadEnd(last, size int64) int64 {
-	const plainChunk = envelope.ChunkSize - 16
 	if last/plainChunk >= size/envelope.ChunkSize {
 		return size
 	}
@@ -79,12 +85,12 @@ func (r *reading) fetchRange(ctx context.Context, address cid.Cid, from, to int6
 }
 
 // remotePayload reads a payload of another node at random. It keeps the leaves
-// of the last request, and asks for up to window bytes at a time, never past
-// the end of the range that is wanted.
+// of the last request, and asks for up to window bytes at a time, within the range that
+// is wanted.
 type remotePayload struct {
-	size  int64
-	until int64 // nothing beyond it is asked for but the end that age checks
-	fetch func(from, to int64, each func(off int64, data []byte)) error
+	size        int64
+	from, until int64 // nothing else is asked for but the nonce and the end, which age reads
+	fetch       func(from, to int64, each func(off int64, data []byte)) error
 
 	leaves []heldLeaf
 }
@@ -128,7 +134,7 @@ func (p *remotePayload) find(off int64) []byte {
 
 func (p *remotePayload) load(off, least int64) error {
 	to := off + least
-	if off < p.until {
+	if off >= p.from && off < p.until {
 		to = max(to, min(p.until, off+window))
 	}
 	to = min(to, p.size)

@@ -73,6 +73,33 @@ func TestRemotePayload(t *testing.T) {
 	}
 }
 
+// TestRemotePayloadReadsAheadInTheRangeOnly: the nonce, which is read first, and the end
+// bring nothing else along. The control is a range from the first byte on.
+func TestRemotePayloadReadsAheadInTheRangeOnly(t *testing.T) {
+	t.Parallel()
+	l := encrypt(t, 40*envelope.PlainLeaf)
+	size := int64(len(l.stream))
+	cost := func(from int64) int64 {
+		h := &holder{stream: l.stream}
+		p := &remotePayload{size: size, from: from, until: from + 1<<20, fetch: h.fetch}
+		for _, r := range []struct{ off, n int64 }{{0, envelope.NonceSize}, {size - envelope.ChunkSize, envelope.ChunkSize}, {from, 1 << 20}} {
+			b := make([]byte, r.n)
+			if _, err := p.ReadAt(b, r.off); err != nil || !bytes.Equal(b, l.stream[r.off:r.off+r.n]) {
+				t.Errorf("%d bytes at %d: %v", r.n, r.off, err)
+			}
+		}
+		return h.asked
+	}
+	if n := cost(payloadStart(20 * envelope.PlainLeaf)); n > 4<<20 {
+		t.Errorf("1 MiB in the middle cost %d bytes", n)
+	}
+	h := &holder{stream: l.stream}
+	p := &remotePayload{size: size, until: size, fetch: h.fetch}
+	if _, err := p.ReadAt(make([]byte, envelope.NonceSize), 0); err != nil || h.asked < window/2 {
+		t.Errorf("nothing was read ahead: %d bytes, %v", h.asked, err)
+	}
+}
+
 // TestRemotePayloadFails: what a holder leaves out is an error, not a hole.
 func TestRemotePayloadFails(t *testing.T) {
 	t.Parallel()

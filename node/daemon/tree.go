@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -267,6 +268,12 @@ func (b *batch) take(ctx context.Context, i int, blk exchange.Block) error {
 		return b.takeLarge(ctx, blk)
 	}
 	s := b.small
+	if s == nil {
+		if blk.Kind == exchange.Leaf { // its file was complete, by the index
+			return fmt.Errorf("%w: %s is longer than it says", object.ErrTree, b.entries[i].Path)
+		}
+		return nil
+	}
 	switch blk.Kind {
 	case exchange.Header:
 		s.header = slices.Clone(blk.Data)
@@ -294,11 +301,20 @@ func (b *batch) writeSmall(ctx context.Context, s *smallFile) error {
 	if err != nil {
 		return err
 	}
-	content, err := envelope.Decrypt(o.Header, o.Key, bytes.NewReader(s.payload))
+	// Not with age's reader: its buffers of 64 KiB are many times what a small file is.
+	size := int64(o.Manifest.Size)
+	if size != int64(len(s.payload)) {
+		return fmt.Errorf("%w: the index gives %s another size than its manifest", object.ErrTree, e.Path)
+	}
+	leaves, err := envelope.OpenLeaves(o.Header, o.Key, s.payload[:envelope.NonceSize], size)
 	if err != nil {
 		return err
 	}
-	return b.folder.write(e, content)
+	plain, err := leaves.Decrypt(make([]byte, 0, size), envelope.NonceSize, s.payload[envelope.NonceSize:])
+	if err != nil {
+		return err
+	}
+	return b.folder.write(e, bytes.NewReader(plain))
 }
 
 func (b *batch) startLarge(ctx context.Context, i int, header exchange.Block) error {

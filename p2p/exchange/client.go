@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -12,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
+	"cerebrum.dev/cerebrum/crypto/envelope"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
@@ -29,6 +31,36 @@ type Block struct {
 	CID    cid.Cid
 	Data   []byte // valid until the callback returns
 	Offset int64  // of its first payload byte; Interior and Leaf only
+
+	lent *lent // where Data lies; nil where that is memory of its own
+}
+
+// lent is memory that a transfer uses again once a block is done with.
+type lent struct {
+	buf  *[envelope.LeafSize]byte
+	kept bool // somebody else gives it back
+}
+
+// keep makes Data last until release, without a copy where the transfer has lent it.
+func (b Block) keep() Block {
+	if b.lent != nil {
+		b.lent.kept = true
+		return b
+	}
+	return *b.clone()
+}
+
+// release gives memory back; Data is used no more.
+func (b Block) release() {
+	if b.lent != nil {
+		leafBuffers.Put(b.lent.buf)
+	}
+}
+
+// clone has Data in memory of its own.
+func (b Block) clone() *Block {
+	b.Data, b.lent = slices.Clone(b.Data), nil
+	return &b
 }
 
 // Result tells what a fetch has brought, also when it failed.

@@ -55,6 +55,25 @@
 // share writes. The receiver reads, hashes and delivers on three goroutines and
 // holds at most 8 large blocks, in buffers that are used again.
 //
+// # Several holders
+//
+// [Gather] fetches one object from several holders, over requests of this same
+// protocol. Who is alone is asked for everything in one request. With others, each is
+// asked for spans of 6 leaves, in order, within a window of 24 leaves from the first
+// that was not delivered; that is what may have to wait for its turn in memory. Who
+// finds no span free may become the rival of a holder that is much slower, or silent
+// for a second: both are asked for the rest of its span, and with the rival's first
+// leaf it is the rival's. So a holder that lies, stops, lacks what it claims or says
+// nothing costs a moment, and every block that came before it failed is kept. Which
+// holder has which span is decided by a type of its own that knows neither network nor
+// clock. A holder whose line breaks is asked again for what is left.
+//
+// # Blocks alone
+//
+// [Session] gives the blocks of one object one by one and implements boxo's
+// exchange.Interface, for blockservices and DAG readers. A block is asked for by its
+// place in the object: nobody can ask a holder for a CID and learn whether it is there.
+//
 // # Example
 //
 //	server := exchange.NewServer(store, guard, log, exchange.Limits{})

@@ -27,9 +27,8 @@ const (
 // parcel is a block on its way from the stream to the caller.
 type parcel struct {
 	Block
-	verified bool                     // Data matches CID
-	last     bool                     // the item is complete with it
-	buf      *[envelope.LeafSize]byte // where Data lies, if not in memory of its own
+	verified bool // Data matches CID
+	last     bool // the item is complete with it
 }
 
 // receiver reads and verifies one response. Three goroutines work on it: read
@@ -101,10 +100,13 @@ func (rc *receiver) run(res *Result, sink func(Block) error, abort func()) error
 }
 
 func (rc *receiver) recycle(pc parcel) {
-	if pc.buf != nil {
-		leafBuffers.Put(pc.buf)
-		<-rc.slots
+	if pc.lent == nil {
+		return
 	}
+	if !pc.lent.kept {
+		leafBuffers.Put(pc.lent.buf)
+	}
+	<-rc.slots
 }
 
 // verifyAll hashes what read has not hashed.
@@ -231,8 +233,8 @@ func (rc *receiver) allocate(pc *parcel, n int) error {
 	case <-rc.quit:
 		return errQuit
 	}
-	pc.buf = leafBuffers.Get().(*[envelope.LeafSize]byte)
-	pc.Data = pc.buf[:n]
+	pc.lent = &lent{buf: leafBuffers.Get().(*[envelope.LeafSize]byte)}
+	pc.Data = pc.lent.buf[:n]
 	return nil
 }
 
