@@ -42,6 +42,7 @@ import (
 	"cerebrum.dev/cerebrum/node/object"
 	"cerebrum.dev/cerebrum/node/quorum"
 	"cerebrum.dev/cerebrum/node/store"
+	"cerebrum.dev/cerebrum/p2p/admission"
 	"cerebrum.dev/cerebrum/p2p/discovery"
 	"cerebrum.dev/cerebrum/p2p/exchange"
 	"cerebrum.dev/cerebrum/p2p/host"
@@ -331,6 +332,7 @@ func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Read
 	g.Go(func() error { return n.followIdentities(below) })
 	g.Go(func() error { return n.followRecords(below) })
 	g.Go(func() error { return n.askForRecords(below) })
+	g.Go(func() error { return n.stayMember(below) })
 	up, upStop := context.WithCancel(ctx)
 	defer upStop()
 	context.AfterFunc(below, upStop) // a failure below ends the API too
@@ -341,9 +343,13 @@ func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Read
 }
 
 func (n *Node) buildHost() error {
-	n.gate = &gate{n: n}
+	bans, err := admission.OpenBans(n.store.KV("bans"), n.now)
+	if err != nil {
+		return err
+	}
+	n.gate = &gate{n: n, bans: bans}
 	if !n.wasMember() {
-		return fault.New(fault.Denied, "send your `cerebrum network card` to whoever drafts its next committee record", "this node is no member of the network %s", n.trust.Current().Name)
+		return fault.New(fault.Denied, "join with an invitation (`cerebrum join FILE`), or send your `cerebrum network card` to whoever drafts its next committee record", "this node is no member of the network %s", n.trust.Current().Name)
 	}
 	key, err := peerPrivate(n.home.PeerSeed())
 	if err != nil {
@@ -354,7 +360,7 @@ func (n *Node) buildHost() error {
 		return err
 	}
 	if n.host, err = host.New(host.Config{
-		Key: key, Listen: listen, Gate: n.gate, Log: n.log, LocalNetwork: n.home.Config.Local,
+		Key: key, Listen: listen, Gate: n.gate, Desk: desk{n}, Refused: n.gate.refused, Log: n.log, LocalNetwork: n.home.Config.Local,
 	}); err != nil {
 		return err
 	}

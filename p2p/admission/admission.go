@@ -161,7 +161,7 @@ type Config struct {
 	// Desk answers peers that are not admitted; nil answers nobody.
 	Desk Desk
 	// Refused, if set, is told of every peer that was not admitted, with [ErrProtocol]
-	// or [ErrRefused] where it is to blame. It must not block.
+	// itself or [ErrRefused] where it is to blame. It must not block.
 	Refused func(remote peer.ID, err error)
 	// LocalNetwork exempts loopback from the limits per address, for networks whose
 	// nodes all run on this machine. Nothing else changes.

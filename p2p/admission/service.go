@@ -33,8 +33,10 @@ var (
 	// ErrRequestSize reports an own request over MaxRequest.
 	ErrRequestSize = fmt.Errorf("own request exceeds %d bytes", MaxRequest)
 
+	// ErrPace reports to [Config.Refused] that the peer's address asks too often.
+	ErrPace = errors.New("too many requests of one address")
+
 	errServed = errors.New("the connection was for a service") // it went well
-	errPace   = errors.New("too many requests of one address")
 )
 
 // Desk answers requests of peers that are not admitted: who was a member, or is
@@ -51,7 +53,7 @@ type Desk interface {
 // serve answers the one request of a connection.
 func (a *Admitter) serve(ctx context.Context, c transport.CapableConn, stream io.ReadWriter, verified func()) error {
 	if !a.paces.take(addressOf(c.RemoteMultiaddr(), a.local), time.Now()) {
-		return errPace
+		return ErrPace
 	}
 	request, err := readFrame(stream, MaxRequest)
 	if err != nil {
