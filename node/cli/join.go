@@ -17,7 +17,7 @@ import (
 )
 
 func joinCommand(e *Env) *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use: "join INVITE", Short: "Join a network with an invitation", Args: cobra.ExactArgs(1),
 		Long: `Join the network that an invitation is for. INVITE is its file, or - for standard
 input. The invitation says which network it is and names a recent record of its
@@ -31,7 +31,14 @@ again: until the invitation expires it stays good for the home that used it firs
 			return e.join(c.Context(), v, i)
 		},
 	}
+	// What is on the command line may be the invitation itself: it is not repeated.
+	c.SetFlagErrorFunc(func(*cobra.Command, error) error {
+		return fault.New(fault.Usage, inviteHint, "cerebrum join takes no such flag")
+	})
+	return c
 }
+
+const inviteHint = "INVITE is the file that `cerebrum invite -o FILE` wrote, or - for standard input"
 
 // readInvite reads a file or standard input, and never the argument itself: what
 // stands on a command line is no secret.
@@ -40,7 +47,7 @@ func (e *Env) readInvite(name string) (*trust.Invite, *trust.Invitation, error) 
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, nil, fault.New(fault.Failed, "INVITE is the file that `cerebrum invite -o FILE` wrote, or - for standard input", "the invitation cannot be read from %s", clip(name))
+			return nil, nil, fault.New(fault.Failed, inviteHint, "there is no invitation that can be read under that name")
 		}
 		defer f.Close()
 		in = f
