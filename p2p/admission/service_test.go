@@ -291,3 +291,37 @@ type anyPeer struct{ transport.CapableConn }
 func (anyPeer) RemoteMultiaddr() ma.Multiaddr { return ma.StringCast("/ip4/127.0.0.1/tcp/1") }
 
 func (anyPeer) RemotePeer() peer.ID { return "" }
+
+// TestAReplayedTranscriptIsOfNoUse: all that a member says when it comes, heard and
+// said again by another peer, opens nothing; said again by itself, it does.
+func TestAReplayedTranscriptIsOfNoUse(t *testing.T) {
+	for name, addr := range everyTransport {
+		t.Run(name, func(t *testing.T) {
+			c, a, b, thief := newClub(t), newNode(t), newNode(t), newNode(t)
+			at, accepted := listening(t, a.wrapped(t, addr, a.withDesk(c, mirror, nil)), addr)
+			credential := c.credential(b.id)
+			heard := append([]byte(opening), make([]byte, challenge)...)
+			heard = append(binary.BigEndian.AppendUint16(heard, uint16(len(credential))), credential...)
+			heard = append(heard, admitted)
+			for _, who := range []node{b, thief, b} {
+				conn, err := who.bare(t, addr).Dial(background(t), at, a.id)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				s, err := conn.OpenStream(background(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := s.Write(heard); err != nil {
+					t.Fatal(err)
+				}
+				if who.id == b.id {
+					<-accepted
+				} else if got := said(s); len(got) != 0 || len(accepted) != 0 {
+					t.Errorf("a thief was told %q", got)
+				}
+			}
+		})
+	}
+}

@@ -75,3 +75,22 @@ func TestABarredPeerReachesNoDesk(t *testing.T) {
 		}
 	}
 }
+
+// TestAnotherPeerAtAKnownAddress: a member that took over another one's address is
+// not taken for it.
+func TestAnotherPeerAtAKnownAddress(t *testing.T) {
+	c := newClub(t)
+	a, b := running(t, c, everyGuard), running(t, c, everyGuard)
+	_, expected := newKey(t)
+	for name, via := range transports {
+		wrong := by(a, via)
+		wrong.ID = expected
+		if err := b.Connect(background(t), wrong); err == nil {
+			t.Errorf("%s: connected to another peer than the one that was named", name)
+		}
+		if err := b.Connect(background(t), by(a, via)); err != nil {
+			t.Errorf("%s, control: %v", name, err)
+		}
+		b.Drop(a.ID())
+	}
+}

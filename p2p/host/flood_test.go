@@ -1,38 +1,23 @@
 package host
 
 import (
+	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"os"
-	"runtime"
-	"strconv"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"cerebrum.dev/cerebrum/p2p/admission"
-
+	libp2phost "github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
-
-// rawDial opens a TCP connection and says nothing.
-func rawDial(t testing.TB, h *Host) net.Conn {
-	t.Helper()
-	_, at, err := manet.DialArgs(by(h, multiaddr.P_TCP).Addrs[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := net.Dial("tcp", at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
-}
 
 // besieged is a member as it is built for use, with one that may come to it.
 func besieged(t *testing.T) (*Host, *Host) {
@@ -102,82 +87,180 @@ func TestTwoThousandHalfOpenHandshakes(t *testing.T) {
 	}
 }
 
-// hoarder holds n connections of strangers that opened streams and pushed all that
-// they could, and tells when the last one was hung up on.
-type hoarder struct {
-	conns  []net.Conn
-	pushed int64
+// victimGuards says in the environment that this process is a victim, and whether it
+// has its guards: see TestVictim.
+const victimGuards = "CEREBRUM_TEST_VICTIM"
+
+// TestVictim is no test: it is the process that strangers attack, so that its memory
+// is its own. It tells where it listens, and then, for each line that it reads, how
+// much memory it has and had at most, its connections, and those that wait.
+func TestVictim(t *testing.T) {
+	kind := os.Getenv(victimGuards)
+	if kind == "" {
+		t.Skip("it is started by another test")
+	}
+	on := everyGuard
+	if kind == "none" {
+		on = guards{}
+	}
+	key, id := newKey(t)
+	h, err := build(Config{Key: key, Gate: member{newClub(t), id}, Desk: echoDesk{}, LocalNetwork: true}, on)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, h)
+	for _, a := range h.Addrs() {
+		fmt.Printf("victim %s/p2p/%s\n", a, h.ID())
+	}
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		now, most := memory()
+		fmt.Printf("victim memory %d %d %d %d\n", now, most, len(h.Libp2p().Network().Conns()), h.Pending())
+	}
+}
+
+// memory is what this process has and had at most in memory, in bytes.
+func memory() (now, most int64) {
+	raw, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(raw)) {
+		var kib int64
+		if n, _ := fmt.Sscanf(line, "VmRSS: %d kB", &kib); n == 1 {
+			now = kib << 10
+		}
+		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kib); n == 1 {
+			most = kib << 10
+		}
+	}
+	return now, most
+}
+
+// victim is the process of TestVictim.
+type victim struct {
+	t     *testing.T
+	in    io.Writer
+	out   *bufio.Scanner
+	addrs []peer.AddrInfo // by transport, TCP first
+}
+
+func startVictim(t *testing.T, kind string) *victim {
+	t.Helper()
+	c := exec.Command(os.Args[0], "-test.run=^TestVictim$")
+	c.Env = append(os.Environ(), victimGuards+"="+kind)
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close() // ends it
+		c.Wait()
+	})
+	v := &victim{t: t, in: in, out: bufio.NewScanner(out)}
+	for range 2 {
+		info, err := peer.AddrInfoFromString(strings.TrimSpace(v.line("/")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.addrs = append(v.addrs, *info)
+	}
+	return v
+}
+
+// line is the rest of the victim's next line with this beginning.
+func (v *victim) line(begins string) string {
+	v.t.Helper()
+	for v.out.Scan() {
+		if rest, ok := strings.CutPrefix(v.out.Text(), "victim "); ok && strings.HasPrefix(rest, begins) {
+			return rest
+		}
+	}
+	v.t.Fatal("the victim has ended")
+	return ""
+}
+
+func (v *victim) state() (now, most int64, conns, pending int) {
+	v.t.Helper()
+	fmt.Fprintln(v.in)
+	if _, err := fmt.Sscanf(v.line("memory"), "memory %d %d %d %d", &now, &most, &conns, &pending); err != nil {
+		v.t.Fatal(err)
+	}
+	return now, most, conns, pending
 }
 
 // TestStrangersWhoPush (IA-03): 64 hostile connections, each with as many streams
-// as it can open and as many bytes as it can push, cost no more than 64 MiB, and are
-// all closed by the end of their time. Without the bounds the same strangers are
-// let to push far more.
+// as it can open and as many bytes as it can push, cost no more than 64 MiB, and
+// none of them is kept.
 func TestStrangersWhoPush(t *testing.T) {
-	if testing.Short() {
-		t.Skip("long")
+	if now, _ := memory(); now == 0 || testing.Short() {
+		t.Skip("this system does not tell how much memory a process has, or there is no time")
 	}
-	if residentMemory() == 0 {
-		t.Skip("this system does not tell how much memory a process has")
+	v := startVictim(t, "all")
+	before, _, _, _ := v.state()
+	for i, name := range []string{"tcp", "quic"} {
+		attack(t, v.addrs[i], 64, 30*time.Second)
+		_, most, conns, pending := v.state()
+		t.Logf("%s: %d MiB more at most", name, (most-before)>>20)
+		if most-before > 64<<20 {
+			t.Errorf("%s: it took %d MiB more", name, (most-before)>>20)
+		}
+		if conns != 0 || pending != 0 {
+			t.Errorf("%s: %d connections are kept, %d wait", name, conns, pending)
+		}
 	}
-	h, honest := besieged(t)
-	for name, via := range transports {
-		t.Run(name, func(t *testing.T) {
-			runtime.GC()
-			before := residentMemory()
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-			defer cancel()
-			most, watched := int64(0), make(chan struct{})
-			watching, stopWatching := context.WithCancel(ctx)
-			go func() {
-				defer close(watched)
-				tick := time.NewTicker(20 * time.Millisecond)
-				defer tick.Stop()
-				for watching.Err() == nil {
-					most = max(most, residentMemory()-before)
-					select {
-					case <-tick.C:
-					case <-watching.Done():
-					}
-				}
-			}()
-			var hostile sync.WaitGroup
-			for range 64 {
-				hostile.Go(func() { push(t, ctx, h, via) })
-			}
-			if err := honest.Connect(background(t), by(h, via)); err != nil {
-				t.Errorf("an honest member among them: %v", err)
-			}
-			honest.Drop(h.ID())
-			hostile.Wait() // each was hung up on
-			stopWatching()
-			<-watched
-			t.Logf("at most %d MiB more, attackers included", most>>20)
-			if h.Pending() != 0 || h.Tripped() != 0 {
-				t.Errorf("%d wait still, tripped %d", h.Pending(), h.Tripped())
-			}
-			if n := len(h.Libp2p().Network().Conns()); n != 0 {
-				t.Errorf("%d connections are left", n)
-			}
-		})
+}
+
+// TestStrangersWhoPushAnOpenNode is the control: where nothing stands before the
+// swarm, the same strangers stay as long as they like.
+func TestStrangersWhoPushAnOpenNode(t *testing.T) {
+	v := startVictim(t, "none")
+	for i, name := range []string{"tcp", "quic"} {
+		s := stock(t)
+		if err := s.Connect(background(t), v.addrs[i]); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, conns, _ := v.state(); conns == 0 {
+			t.Errorf("%s: the control was hung up on", name)
+		}
+		s.Close()
+	}
+}
+
+// attack has so many strangers push, and returns when all were hung up on. The time
+// ends those that were not.
+func attack(t *testing.T, to peer.AddrInfo, strangers int, within time.Duration) {
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	var hostile sync.WaitGroup
+	for range strangers {
+		s := stock(t)
+		hostile.Go(func() { push(ctx, s, to) })
+	}
+	hostile.Wait()
+	if ctx.Err() != nil {
+		t.Error("strangers were not hung up on")
 	}
 }
 
 // push connects as a stranger, opens streams and writes into all of them until it is
 // hung up on.
-func push(t *testing.T, ctx context.Context, h *Host, via int) {
-	s := stock(t)
+func push(ctx context.Context, s libp2phost.Host, to peer.AddrInfo) {
 	defer s.Close()
-	if err := s.Connect(ctx, peer.AddrInfo{ID: h.ID(), Addrs: by(h, via).Addrs}); err != nil {
+	if err := s.Connect(ctx, to); err != nil {
 		return
 	}
 	var writing sync.WaitGroup
 	for range 64 {
-		stream, err := s.Network().NewStream(ctx, h.ID())
+		stream, err := s.Network().NewStream(ctx, to.ID)
 		if err != nil {
 			break
 		}
-		stream.SetDeadline(time.Now().Add(30 * time.Second))
+		deadline, _ := ctx.Deadline()
+		stream.SetDeadline(deadline)
 		writing.Go(func() {
 			defer stream.Reset()
 			for junk := make([]byte, 64<<10); ; {
@@ -186,26 +269,6 @@ func push(t *testing.T, ctx context.Context, h *Host, via int) {
 				}
 			}
 		})
-		writing.Go(func() { io.Copy(io.Discard, stream) })
 	}
 	writing.Wait()
 }
-
-// residentMemory is what this process has in memory, in bytes; 0: it is not known.
-func residentMemory() int64 {
-	raw, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return 0
-	}
-	fields := strings.Fields(string(raw))
-	if len(fields) < 2 {
-		return 0
-	}
-	pages, err := strconv.ParseInt(fields[1], 10, 64)
-	if err != nil {
-		return 0
-	}
-	return pages * int64(os.Getpagesize())
-}
-
-var _ = admission.Limits{}
