@@ -202,7 +202,7 @@ func TestStrangersWhoPush(t *testing.T) {
 	v := startVictim(t, "all")
 	before, _, _, _ := v.state()
 	for i, name := range []string{"tcp", "quic"} {
-		attack(t, v.addrs[i], 64, 30*time.Second)
+		attack(t, v.addrs[i], 64, 2*time.Minute)
 		_, most, conns, pending := v.state()
 		t.Logf("%s: %d MiB more at most", name, (most-before)>>20)
 		if most-before > 64<<20 {

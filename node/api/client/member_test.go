@@ -22,6 +22,6 @@ func (s *spy) Uninvite(_ context.Context, r api.UninviteRequest) (*api.Uninvited
 }
 
 func (s *spy) RemoveMember(_ context.Context, r api.RemoveMemberRequest) (*api.RemovedMember, error) {
-	s.note("RemoveMember", r.Peer)
+	s.note("RemoveMember", r.As)
 	return &api.RemovedMember{}, nil
 }
