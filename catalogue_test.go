@@ -10,10 +10,25 @@ import (
 	"testing/fstest"
 )
 
-// catalogue names the tests of each attack on capabilities, revocation, the committee
-// and blocks, and of each kind of bad input: folder and function. Every one of them
+// catalogue names the tests of each attack on admission, capabilities, revocation, the
+// committee and blocks, and of each kind of bad input: folder and function. Every one of them
 // has its negative control beside the attack: the same steps without it succeed.
 var catalogue = map[string][]string{
+	"IA-01 a stranger sweeps every protocol":          {"p2p/host.TestStrangerGetsNoProtocol", "testnet.TestStranger", "p2p/admission.TestAStrangerHearsNothingFromADesk"},
+	"IA-02 a stranger waits for us to speak":          {"p2p/admission.TestResponderSaysNothingToStrangers", "p2p/admission.TestResponderAnswersATrueCredential"},
+	"IA-03 a stranger pushes before admission":        {"p2p/host.TestStrangersWhoPush", "p2p/host.TestStrangersWhoPushAnOpenNode", "p2p/admission.TestMemberGetsInThroughAFlood"},
+	"IA-04 a stolen credential":                       {"p2p/admission.TestStolenCredentialIsRefused", "acl/trust.TestMemberships", "acl/trust.TestRedemptionsThatAreRefused"},
+	"IA-05 an expired, early or old credential":       {"acl/trust.TestMemberships", "acl/trust.TestWhoIsAdmitted", "node/daemon.TestRenewal", "node/daemon.TestAMemberThatSleptIsLetInAgain", "node/daemon.TestARecoveryShutsOutWhoWasReplaced"},
+	"IA-06 k-1 signatures, duplicates, strangers'":    {"acl/trust.TestMemberships", "acl/trust.TestVerifyK", "acl/trust.TestAReencodedMembership", "acl/validator.TestAnInvitationLetsOnePeerIn"},
+	"IA-07 another member's transcript":               {"p2p/admission.TestAReplayedTranscriptIsOfNoUse", "p2p/admission.TestEachConnectionHasItsOwnChallenges"},
+	"IA-08 another peer at a known address":           {"p2p/host.TestAnotherPeerAtAKnownAddress", "p2p/admission.TestDialerRefusesAFalseResponder"},
+	"IA-09 oversize, trickled, missing messages":      {"p2p/admission.TestResponderSaysNothingToStrangers", "p2p/admission.TestAStrangerHearsNothingFromADesk", "p2p/admission.FuzzResponder", "p2p/admission.FuzzDeskResponder"},
+	"IA-10 2,000 half-open handshakes":                {"p2p/host.TestTwoThousandHalfOpenHandshakes", "p2p/host.TestMemberGetsInThroughHalfOpenConnections"},
+	"IA-13 a downgrade to plaintext or Noise":         {"p2p/host.TestNoOtherSecureChannel", "p2p/host.TestAcceptedTCPIsPostQuantum", "p2p/host.TestQUICIsPostQuantum"},
+	"IA-14 other transports and relays":               {"p2p/host.TestOnlyTCPAndQUIC"},
+	"input: invitations that do not parse":            {"acl/trust.TestInvitesThatAreRefused", "testnet.TestInvitationsThatAreBad"},
+	"input: invitations used, revoked or expired":     {"acl/validator.TestInvitationsOfNoUse", "acl/validator.TestARedemptionIsDurable", "testnet.TestJoin"},
+	"input: invitations to another network":           {"acl/validator.TestInvitationsOfNoUse", "node/daemon.TestInvitationsToOtherHistories"},
 	"CA-01 a forged grant":                            {"acl/capability.TestForgedGrants", "acl/capability.TestForgedStandingConsents", "acl/capability.TestEveryBitOfAChainCounts", "acl/trust.TestVerifyK", "acl/validator.TestTheChainsOfOthersAreDenied"},
 	"CA-02 a grant used on another object":            {"acl/capability.TestWhatAGrantCovers", "acl/validator.TestWhatAGrantDoesNotCoverIsDenied", "node/daemon.TestLeaseAllows"},
 	"CA-03 a grant used by another than its audience": {"acl/capability.TestAChainOpensForItsAudienceAlone", "acl/capability.TestProofsThatAreNoProofs", "acl/validator.TestTheChainsOfOthersAreDenied"},
@@ -72,7 +87,7 @@ func TestCatalogue(t *testing.T) {
 		name  string
 		count int
 		not   []int
-	}{{"CA", 11, []int{10}}, {"RV", 6, nil}, {"TH", 10, nil}, {"BX", 12, []int{3, 5, 8}}} {
+	}{{"IA", 14, []int{11, 12}}, {"CA", 11, []int{10}}, {"RV", 6, nil}, {"TH", 10, nil}, {"BX", 12, []int{3, 5, 8}}} {
 		for i := range group.count {
 			id := fmt.Sprintf("%s-%02d ", group.name, i+1)
 			if slices.Contains(group.not, i+1) {

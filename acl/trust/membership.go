@@ -11,8 +11,12 @@ import (
 // KindMembership is the kind of membership credentials.
 const KindMembership statement.Kind = "membership"
 
-// ErrMembership reports a credential that does not admit.
-var ErrMembership = errors.New("not a member of this network")
+// ErrMembership reports a credential that does not admit, and ErrStolen one that
+// belongs to another peer than the one that showed it.
+var (
+	ErrMembership = errors.New("not a member of this network")
+	ErrStolen     = fmt.Errorf("%w: the credential belongs to another peer", ErrMembership)
+)
 
 // Role says what a member is for.
 type Role uint8
@@ -72,7 +76,7 @@ func (c *Committee) VerifyMembership(raw []byte, peer statement.PublicKey, now t
 	case m.Network != c.Network() || m.Record != c.ID():
 		return nil, fmt.Errorf("%w: the credential is for another network or committee", ErrMembership)
 	case m.Peer != peer:
-		return nil, fmt.Errorf("%w: the credential belongs to another peer", ErrMembership)
+		return nil, ErrStolen
 	case t < m.NotBefore || t >= m.Expires || m.Expires > c.Expires:
 		return nil, fmt.Errorf("%w: the credential has expired or is not valid yet", ErrMembership)
 	case m.Role < RoleNode || m.Role > RoleMirror:

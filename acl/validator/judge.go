@@ -77,10 +77,12 @@ type Judge struct {
 	roleAsks  sync.Mutex // owns what is stored of them
 	consents  sync.Mutex // owns how many are stored
 	erasures  erasures
-	recorders recorders
-	dealt     pages
-	sealers   sealers
-	seeds     sync.Mutex
+
+	admissions admissions
+	recorders  recorders
+	dealt      pages
+	sealers    sealers
+	seeds      sync.Mutex
 }
 
 // Conn is the connection that a request came on, as admission knows it.

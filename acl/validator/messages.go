@@ -307,12 +307,13 @@ type ReleasedShare struct {
 }
 
 // RevokeRequest asks to append an entry. The chain shows that its signer may, or
-// where a standing consent is ended, the consent.
+// where a standing consent is ended, the consent, or the invitation.
 type RevokeRequest struct {
 	_       struct{} `cbor:",toarray"`
 	Entry   revocation.Entry
 	Chain   []byte
 	Consent *KeptConsent
+	Invited []byte // invitation that is revoked by its inviter
 }
 
 // IdentityRequest asks to append a record of an identity. Its document has the

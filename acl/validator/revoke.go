@@ -67,6 +67,9 @@ func (j *Judge) mayRevoke(rev *revocation.Revocation, r *RevokeRequest) error {
 	if r.Consent != nil {
 		return j.mayEnd(r.Consent, rev.Signer, rev.Target)
 	}
+	if len(r.Invited) > 0 {
+		return j.mayWithdraw(r.Invited, rev.Signer, rev.Target)
+	}
 	c, err := capability.ParseChain(r.Chain)
 	if err != nil {
 		return err

@@ -81,6 +81,7 @@ type Service interface {
 	Permit(ctx context.Context, r PermitRequest) (*Permitted, error)
 
 	Desk
+	Members
 
 	// Erase orders the keys of an object to be destroyed everywhere, for ever. An
 	// order that too few validators have carried out yet is kept and goes on; the
@@ -139,6 +140,8 @@ type Status struct {
 	Running          bool     `json:"running"`
 	Addresses        []string `json:"addrs"`
 	Peers            int      `json:"peers"`
+	Banned           int      `json:"banned,omitempty"`       // peers that are barred for a while
+	MemberUntil      string   `json:"member_until,omitempty"` // of a node: when its membership ends unless it is renewed
 	Objects          int      `json:"objects"`
 	Bytes            uint64   `json:"bytes"`                  // ciphertext of the objects
 	FreshnessSeconds *float64 `json:"freshness_seconds"`      // age of the T-th newest answer; null: too few answers
@@ -154,9 +157,10 @@ type Status struct {
 	Problems         []string `json:"problems,omitempty"`
 }
 
-// Peers are the connected members.
+// Peers are the connected members, and those that are barred.
 type Peers struct {
-	Peers []Peer `json:"peers"`
+	Peers  []Peer   `json:"peers"`
+	Banned []Banned `json:"banned,omitempty"`
 }
 
 // Peer is one connected member.

@@ -114,6 +114,12 @@ func printStatus(w io.Writer, s *api.Status) {
 		row("address", "%s", a)
 	}
 	row("peers", "%d", s.Peers)
+	if s.Banned > 0 {
+		row("barred", "%d peers for a while: see `cerebrum peers`", s.Banned)
+	}
+	if s.MemberUntil != "" {
+		row("member", "until %s, unless it is renewed", s.MemberUntil)
+	}
 	row("objects", "%d (%s)", s.Objects, humanize.IBytes(s.Bytes))
 	switch {
 	case s.FreshnessSeconds != nil:
@@ -137,24 +143,5 @@ func printStatus(w io.Writer, s *api.Status) {
 	row("audit", "%d entries", s.AuditEntries)
 	for _, p := range s.Problems {
 		row("problem", "%s", plain(p))
-	}
-}
-
-func peersCommand(e *Env) *cobra.Command {
-	return &cobra.Command{
-		Use: "peers", Short: "The connected members", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return e.service(c.Context(), func(ctx context.Context, s api.Service) error {
-				ps, err := s.Peers(ctx)
-				if err != nil {
-					return err
-				}
-				return e.print(ps, func(w io.Writer) {
-					for _, p := range ps.Peers {
-						fmt.Fprintf(w, "%-9s %-3s %s %s\n", p.Role, p.Direction, p.ID, p.Address)
-					}
-				})
-			})
-		},
 	}
 }

@@ -167,8 +167,11 @@ func (n *Node) describeRecord(out *api.Status) {
 			out.Problems = append(out.Problems, "the newest committee record makes this home a validator: start the node again, with the keys of its card")
 		}
 	}
+	if m, err := n.myMembership(); err == nil && out.Role != "validator" {
+		out.Role, out.MemberUntil = m.Role.String(), stamp(m.Expires)
+	}
 	if _, err := n.admits(n.home.PeerKey(), nil); err != nil && r.Live(n.now()) == nil {
-		out.Problems = append(out.Problems, "this node is no member of the network now: have its `cerebrum network card` named in the next record")
+		out.Problems = append(out.Problems, "this node is no member of the network now: have its `cerebrum network card` named in the next record, or use an invitation with `cerebrum join`")
 	}
 	out.Proofs = len(n.trust.Proofs())
 	for _, p := range n.trust.Proofs() {

@@ -80,6 +80,7 @@ func (n *Node) Status(context.Context) (*api.Status, error) {
 	}
 	out.Addresses = n.addresses()
 	out.Peers = len(n.host.Libp2p().Network().Peers())
+	out.Banned = len(n.gate.bans.List())
 	if age, ok := n.tracker.Age(); ok {
 		s := age.Seconds()
 		out.FreshnessSeconds = &s

@@ -40,6 +40,7 @@ import (
 	"cerebrum.dev/cerebrum/node/object"
 	"cerebrum.dev/cerebrum/node/quorum"
 	"cerebrum.dev/cerebrum/node/store"
+	"cerebrum.dev/cerebrum/p2p/admission"
 	"cerebrum.dev/cerebrum/p2p/discovery"
 	"cerebrum.dev/cerebrum/p2p/exchange"
 	"cerebrum.dev/cerebrum/p2p/host"
@@ -351,6 +352,7 @@ func (n *Node) work(g *errgroup.Group, ctx context.Context) {
 	loops := []func(context.Context) error{
 		n.tracker.Run, n.discovery.Run, n.outbox.Run, n.runRotation, n.runForget, n.provideLoop, n.policyLoop,
 		n.followIdentities, n.followRecords, n.askForRecords,
+		n.stayMember,
 	}
 	if n.judge != nil {
 		loops = append(loops, n.judge.Run)
@@ -361,9 +363,13 @@ func (n *Node) work(g *errgroup.Group, ctx context.Context) {
 }
 
 func (n *Node) buildHost() error {
-	n.gate = &gate{n: n}
+	bans, err := admission.OpenBans(n.store.KV("bans"), n.now)
+	if err != nil {
+		return err
+	}
+	n.gate = &gate{n: n, bans: bans}
 	if !n.wasMember() {
-		return fault.New(fault.Denied, "send your `cerebrum network card` to whoever drafts its next committee record", "this node is no member of the network %s", n.trust.Current().Name)
+		return fault.New(fault.Denied, "join with an invitation (`cerebrum join FILE`), or send your `cerebrum network card` to whoever drafts its next committee record", "this node is no member of the network %s", n.trust.Current().Name)
 	}
 	key, err := peerPrivate(n.home.PeerSeed())
 	if err != nil {
@@ -374,7 +380,7 @@ func (n *Node) buildHost() error {
 		return err
 	}
 	if n.host, err = host.New(host.Config{
-		Key: key, Listen: listen, Gate: n.gate, Log: n.log, LocalNetwork: n.home.Config.Local, Packets: n.Packets,
+		Key: key, Listen: listen, Gate: n.gate, Desk: desk{n}, Refused: n.gate.refused, Log: n.log, LocalNetwork: n.home.Config.Local, Packets: n.Packets,
 	}); err != nil {
 		return err
 	}

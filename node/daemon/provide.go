@@ -87,5 +87,8 @@ func (n *Node) Peers(context.Context) (*api.Peers, error) {
 			ID: id.String(), Role: n.gate.role(id), Address: c.RemoteMultiaddr().String(), Direction: direction,
 		})
 	}
+	for _, b := range n.gate.bans.List() {
+		out.Banned = append(out.Banned, api.Banned{ID: b.Peer.String(), Score: b.Score, Until: stamp(b.Until.Unix()), Why: b.Why})
+	}
 	return out, nil
 }

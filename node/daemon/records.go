@@ -213,7 +213,8 @@ func (n *Node) followRecords(ctx context.Context) error {
 	defer tick.Stop()
 	last := n.trust.Current()
 	for {
-		changed := n.trust.Changed()
+		changed, said := n.trust.Changed(), n.set.Watch()
+		n.gate.expel()
 		if now := n.trust.Current(); now != last {
 			n.recordChanged(now)
 			last = now
@@ -222,6 +223,7 @@ func (n *Node) followRecords(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
+		case <-said:
 		case <-tick.C:
 			n.gate.review()
 		}

@@ -63,14 +63,14 @@ func (n *Node) readMembership(raw []byte) (*trust.Membership, *trust.Committee, 
 }
 
 // keepMembership keeps a verified membership, durably, if it names a later record
-// than the one that is known of the peer.
+// than the one that is known of the peer, or the same and lasts longer.
 func (n *Node) keepMembership(raw []byte, m *trust.Membership) (isNew bool, err error) {
 	record, err := n.trust.ByID(m.Record)
 	if err != nil {
 		return false, nil // it was retired meanwhile
 	}
 	if had, err := n.roll.store.Get(memberKey(m.Peer)); err == nil {
-		if _, r, err := n.readMembership(had); err == nil && r.Version >= record.Version {
+		if old, r, err := n.readMembership(had); err == nil && (r.Version > record.Version || r.Version == record.Version && old.Expires >= m.Expires) {
 			return false, nil
 		}
 	}
@@ -99,25 +99,35 @@ func (n *Node) wasMember() bool {
 	return err == nil
 }
 
-// enrolledBy is the record that the memberships of now were issued with. A skip
-// issues none, so those of the record before go on.
-func (n *Node) enrolledBy() statement.ID {
-	r := n.trust.Current()
-	for r.Skip {
-		before, ok := r.Before()
-		if !ok {
-			break
-		}
-		r = before
+// enrolShown keeps what a peer was admitted by, if that was a membership which is
+// not known here: a newcomer's, or one that was renewed. So it is renewed with the
+// others. A failure is no reason to refuse the peer.
+func (n *Node) enrolShown(of statement.PublicKey, shown []byte) {
+	if len(shown) == 0 {
+		return
 	}
-	return r.ID()
+	if had, ok := n.lastMembership(of); ok && bytes.Equal(had, shown) {
+		return
+	}
+	m, _, err := n.readMembership(shown)
+	if err == nil && m.Peer == of {
+		_, err = n.keepMembership(bytes.Clone(shown), m)
+	}
+	if err != nil {
+		n.log.Debug("a member's credential is not kept", "peer", PeerID(of), "err", err)
+	}
+}
+
+// removed reports whether a peer was removed from the network.
+func (n *Node) removed(of statement.PublicKey) bool {
+	return n.trust.Removed(n.set.Revokers(trust.Removal(n.trust.Network(), of)))
 }
 
 // membersAfter are memberships of now in the order of their peers' keys, at most
 // so many bytes but at least one. Who was left out of the newest record is not
 // among them.
 func (n *Node) membersAfter(peer statement.PublicKey, most int) (out [][]byte, err error) {
-	record, size := n.enrolledBy(), 0
+	record, size := n.trust.Current().Enrols().ID(), 0
 	err = n.roll.store.Scan(memberPrefix, memberKey(peer), func(_, raw []byte) (bool, error) {
 		s, err := statement.Parse(raw)
 		var m trust.Membership
@@ -127,7 +137,7 @@ func (n *Node) membersAfter(peer statement.PublicKey, most int) (out [][]byte, e
 		if err != nil {
 			return false, fmt.Errorf("stored membership: %w", err)
 		}
-		if m.Record != record {
+		if m.Record != record || n.removed(m.Peer) {
 			return true, nil
 		}
 		if size += len(raw); size > most && len(out) > 0 {

@@ -40,7 +40,10 @@ const (
 	maxSocket = 107
 )
 
-const pemType = "CEREBRUM NETWORK"
+const (
+	pemType    = "CEREBRUM NETWORK"
+	inviteType = "CEREBRUM INVITATION"
+)
 
 // Home is an opened home. Its fields are read-only. Its identities may change while
 // a node works on it, so that methods are safe for concurrent use, but those of a

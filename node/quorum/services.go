@@ -192,6 +192,11 @@ func (c *Committee) SendRevocation(ctx context.Context, e revocation.Entry, targ
 	return c.sendRevocation(ctx, validator.RevokeRequest{Entry: e, Chain: chain}, target)
 }
 
+// SendInvitationRevocation does the same for an invitation, which its maker ends.
+func (c *Committee) SendInvitationRevocation(ctx context.Context, e revocation.Entry, id statement.ID, invitation []byte) (acks int, err error) {
+	return c.sendRevocation(ctx, validator.RevokeRequest{Entry: e, Invited: invitation}, id)
+}
+
 func (c *Committee) sendRevocation(ctx context.Context, r validator.RevokeRequest, target statement.ID) (acks int, err error) {
 	c = c.pin()
 	request, err := statement.Marshal(r)

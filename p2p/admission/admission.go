@@ -37,6 +37,25 @@
 // cannot know whether its last byte arrived: a connection that it holds admitted
 // may still be closed by the responder, and then looks like any lost one.
 //
+// # Before admission
+//
+// Who was a member and slept too long, and who is invited, has no credential that
+// is good. A [Desk] may answer such peers, one request a connection and no more:
+//
+//	dialer     "/cerebrum/enter/1" LF   exactly these 18 bytes
+//	           length (4) request (length)
+//	responder  length (4) answer (length)
+//
+// It has the same three seconds and the same places. The responder writes nothing
+// unless its desk finds that the peer is owed an answer, and no address may ask
+// more often than [Limits.RequestsPerAddress] allows. The connection ends with the
+// answer: nobody is admitted on it.
+//
+// # Misbehaviour
+//
+// [Bans] keeps scores of peers that break rules. Scores decay; who has too many is
+// barred until they have.
+//
 // # Under a flood
 //
 // An honest dialer's credential travels right behind the last message of its
@@ -108,6 +127,9 @@ type Limits struct {
 	// PendingPerAddress is the same for one remote address: an IPv4 address or an
 	// IPv6 /64, which is what one customer is given. Default 2.
 	PendingPerAddress int
+	// RequestsPerAddress is how many requests to the desk one remote address may make
+	// at once, and in each minute after. Default 60.
+	RequestsPerAddress int
 	// Grace is how long a pending connection keeps its place while others wait
 	// for it, and how long these wait. Default 25 ms.
 	Grace time.Duration
@@ -123,6 +145,9 @@ func (l Limits) withDefaults() Limits {
 	if l.PendingPerAddress <= 0 {
 		l.PendingPerAddress = 2
 	}
+	if l.RequestsPerAddress <= 0 {
+		l.RequestsPerAddress = 60
+	}
 	if l.Grace <= 0 {
 		l.Grace = 25 * time.Millisecond
 	}
@@ -133,7 +158,12 @@ func (l Limits) withDefaults() Limits {
 type Config struct {
 	Gate   Gate
 	Limits Limits
-	// LocalNetwork exempts loopback from PendingPerAddress, for networks whose
+	// Desk answers peers that are not admitted; nil answers nobody.
+	Desk Desk
+	// Refused, if set, is told of every peer that was not admitted, with [ErrProtocol]
+	// itself or [ErrRefused] where it is to blame. It must not block.
+	Refused func(remote peer.ID, err error)
+	// LocalNetwork exempts loopback from the limits per address, for networks whose
 	// nodes all run on this machine. Nothing else changes.
 	LocalNetwork bool
 	// Log gets refusals at debug level; nil is silent.
@@ -144,11 +174,20 @@ type Config struct {
 // limits and the places of pending connections.
 type Admitter struct {
 	gate    Gate
+	desk    Desk // nil: there is none
+	refused func(peer.ID, error)
+	paces   paces
 	limits  Limits
 	local   bool
 	log     *slog.Logger
 	waiting *room
+
+	answering chan struct{} // one for each request that takes no stranger's place
 }
+
+// answersAtOnce is how many requests of peers that are owed an answer are worked
+// on beside those that take a stranger's place.
+const answersAtOnce = 16
 
 // New checks the configuration. It starts nothing.
 func New(cfg Config) (*Admitter, error) {
@@ -160,12 +199,21 @@ func New(cfg Config) (*Admitter, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	limits := cfg.Limits.withDefaults()
+	refused := cfg.Refused
+	if refused == nil {
+		refused = func(peer.ID, error) {}
+	}
 	return &Admitter{
 		gate:    cfg.Gate,
+		desk:    cfg.Desk,
+		refused: refused,
+		paces:   paces{limits: limits},
 		limits:  limits,
 		local:   cfg.LocalNetwork,
 		log:     log,
 		waiting: newRoom(limits),
+
+		answering: make(chan struct{}, answersAtOnce),
 	}, nil
 }
 

@@ -14,6 +14,7 @@ import (
 
 const (
 	opening   = ProtocolID + "\n"
+	entering  = ServiceID + "\n" // as long as opening
 	admitted  = 0x01
 	challenge = 32
 )
@@ -63,14 +64,18 @@ func (a *Admitter) receive(ctx context.Context, c transport.CapableConn, verifie
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrProtocol, err)
 		}
-		return a.finish(ctx, stream, func() error { return a.responderSteps(c, stream, session, verified) })
+		return a.finish(ctx, stream, func() error { return a.responderSteps(ctx, c, stream, session, verified) })
 	})
 	return session, err
 }
 
-func (a *Admitter) responderSteps(c transport.CapableConn, stream io.ReadWriter, session *Session, verified func()) error {
-	if err := readOpening(stream); err != nil {
+func (a *Admitter) responderSteps(ctx context.Context, c transport.CapableConn, stream io.ReadWriter, session *Session, verified func()) error {
+	service, err := a.readOpening(stream)
+	if err != nil {
 		return err
+	}
+	if service {
+		return a.serve(ctx, c, stream, verified)
 	}
 	credential, err := readShown(stream, session)
 	if err != nil {
@@ -142,19 +147,22 @@ func (a *Admitter) show(w io.Writer, prefix string, session *Session) error {
 	return nil
 }
 
-// readOpening accepts exactly the opening, and looks at no byte after the first
-// one that differs.
-func readOpening(r io.Reader) error {
+// readOpening accepts exactly the opening, or where there is a desk that of a
+// service, and looks at no byte after the first one that differs.
+func (a *Admitter) readOpening(r io.Reader) (service bool, err error) {
 	var got [1]byte
+	admits, serves := true, a.desk != nil
 	for i := range len(opening) {
 		if _, err := io.ReadFull(r, got[:]); err != nil {
-			return fmt.Errorf("%w: %w", ErrProtocol, err)
+			return false, fmt.Errorf("%w: %w", ErrProtocol, err)
 		}
-		if got[0] != opening[i] {
-			return ErrProtocol
+		admits = admits && got[0] == opening[i]
+		serves = serves && got[0] == entering[i]
+		if !admits && !serves {
+			return false, ErrProtocol
 		}
 	}
-	return nil
+	return serves, nil
 }
 
 // readShown reads the other side's challenge into session, and its credential.

@@ -46,7 +46,7 @@ func FuzzResponder(f *testing.F) {
 		s.Reader.Reset(input)
 		verified := false
 		session := newSession()
-		err := a.responderSteps(onlyPeer{}, &s, session, func() { verified = true })
+		err := a.responderSteps(t.Context(), onlyPeer{}, &s, session, func() { verified = true })
 		if !verified && s.written.Len() > 0 {
 			t.Fatal("the responder spoke before it had verified")
 		}

@@ -198,7 +198,12 @@ func (l *listener) welcome(ctx context.Context, c transport.CapableConn, s *seat
 	leave := func() { a.waiting.leave(s) }
 	session, err := a.receive(ctx, c, leave)
 	leave()
+	if errors.Is(err, errServed) {
+		c.CloseWithError(network.ConnNoError)
+		return
+	}
 	if err != nil {
+		a.refused(c.RemotePeer(), err)
 		a.log.Debug("connection was not admitted", "peer", c.RemotePeer(), "address", c.RemoteMultiaddr(), "error", err)
 		c.CloseWithError(network.ConnGated)
 		return

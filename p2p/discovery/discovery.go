@@ -38,6 +38,7 @@ package discovery
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -48,6 +49,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 	dht "github.com/libp2p/go-libp2p-kad-dht"
+	dhtrecords "github.com/libp2p/go-libp2p-kad-dht/records"
 	kbucket "github.com/libp2p/go-libp2p-kbucket"
 	libp2phost "github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -96,6 +98,8 @@ type Discovery struct {
 	cfg     Config
 	log     *slog.Logger
 	ran     atomic.Bool
+	records *records
+	cache   *cache
 	table   *dht.IpfsDHT  // set by Run before ready is closed
 	ready   chan struct{} // closed by Run when table is set
 	stopped chan struct{} // closed by Run when it ends
@@ -121,7 +125,14 @@ func New(cfg Config) (*Discovery, error) {
 	if cfg.Records <= 0 {
 		cfg.Records = 500_000
 	}
-	return &Discovery{cfg: cfg, log: cfg.Log, ready: make(chan struct{}), stopped: make(chan struct{})}, nil
+	cache, err := newCache()
+	if err != nil {
+		return nil, err
+	}
+	return &Discovery{
+		records: newRecords(cfg.Host.ID(), cfg.Member, cfg.RecordsPerMember, cfg.Records), cache: cache,
+		cfg: cfg, log: cfg.Log, ready: make(chan struct{}), stopped: make(chan struct{}),
+	}, nil
 }
 
 // Prefix is the beginning of the DHT's protocol name for a network.
@@ -150,12 +161,12 @@ func (d *Discovery) Run(ctx context.Context) error {
 }
 
 func (d *Discovery) join() (*dht.IpfsDHT, error) {
-	self := d.cfg.Host.ID()
 	return dht.New(d.cfg.Host,
 		dht.ProtocolPrefix(Prefix(d.cfg.Network)),
 		dht.Mode(dht.ModeServer),
 		dht.DisableValues(),
-		dht.ProviderDatastore(newRecords(self, d.cfg.RecordsPerMember, d.cfg.Records)),
+		dht.ProviderDatastore(d.records),
+		dht.ProviderManagerOpts(dhtrecords.Cache(d.cache)),
 		dht.BootstrapPeersFunc(d.cfg.Bootstrap),
 		dht.QueryFilter(func(_ any, ai peer.AddrInfo) bool { return d.cfg.Member(ai.ID) }),
 		dht.RoutingTableFilter(func(_ any, p peer.ID) bool { return d.cfg.Member(p) }),
@@ -257,6 +268,37 @@ func (d *Discovery) cidOf(key []byte) (cid.Cid, error) {
 		return cid.Undef, fmt.Errorf("encoding a key: %w", err)
 	}
 	return cid.NewCidV1(cid.Raw, digest), nil
+}
+
+// Forget drops a peer that is no member any more: from the routing table and from
+// the provider records. The caller has closed its connections, and [Config.Member]
+// knows that it is none.
+func (d *Discovery) Forget(p peer.ID) {
+	select {
+	case <-d.ready:
+		d.table.RoutingTable().RemovePeer(p)
+		d.flush(p)
+	default:
+	}
+	d.records.forget(p)
+	d.cache.Purge()
+}
+
+// managerBuffer is how many records the DHT's provider manager buffers before it
+// writes them.
+const managerBuffer = 256
+
+// flush has the provider manager write what it buffers, among it records of p. It
+// has no call for that; what fills its buffer here are records of p, which are not
+// kept.
+func (d *Discovery) flush(p peer.ID) {
+	for i := range managerBuffer {
+		key := binary.BigEndian.AppendUint16([]byte("flush"), uint16(i))
+		if err := d.table.ProviderStore().AddProvider(context.Background(), key, peer.AddrInfo{ID: p}); err != nil {
+			d.log.Debug("forgetting a member's records", "peer", p, "err", err)
+			return
+		}
+	}
 }
 
 // Connected is the number of members that we have a connection to.

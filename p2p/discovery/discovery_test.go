@@ -232,6 +232,42 @@ func TestOnlyMembersAreReturned(t *testing.T) {
 	}
 }
 
+// A member that was removed is in nobody's table, and those who ask are not told of
+// what it provides.
+func TestForget(t *testing.T) {
+	w := newWorld(t)
+	boot := w.inhabit(nil, nil, nil)
+	a := w.inhabit(nil, nil, nil, boot.info())
+	b := w.inhabit(nil, nil, nil, boot.info())
+	key := []byte("an object")
+	provide(t, a, key)
+	eventually(t, "control: b finds a", func() bool { return len(find(t, b, key, 0)) == 1 })
+	who := a.Host.ID()
+	eventually(t, "control: a is in the table", func() bool { return boot.table.RoutingTable().Find(who) != "" })
+	w.cast(who, true)
+	a.stop()
+	for _, i := range []inhabitant{boot, b} {
+		i.Host.Drop(who)
+		i.Forget(who)
+	}
+	w.cast(who, false) // or the question would be refused whatever is kept
+	if got := find(t, b, key, 0); len(got) != 0 {
+		t.Errorf("found %v", got)
+	}
+	if boot.table.RoutingTable().Find(who) != "" {
+		t.Error("it is in the routing table")
+	}
+	c, err := b.cidOf(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range []inhabitant{boot, b} {
+		if got, err := i.table.ProviderStore().GetProviders(background(t), c.Hash()); err != nil || len(got) != 0 {
+			t.Errorf("its record is kept: %v, %v", got, err)
+		}
+	}
+}
+
 // Somebody who is admitted but no member is not told where things are kept, and
 // nothing is asked of him.
 func TestOutsidersAreNotInTheTable(t *testing.T) {

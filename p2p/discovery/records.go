@@ -20,6 +20,7 @@ import (
 // manager writes the records of many.
 type records struct {
 	self               string // our own name in keys: not bounded by perMember
+	member             func(peer.ID) bool
 	perMember, overall int
 
 	mu     sync.Mutex // guards the fields below
@@ -30,8 +31,9 @@ type records struct {
 
 var _ datastore.Batching = (*records)(nil)
 
-func newRecords(self peer.ID, perMember, overall int) *records {
+func newRecords(self peer.ID, member func(peer.ID) bool, perMember, overall int) *records {
 	return &records{
+		member:    member,
 		self:      base32.RawStdEncoding.EncodeToString([]byte(self)),
 		perMember: perMember,
 		overall:   overall,
@@ -53,6 +55,9 @@ func split(k datastore.Key) (group, name string) {
 // Put keeps a record or, beyond the bounds, silently does not.
 func (r *records) Put(_ context.Context, k datastore.Key, value []byte) error {
 	group, name := split(k)
+	if !r.belongs(name) { // the manager writes late what it has buffered
+		return nil
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	members := r.groups[group]
@@ -69,6 +74,12 @@ func (r *records) Put(_ context.Context, k datastore.Key, value []byte) error {
 	}
 	members[name] = slices.Clone(value)
 	return nil
+}
+
+// belongs reports whether a name is our own or a member's.
+func (r *records) belongs(name string) bool {
+	raw, _ := base32.RawStdEncoding.DecodeString(name) // what is none is nobody's
+	return name == r.self || r.member(peer.ID(raw))
 }
 
 // Delete forgets a record, if there is one.
@@ -89,6 +100,23 @@ func (r *records) Delete(_ context.Context, k datastore.Key) error {
 	}
 	r.total--
 	return nil
+}
+
+// forget drops all records of a member.
+func (r *records) forget(member peer.ID) {
+	name := base32.RawStdEncoding.EncodeToString([]byte(member))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for group, members := range r.groups {
+		if _, exists := members[name]; !exists {
+			continue
+		}
+		if delete(members, name); len(members) == 0 {
+			delete(r.groups, group)
+		}
+		r.total--
+	}
+	delete(r.owned, name)
 }
 
 // Get returns a copy of a record.

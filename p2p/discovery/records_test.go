@@ -17,6 +17,8 @@ func recordKey(key, member string) datastore.Key {
 	return datastore.NewKey("/providers/" + key + "/" + member)
 }
 
+func anybody(peer.ID) bool { return true }
+
 func keysUnder(t *testing.T, r *records, prefix string) []string {
 	t.Helper()
 	results, err := r.Query(context.Background(), query.Query{Prefix: prefix})
@@ -36,7 +38,7 @@ func keysUnder(t *testing.T, r *records, prefix string) []string {
 }
 
 func TestRecordsArePutFoundAndDeleted(t *testing.T) {
-	ctx, r := context.Background(), newRecords("self", 10, 100)
+	ctx, r := context.Background(), newRecords("self", anybody, 10, 100)
 	for _, k := range []datastore.Key{recordKey("K1", "A"), recordKey("K1", "B"), recordKey("K12", "A")} {
 		if err := r.Put(ctx, k, []byte(k.String())); err != nil {
 			t.Fatal(err)
@@ -84,7 +86,7 @@ func TestRecordsArePutFoundAndDeleted(t *testing.T) {
 func TestFloodsAreBounded(t *testing.T) {
 	ctx := context.Background()
 	self := peer.ID("self")
-	r := newRecords(self, 3, 8)
+	r := newRecords(self, anybody, 3, 8)
 	me := base32.RawStdEncoding.EncodeToString([]byte(self))
 	flood := func(member string, n int) {
 		batch, err := r.Batch(ctx)
@@ -124,7 +126,7 @@ func TestFloodsAreBounded(t *testing.T) {
 }
 
 func BenchmarkProvidersOfOneKeyAmongMany(b *testing.B) {
-	ctx, r := context.Background(), newRecords("self", 1<<20, 1<<20)
+	ctx, r := context.Background(), newRecords("self", anybody, 1<<20, 1<<20)
 	for i := range 100_000 {
 		r.Put(ctx, recordKey(fmt.Sprint("K", i), "A"), make([]byte, 9))
 	}
@@ -136,5 +138,26 @@ func BenchmarkProvidersOfOneKeyAmongMany(b *testing.B) {
 		if all, _ := results.Rest(); len(all) != 1 {
 			b.Fatal(all)
 		}
+	}
+}
+
+// TestForgettingAMember leaves others' records, and takes no late ones.
+func TestForgettingAMember(t *testing.T) {
+	gone := false
+	name := base32.RawStdEncoding.EncodeToString([]byte("member"))
+	ctx, r := context.Background(), newRecords("self", func(p peer.ID) bool { return p != "member" || !gone }, 10, 100)
+	for _, k := range []datastore.Key{recordKey("K1", name), recordKey("K2", name), recordKey("K2", "B")} {
+		if err := r.Put(ctx, k, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gone = true
+	r.forget("member")
+	r.forget("nobody")
+	if err := r.Put(ctx, recordKey("K3", name), nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(keysUnder(t, r, "")); got != "[/providers/K2/B]" || r.total != 1 || len(r.groups) != 1 || r.owned[name] != 0 {
+		t.Errorf("%s, %d in all", got, r.total)
 	}
 }

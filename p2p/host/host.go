@@ -73,6 +73,10 @@ type Config struct {
 	Listen []multiaddr.Multiaddr
 	// Gate decides whom to admit.
 	Gate admission.Gate
+	// Desk answers peers that are not admitted; nil answers nobody.
+	Desk admission.Desk
+	// Refused is told of peers that were not admitted; see [admission.Config].
+	Refused func(remote peer.ID, err error)
 	// Log gets what an operator should know; nil is silent.
 	Log *slog.Logger
 	// Limits bound what peers can make us hold.
@@ -98,6 +102,7 @@ type Packets interface {
 type Host struct {
 	inner     libp2phost.Host
 	admitter  *admission.Admitter
+	dialable  *gater
 	log       *slog.Logger
 	listen    []multiaddr.Multiaddr
 	listening chan struct{} // closed by Run
@@ -124,7 +129,8 @@ func build(cfg Config, on guards) (*Host, error) {
 	}
 	cfg.Limits = cfg.Limits.withDefaults()
 	admitter, err := admission.New(admission.Config{
-		Gate: cfg.Gate, Limits: cfg.Limits.Admission, LocalNetwork: cfg.LocalNetwork, Log: cfg.Log,
+		Gate: cfg.Gate, Desk: cfg.Desk, Refused: cfg.Refused,
+		Limits: cfg.Limits.Admission, LocalNetwork: cfg.LocalNetwork, Log: cfg.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -134,7 +140,7 @@ func build(cfg Config, on guards) (*Host, error) {
 		return nil, fmt.Errorf("building the libp2p host: %w", err)
 	}
 	h := &Host{
-		inner: inner, admitter: admitter, log: cfg.Log, listen: cfg.Listen,
+		inner: inner, admitter: admitter, dialable: newGater(cfg, on), log: cfg.Log, listen: cfg.Listen,
 		listening: make(chan struct{}), close: sync.OnceValue(inner.Close),
 	}
 	if on.tripwire {

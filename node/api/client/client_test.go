@@ -136,7 +136,7 @@ func TestEveryVerbHasItsRoute(t *testing.T) {
 
 // wordOf is the field by which the spy recognises a request.
 func wordOf(q reflect.Value) reflect.Value {
-	for _, name := range []string{"As", "Address", "Contact", "Path", "Op", "ID", "Role", "Word"} {
+	for _, name := range []string{"As", "Address", "Contact", "Path", "Op", "ID", "Role", "Word", "Invitation"} {
 		if f := q.FieldByName(name); f.IsValid() {
 			return f
 		}
