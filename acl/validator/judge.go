@@ -79,6 +79,7 @@ type Judge struct {
 	roleAsks  sync.Mutex // owns what is stored of them
 	consents  sync.Mutex // owns how many are stored
 	erasures  erasures
+	carriers  carriers
 	recorders recorders
 	dealt     pages
 	sealers   sealers

@@ -122,6 +122,7 @@ func (s *Server) routes() http.Handler {
 	verb(m, "adopt", v.Adopt)
 	verb(m, "permit", v.Permit)
 	deskVerbs(m, v)
+	mirrorVerbs(m, v)
 	verb(m, "erase", v.Erase)
 	verb(m, "hold", v.Hold)
 	verb(m, "unhold", v.Unhold)
@@ -129,6 +130,17 @@ func (s *Server) routes() http.Handler {
 	m.HandleFunc("POST /v1/add-stream", s.addStream)
 	m.HandleFunc("POST /v1/get-stream", s.getStream)
 	return m
+}
+
+func mirrorVerbs(m *http.ServeMux, v Mirrors) {
+	verb(m, "mirror", v.Mirror)
+	verb(m, "unmirror", v.Unmirror)
+	verb(m, "mirrored", func(ctx context.Context, _ struct{}) (*MirrorList, error) { return v.Mirrored(ctx) })
+	verb(m, "mirror-check", v.MirrorCheck)
+	verb(m, "mirror-offer", v.MirrorOffer)
+	verb(m, "replicate", v.Replicate)
+	verb(m, "unreplicate", v.Unreplicate)
+	verb(m, "replicas", func(ctx context.Context, _ struct{}) (*Replicas, error) { return v.Replicas(ctx) })
 }
 
 func deskVerbs(m *http.ServeMux, v Desk) {

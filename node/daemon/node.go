@@ -66,6 +66,8 @@ type Node struct {
 
 	erasing  sync.Mutex // held by whoever works on orders to erase
 	erasures *erasures
+	carry    *carry
+	copies   *copies
 
 	// Everything below needs a network and is nil without one.
 	trust    *trust.Chain
@@ -127,6 +129,7 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 	n.library = &object.Library{Store: n.store, Secrets: n.secrets, Trust: n.trust, Now: now}
 	n.outbox = newOutbox(n)
 	n.erasures = &erasures{store: n.store.KV("erasures")}
+	n.carry, n.copies = newCarry(n.store.KV("carry")), newCopies(n.store.KV("copies"))
 	if n.trust == nil {
 		return n, nil
 	}
@@ -327,6 +330,8 @@ func (n *Node) serve(ctx context.Context, listener net.Listener, ready func(Read
 		g.Go(func() error { return n.judge.Run(below) })
 	}
 	g.Go(func() error { return n.provideLoop(below) })
+	g.Go(func() error { return n.runMirror(below) })
+	g.Go(func() error { return n.runCopies(below) })
 	g.Go(func() error { return n.policyLoop(below) })
 	g.Go(func() error { return n.followIdentities(below) })
 	g.Go(func() error { return n.followRecords(below) })
@@ -363,6 +368,7 @@ func (n *Node) buildHost() error {
 	n.serveValidator()
 	n.serveRotation()
 	n.serveHint()
+	n.serveCovered()
 	n.serveRecords()
 	n.learnValidators()
 	network := n.trust.Network()
