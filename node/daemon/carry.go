@@ -43,7 +43,7 @@ var (
 
 // root is what this home was told to carry.
 type root struct {
-	_        struct{} `cbor:",toarray"`
+	_        struct{}     `cbor:",toarray"`
 	Audience statement.ID // identity of this home to which it was granted
 	Only     bool         // the address alone, not all that the grant covers
 	Offered  bool         // taken because of an offer, and not by a person
@@ -56,7 +56,7 @@ type root struct {
 // that is not theirs to fetch.
 type part struct {
 	_          struct{} `cbor:",toarray"`
-	Root       []byte // address under which it comes
+	Root       []byte   // address under which it comes
 	Size, Have uint64
 }
 

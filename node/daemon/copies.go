@@ -328,7 +328,10 @@ func (n *Node) describeCopies(ctx context.Context, out *api.Status) error {
 // runCopies looks after the goals until ctx ends.
 func (n *Node) runCopies(ctx context.Context) error {
 	wait := mirrorFirst
-	for waitFor(ctx, wait, n.copies.poke) {
+	for {
+		if _, ok := waitFor(ctx, wait, n.copies.poke); !ok {
+			return nil
+		}
 		addresses, goals, err := n.copies.all()
 		if err != nil {
 			n.log.Warn("replication", "err", err)
@@ -344,7 +347,6 @@ func (n *Node) runCopies(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
 }
 
 // period is how often the mirrors of a goal are challenged.

@@ -48,7 +48,7 @@ type copying struct {
 
 	pending []envelope.Block
 	bytes   int
-	deleted int   // n.carry.deleted at the start
+	deleted int // n.carry.deleted at the start
 
 	progress *object.Progress
 }

@@ -469,15 +469,16 @@ func (n *Node) repairCarried(ctx context.Context, c, at cid.Cid, note carried, h
 	return n.repair(ctx, rd, c, h, bad)
 }
 
-// waitFor sleeps, or returns early when poked; false when ctx has ended.
-func waitFor(ctx context.Context, d time.Duration, poke <-chan struct{}) bool {
+// waitFor sleeps, or returns early when poked; not ok when ctx has ended.
+func waitFor(ctx context.Context, d time.Duration, poke <-chan struct{}) (poked, ok bool) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
-		return false
+		return false, false
 	case <-poke:
+		return true, true
 	case <-t.C:
+		return false, true
 	}
-	return true
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -110,13 +111,13 @@ func (n *Node) offerUsed() (used uint64, err error) {
 // and looks for what is new, until ctx ends.
 func (n *Node) runMirror(ctx context.Context) error {
 	known := map[string]*upkeep{}
-	for wait, poke := mirrorFirst, chan struct{}(nil); waitFor(ctx, wait, poke); wait, poke = mirrorEvery, n.carry.poke {
-		hinted := len(n.carry.poke) > 0 || poke != nil
+	hinted, ok := waitFor(ctx, mirrorFirst, nil)
+	for ok {
 		if err := n.passMirror(ctx, known, hinted); err != nil && ctx.Err() == nil {
 			n.log.Warn("mirroring", "err", err)
 		}
-		if !waitFor(ctx, mirrorLeast, nil) {
-			return nil
+		if _, ok = waitFor(ctx, mirrorLeast, nil); ok {
+			hinted, ok = waitFor(ctx, mirrorEvery, n.carry.poke)
 		}
 	}
 	return nil
@@ -155,10 +156,7 @@ func (n *Node) passMirror(ctx context.Context, known map[string]*upkeep, hinted 
 		default:
 			u.wait = 0
 		}
-		u.next = n.now().Add(max(u.wait, relistEvery))
-		if u.wait > 0 {
-			u.next = n.now().Add(u.wait)
-		}
+		u.next = n.now().Add(cmp.Or(u.wait, relistEvery))
 	}
 	return nil
 }
