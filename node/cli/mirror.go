@@ -49,7 +49,10 @@ to carry: that is what "cerebrum replicate" of an owner needs.`,
 				case f.offer != "":
 					return e.mirrorOffer(ctx, s, &f)
 				}
+				op, stop := e.watch(ctx, s)
+				f.r.Op = op
 				m, err := s.Mirror(ctx, f.r)
+				stop()
 				if err != nil {
 					return err
 				}

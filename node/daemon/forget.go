@@ -73,6 +73,11 @@ func (n *Node) forgetErased(ctx context.Context, done map[statement.ID]bool) err
 		if err := n.forgetHere(ctx, doomed); err != nil {
 			return err
 		}
+		for _, c := range doomed {
+			if err := n.carry.drop(rootKey(c)); err != nil {
+				return err
+			}
+		}
 		n.log.Info("forgot what its owner erased", "objects", len(doomed))
 	}
 	for _, id := range orders {

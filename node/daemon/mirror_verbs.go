@@ -263,7 +263,11 @@ func (n *Node) abandon(ctx context.Context, address cid.Cid) error {
 	if err != nil {
 		return err
 	}
-	if err := n.forgetHere(ctx, parts); err != nil {
+	doomed := slices.DeleteFunc(append(slices.Clone(parts), address), func(c cid.Cid) bool {
+		_, err := n.store.Object(c)
+		return err == nil // whole, under whatever root
+	})
+	if err := n.forgetHere(ctx, doomed); err != nil {
 		return err
 	}
 	for _, c := range parts {
