@@ -7,8 +7,10 @@ import (
 	"path/filepath"
 	"testing"
 
+	"cerebrum.dev/cerebrum/crypto/envelope"
 	"cerebrum.dev/cerebrum/crypto/keystore"
 	"cerebrum.dev/cerebrum/node/fault"
+	"cerebrum.dev/cerebrum/node/store"
 	"github.com/ipfs/go-cid"
 )
 
@@ -146,5 +148,49 @@ func TestFamily(t *testing.T) {
 			t.Errorf("a file of the directory: %d objects: %v", len(got), err)
 		}
 		break
+	}
+}
+
+// Somebody may sign a manifest over blocks of another object, or over a node of its
+// own that leads to some of them. To forget that object takes none of them away.
+func TestForgetSparesBlocksOfOthers(t *testing.T) {
+	x := newLab(t)
+	stays := x.add(bytesOf(3_000_000)).Root.Address
+	h := x.held(stays)
+	m := h.Manifest.Claims()
+	_, _, payload := m.Links()
+	raw, err := x.Store.Get(t.Context(), payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, err := envelope.ParseNode(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := envelope.Block{CID: envelope.CIDOf([]byte("a leaf of its own"), envelope.CodecRaw), Data: []byte("a leaf of its own")}
+	// The node with one leaf replaced, by its bytes: it need not be one that anybody reads.
+	other := bytes.Replace(raw, node.Children[1].CID.Bytes(), own.CID.Bytes(), 1)
+	root := envelope.Block{CID: envelope.CIDOf(other, envelope.CodecDagPB), Data: other}
+	m.KeyNonce, m.Payload = envelope.NewNonce(), root.CID.Bytes()
+	manifest, err := envelope.SignManifest(m, x.owner.Device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := x.Store.PutMany(t.Context(), []envelope.Block{own, root, manifest}); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.Store.PutObject(store.Object{Address: manifest.CID.Bytes(), Origin: store.OriginTransferred, Added: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.Forget(t.Context(), []cid.Cid{manifest.CID}); err != nil {
+		t.Fatal(err)
+	}
+	if got := x.read(stays); !bytes.Equal(got, bytesOf(3_000_000)) {
+		t.Error("the other object is damaged")
+	}
+	for _, b := range []envelope.Block{own, root, manifest} { // control: what nobody else has is gone
+		if here, err := x.Store.Has(t.Context(), b.CID); here || err != nil {
+			t.Errorf("block %s is left: %v", b.CID, err)
+		}
 	}
 }
