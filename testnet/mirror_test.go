@@ -341,7 +341,7 @@ func TestReplication(t *testing.T) {
 		names[w.ok(m, "status").str("identity")] = m
 	}
 	w.refuse(2, "node1", append([]string{"replicate", address, "--copies", "4"}, on...)...)
-	w.refuse(3, "node5", append([]string{"replicate", address, "--copies", "1"}, on...)...)
+	w.refuse(4, "node5", append([]string{"replicate", address, "--copies", "1"}, on...)...)
 	w.ok("node1", append([]string{"replicate", address, "--copies", "2", "--within", "15s"}, on...)...)
 	states := func() map[string]string {
 		out := map[string]string{}
