@@ -176,6 +176,11 @@ func TestMirrorOfADirectory(t *testing.T) {
 	if r := w.run("node2", "mirror", "--check"); r.code != 6 {
 		t.Errorf("damage that nobody repairs: %s", r)
 	}
+	hold := w.ok("validator1", "hold", "place", address, "--directory", "--reason", "case-1").str("hold")
+	w.eventually("the mirror knows of the hold", func() bool { return len(w.ok("node2", "hold", "list").list("holds")) == 1 })
+	w.refuse(3, "node2", "unmirror", address)
+	w.ok("validator1", "hold", "release", hold)
+	w.eventually("the mirror knows of its end", func() bool { return len(w.ok("node2", "hold", "list").list("holds")) == 0 })
 	if got := w.ok("node2", "unmirror", address); got.num("objects") != 7 {
 		t.Errorf("unmirrored: %v", got)
 	}

@@ -14,7 +14,6 @@ import (
 	"cerebrum.dev/cerebrum/node/quorum"
 	"cerebrum.dev/cerebrum/p2p/exchange"
 	"github.com/ipfs/go-cid"
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/multiformats/go-multiaddr"
@@ -194,14 +193,7 @@ func (n *Node) challengeOf(h *object.Held, g *goal) ([]exchange.Item, error) {
 func (r *reading) challenge(ctx context.Context, p peer.ID, items []exchange.Item) error {
 	ctx, cancel := context.WithTimeout(ctx, challengeTime)
 	defer cancel()
-	giveBack, err := r.n.turns.take(ctx, p, exchange.ProtocolID, exchange.StreamsPerPeer)
-	if err != nil {
-		return err
-	}
-	defer giveBack()
-	_, err = exchange.Fetch(network.WithDialPeerTimeout(ctx, dialTime), r.n.host.Libp2p(), p, exchange.Request{Items: items}, r.authority,
-		func(exchange.Block) error { return nil })
-	return err
+	return r.askOne(ctx, peer.AddrInfo{ID: p}, exchange.Request{Items: items}, func(exchange.Block) error { return nil })
 }
 
 // ownCarry is a grant of the owner to itself, under which it may ask its mirrors.

@@ -14,10 +14,13 @@ import (
 	"cerebrum.dev/cerebrum/node/store"
 	"cerebrum.dev/cerebrum/p2p/exchange"
 	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
 )
 
 const (
-	mirrorBatch   = 256      // objects of one request
+	mirrorBatch   = 1000     // objects of one request
 	mirrorPending = 16 << 20 // bytes that are taken before they are made durable
 )
 
@@ -246,21 +249,69 @@ func (n *Node) isWhole(ctx context.Context, address cid.Cid) (bool, error) {
 	return err == nil, err
 }
 
-// run asks holders for everything, and returns why something is missing.
+// run asks holders for everything, each as long as it brings something, and returns
+// why something is missing.
 func (c *copying) run(ctx context.Context, r *reading) error {
 	for {
-		before := c.left()
-		if before == 0 {
+		var failures []error
+		before := c.came()
+		for _, h := range r.holders {
+			for {
+				had := c.came()
+				req, sink := c.next()
+				if req == nil {
+					return diskFault(c.flush(ctx))
+				}
+				err := r.askOne(ctx, h, *req, r.taking(h.ID.String(), sink))
+				var own *sinkError
+				switch {
+				case errors.As(err, &own):
+					return diskFault(own.err)
+				case ctx.Err() != nil:
+					return errors.Join(ctx.Err(), c.flush(context.WithoutCancel(ctx)))
+				case err != nil:
+					c.n.log.Info("a holder did not give everything", "peer", h.ID, "err", err)
+					failures = append(failures, err)
+				}
+				if ferr := c.flush(ctx); ferr != nil {
+					return diskFault(ferr)
+				}
+				if err != nil || c.came() == had {
+					break
+				}
+			}
+		}
+		if c.left() == 0 {
 			return nil
 		}
-		err := r.fetchAway(ctx, c.root, c.next, nil)
-		if ferr := c.flush(context.WithoutCancel(ctx)); ferr != nil {
-			return diskFault(ferr)
-		}
-		if left := c.left(); left == 0 || left == before {
-			return err // nil: what is left was refused here
+		if c.came() == before {
+			return r.noHolder(c.root, failures)
 		}
 	}
+}
+
+// askOne asks one holder, when it is this node's turn there.
+func (r *reading) askOne(ctx context.Context, h peer.AddrInfo, req exchange.Request, sink func(exchange.Block) error) error {
+	r.n.host.Libp2p().Peerstore().AddAddrs(h.ID, h.Addrs, peerstore.TempAddrTTL)
+	giveBack, err := r.n.turns.take(ctx, h.ID, exchange.ProtocolID, exchange.StreamsPerPeer)
+	if err != nil {
+		return err
+	}
+	defer giveBack()
+	_, err = exchange.Fetch(network.WithDialPeerTimeout(ctx, dialTime), r.n.host.Libp2p(), h.ID, req, r.authority, sink)
+	return err
+}
+
+// came measures what is durable: bytes of payloads, and one for each object that is
+// in the index or is not to be.
+func (c *copying) came() (sum uint64) {
+	for _, in := range c.all {
+		sum += in.have
+		if in.done || in.refused != nil {
+			sum += in.size - in.have + 1
+		}
+	}
+	return sum
 }
 
 // left counts the objects that still lack something.
@@ -284,50 +335,4 @@ func refusedFault(address cid.Cid, err error) error {
 		return fault.Wrap(fault.Denied, err, "ask its owner for a grant to carry it", "%s", address)
 	}
 	return integrity(err)
-}
-
-// repair fetches what is damaged of an object that this home carries, and reports
-// whether it is whole again.
-func (n *Node) repair(ctx context.Context, r *reading, c cid.Cid, h *object.Held, bad []cid.Cid) (bool, error) {
-	if err := n.store.Delete(ctx, bad); err != nil { // what is served meanwhile lacks it and is not wrong
-		return false, err
-	}
-	var pending []envelope.Block
-	held := 0
-	flush := func() error {
-		err := n.putSound(ctx, pending)
-		pending, held = pending[:0], 0
-		return err
-	}
-	take := func(b exchange.Block) error {
-		pending = append(pending, envelope.Block{CID: b.CID, Data: slices.Clone(b.Data)})
-		if held += len(b.Data); held < mirrorPending {
-			return nil
-		}
-		return flush()
-	}
-	item := exchange.Item{Address: c.Bytes(), Whole: true}
-	if h != nil { // otherwise its manifest is lost
-		ranges, whole, err := n.library.Damage(ctx, h)
-		if err != nil {
-			return false, err
-		}
-		if item.Whole = whole || len(ranges) > exchange.MaxRanges; !item.Whole {
-			for _, g := range ranges {
-				item.Ranges = append(item.Ranges, exchange.Range{From: uint64(g.First), To: uint64(g.Last) + 1})
-			}
-		}
-	}
-	sound := false
-	var own error // of this home's disk
-	err := r.fetchAway(ctx, c, func() (*exchange.Request, func(exchange.Block) error) {
-		if own = flush(); own != nil {
-			return nil, nil
-		}
-		if sound, own = n.isWhole(ctx, c); sound || own != nil {
-			return nil, nil
-		}
-		return &exchange.Request{Items: []exchange.Item{item}}, take
-	}, nil)
-	return sound, errors.Join(own, err)
 }
