@@ -79,6 +79,7 @@ type Judge struct {
 	erasures  erasures
 
 	admissions admissions
+	carriers   carriers
 	recorders  recorders
 	dealt      pages
 	sealers    sealers

@@ -73,7 +73,8 @@ func (j *Judge) Latest(ctx context.Context, c Conn, raw []byte) ([]byte, error) 
 // asker is who asks for a head, and what it may know of.
 type asker struct {
 	id     statement.ID
-	leaf   []byte // of its chain; nil for an owner
+	leaf   []byte               // of its chain; nil for an owner
+	v      *capability.Verified // the chain itself; nil for an owner
 	covers func(capability.Object) error
 }
 
@@ -95,7 +96,7 @@ func (j *Judge) openAsker(a *capability.Authority, want capability.Expectation) 
 		return nil, err
 	}
 	leaf := v.Leaf()
-	return &asker{id: v.Audience().ID(), leaf: leaf[:], covers: func(o capability.Object) error {
+	return &asker{id: v.Audience().ID(), leaf: leaf[:], v: v, covers: func(o capability.Object) error {
 		return v.Allows(capability.Carry, o)
 	}}, nil
 }

@@ -292,7 +292,7 @@ type ReleaseItem struct {
 	Dealing statement.ID
 	Shares  []ReleasedShare // one, or more while a rotation is under way
 	Signed  []byte          // the dealing itself, where asked for
-	Holders []string        // where the ciphertext was at the deposit
+	Holders []string        // where the ciphertext was at the deposit, and peers that say that they carry it
 }
 
 // ReleasedShare is a share in one epoch. Its place on the polynomial and the

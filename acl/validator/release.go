@@ -141,6 +141,7 @@ type asking struct {
 	roles  []string // of the audience at that time
 	used   int64    // keys that it got here in the last 24 hours, before this request
 	r      *ReleaseRequest
+	naming naming // of carriers, in the whole answer
 }
 
 func (j *Judge) releaseOne(a *asking, address []byte) (*ReleaseItem, error) {
@@ -162,7 +163,11 @@ func (j *Judge) releaseOne(a *asking, address []byte) (*ReleaseItem, error) {
 	if err := a.decide(o, d); err != nil {
 		return nil, err
 	}
-	item := &ReleaseItem{Dealing: id, Holders: dep.Holders}
+	holders, err := a.naming.holders(j, o, dep.Holders)
+	if err != nil {
+		return nil, err
+	}
+	item := &ReleaseItem{Dealing: id, Holders: holders}
 	if a.r.Dealings {
 		item.Signed = dep.Dealing
 	}

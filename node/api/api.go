@@ -82,6 +82,7 @@ type Service interface {
 
 	Desk
 	Members
+	Mirrors
 
 	// Erase orders the keys of an object to be destroyed everywhere, for ever. An
 	// order that too few validators have carried out yet is kept and goes on; the
@@ -152,9 +153,20 @@ type Status struct {
 	Settled          bool     `json:"settled"`                // of a validator: it holds shares of the newest committee only
 	Erasing          int      `json:"erasing"`                // orders to erase that too few validators have carried out
 	ErasingSays      string   `json:"erasing_says,omitempty"` // how far they are
+	Carried          int      `json:"carried"`                // objects of others that this home mirrors; Objects counts them too
+	Replicated       int      `json:"replicated"`             // targets of replication
+	UnderReplicated  []Short  `json:"under_replicated"`       // those of them with fewer copies than wanted
 	AuditEntries     int64    `json:"audit_entries"`
 	Healthy          bool     `json:"healthy"`
 	Problems         []string `json:"problems,omitempty"`
+}
+
+// Short is a target of replication that lacks copies.
+type Short struct {
+	Address string `json:"address"`
+	Name    string `json:"name,omitempty"`
+	Healthy int    `json:"healthy"`
+	Copies  int    `json:"copies"`
 }
 
 // Peers are the connected members, and those that are barred.
@@ -274,7 +286,7 @@ type Object struct {
 	Stored  int64  `json:"stored_size"`
 	Owned   bool   `json:"owned"`
 	Kind    string `json:"kind,omitempty"` // file or directory
-	State   string `json:"state"`          // shared, local, conflict, retired, erased or held
+	State   string `json:"state"`          // shared, local, conflict, retired, erased, held or carried
 	Added   string `json:"added"`
 
 	SupersededBy string `json:"superseded_by,omitempty"` // address of the version made here that follows

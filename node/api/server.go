@@ -126,6 +126,7 @@ func (s *Server) routes() http.Handler {
 	verb(m, "invitations", func(ctx context.Context, _ struct{}) (*Invitations, error) { return v.Invitations(ctx) })
 	verb(m, "uninvite", v.Uninvite)
 	verb(m, "remove-member", v.RemoveMember)
+	mirrorVerbs(m, v)
 	verb(m, "erase", v.Erase)
 	verb(m, "hold", v.Hold)
 	verb(m, "unhold", v.Unhold)
@@ -133,6 +134,17 @@ func (s *Server) routes() http.Handler {
 	m.HandleFunc("POST /v1/add-stream", s.addStream)
 	m.HandleFunc("POST /v1/get-stream", s.getStream)
 	return m
+}
+
+func mirrorVerbs(m *http.ServeMux, v Mirrors) {
+	verb(m, "mirror", v.Mirror)
+	verb(m, "unmirror", v.Unmirror)
+	verb(m, "mirrored", func(ctx context.Context, _ struct{}) (*MirrorList, error) { return v.Mirrored(ctx) })
+	verb(m, "mirror-check", v.MirrorCheck)
+	verb(m, "mirror-offer", v.MirrorOffer)
+	verb(m, "replicate", v.Replicate)
+	verb(m, "unreplicate", v.Unreplicate)
+	verb(m, "replicas", func(ctx context.Context, _ struct{}) (*Replicas, error) { return v.Replicas(ctx) })
 }
 
 func deskVerbs(m *http.ServeMux, v Desk) {

@@ -121,6 +121,17 @@ func printStatus(w io.Writer, s *api.Status) {
 		row("member", "until %s, unless it is renewed", s.MemberUntil)
 	}
 	row("objects", "%d (%s)", s.Objects, humanize.IBytes(s.Bytes))
+	if s.Carried > 0 {
+		row("carried", "%d objects of others", s.Carried)
+	}
+	if n := len(s.UnderReplicated); n > 0 {
+		row("copies", "%d of %d targets lack copies", n, s.Replicated)
+		for _, u := range s.UnderReplicated {
+			row("", "%d of %d  %s  %s", u.Healthy, u.Copies, u.Address, plain(u.Name))
+		}
+	} else if s.Replicated > 0 {
+		row("copies", "%d targets have theirs", s.Replicated)
+	}
 	switch {
 	case s.FreshnessSeconds != nil:
 		row("freshness", "%.0f s (at most 300)", *s.FreshnessSeconds)

@@ -3,6 +3,7 @@
 //	listen = ["/ip4/127.0.0.1/tcp/4801", "/ip4/127.0.0.1/udp/4801/quic-v1"]
 //	log = "info"          # debug, info, warn or error
 //	local = false         # a network on one machine: no limits per address
+//	no_dht = false        # learn of holders from validators and mirrors alone
 //
 // Unknown keys are refused, so that a typing error does not pass for a setting.
 package config
@@ -33,6 +34,9 @@ type Config struct {
 	Log string `toml:"log,omitempty"`
 	// Local says that all peers share this machine: limits per address are off.
 	Local bool `toml:"local,omitempty"`
+	// NoDHT says that holders are learned from validators and mirrors alone: nothing is
+	// announced in the members' DHT, and nothing is looked up there.
+	NoDHT bool `toml:"no_dht,omitempty"`
 }
 
 // Load reads the configuration of a home; a missing file is the zero value.

@@ -72,7 +72,10 @@ type candidate struct {
 // held finds the chains of this home that have covered an address before and
 // are in force. reason is why the last of the others is not.
 func (n *Node) held(p *home.Principal, address cid.Cid) (out []candidate, reason error, err error) {
-	who := p.Identity.ID()
+	return n.heldBy(p.Identity.ID(), address)
+}
+
+func (n *Node) heldBy(who statement.ID, address cid.Cid) (out []candidate, reason error, err error) {
 	prefix := slices.Concat(coversPrefix, who[:], address.Bytes())
 	err = n.grants.Scan(prefix, nil, func(key, _ []byte) (bool, error) {
 		leaf := statement.ID(key[len(key)-32:])

@@ -236,7 +236,7 @@ func (n *Node) eraseHere(ctx context.Context, o *order) error {
 	if err := n.library.Erase(addresses); err != nil {
 		return err
 	}
-	if err := n.library.Forget(ctx, addresses); err != nil {
+	if err := n.forgetHere(ctx, addresses); err != nil {
 		return err
 	}
 	o.Local = true

@@ -90,7 +90,12 @@ func (r *reading) use(keys *quorum.Keys) {
 			r.got.Releases = append(r.got.Releases, i+1)
 		}
 	}
-	for _, s := range keys.Holders {
+	r.addHints(keys.Holders)
+}
+
+// addHints adds what validators named, passing over what is no address.
+func (r *reading) addHints(named []string) {
+	for _, s := range named {
 		a, err := multiaddr.NewMultiaddr(s)
 		if err != nil {
 			continue
@@ -141,6 +146,11 @@ func (r *reading) fetch(ctx context.Context, address cid.Cid, next attempt) erro
 	if err != nil {
 		return err
 	}
+	return r.fetchAway(ctx, address, next, damaged)
+}
+
+// fetchAway is fetch from holders alone. damaged is what is wrong here.
+func (r *reading) fetchAway(ctx context.Context, address cid.Cid, next attempt, damaged []error) error {
 	var failures []error
 	searched := false
 	for i := 0; ; i++ {
@@ -253,6 +263,9 @@ const dialTime = 2 * time.Second
 const searchTime = 3 * time.Second
 
 func (r *reading) search(ctx context.Context, address cid.Cid) {
+	if r.n.home.Config.NoDHT {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, searchTime)
 	defer cancel()
 	found, err := r.n.discovery.Providers(ctx, address.Bytes(), 8)

@@ -70,8 +70,13 @@ func (n *Node) forgetErased(ctx context.Context, done map[statement.ID]bool) err
 		if err := n.library.Erase(doomed); err != nil { // where the owner erased from another home
 			return err
 		}
-		if err := n.library.Forget(ctx, doomed); err != nil {
+		if err := n.forgetHere(ctx, doomed); err != nil {
 			return err
+		}
+		for _, c := range doomed {
+			if err := n.carry.drop(rootKey(c)); err != nil {
+				return err
+			}
 		}
 		n.log.Info("forgot what its owner erased", "objects", len(doomed))
 	}

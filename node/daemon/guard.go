@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,14 +81,16 @@ type lease struct {
 	v    *capability.Verified
 	seen atomic.Uint64 // moves of the revocation set at the last full check
 
-	mu   sync.Mutex
-	keys map[statement.ID]bool // of the objects that it serves; owned by mu
+	mu      sync.Mutex
+	keys    map[statement.ID]bool                 // of the objects that it serves; owned by mu
+	carries map[statement.ID]*capability.Verified // under which this home carries them, by leaf; owned by mu
 }
 
 // Allows serves an object only if this home obtained it itself, as an object:
 // that some of its blocks are here under another one is not enough.
 func (l *lease) Allows(address cid.Cid, manifest []byte) error {
-	if _, err := l.n.store.Object(address); err != nil {
+	o, err := l.n.store.Object(address)
+	if err != nil {
 		return err
 	}
 	m, err := validator.VerifyManifest(address.Bytes(), manifest, l.v.Owner())
@@ -97,13 +100,43 @@ func (l *lease) Allows(address cid.Cid, manifest []byte) error {
 	if err := l.v.Allows(capability.Carry, validator.ObjectOf(address, m)); err != nil {
 		return err
 	}
+	carry, err := l.n.mayCarry(o, m)
+	if err != nil {
+		return err
+	}
 	l.mu.Lock()
 	if l.keys == nil {
-		l.keys = map[statement.ID]bool{}
+		l.keys, l.carries = map[statement.ID]bool{}, map[statement.ID]*capability.Verified{}
 	}
 	l.keys[m.KeyID()] = true
+	if carry != nil {
+		l.carries[carry.Leaf()] = carry
+	}
 	l.mu.Unlock()
 	return l.notErased()
+}
+
+// carriesUntil is when the first of this home's own grants ends, Unix seconds.
+func (l *lease) carriesUntil() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	until := int64(math.MaxInt64)
+	for _, v := range l.carries {
+		until = min(until, v.Grant().Caveats.Expires)
+	}
+	return until
+}
+
+// carrying checks that this home may still carry what it serves.
+func (l *lease) carrying() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, v := range l.carries {
+		if err := l.n.verifier.Live(v); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 var errErased = errors.New("its owner has erased it")
@@ -127,10 +160,13 @@ func (l *lease) Live() error {
 	}
 	now := l.n.now().Unix()
 	changes := l.n.set.Moves()
-	if changes == l.seen.Load() && now < l.v.Grant().Caveats.Expires {
+	if changes == l.seen.Load() && now < l.v.Grant().Caveats.Expires && now < l.carriesUntil() {
 		return nil
 	}
 	if err := l.n.verifier.Live(l.v); err != nil {
+		return err
+	}
+	if err := l.carrying(); err != nil {
 		return err
 	}
 	if err := l.notErased(); err != nil {

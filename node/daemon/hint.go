@@ -30,6 +30,10 @@ func (n *Node) hintEverybody() {
 // hintRecords is the hint that there are committee records to pull from us.
 const hintRecords = 1
 
+// hintMail is the hint that there may be grants to carry something, or something new
+// under such a grant.
+const hintMail = 2
+
 // hintOfRecords tells the connected peers, without waiting, that this node knows a
 // new committee record, or a proof against a validator.
 func (n *Node) hintOfRecords() {

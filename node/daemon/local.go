@@ -28,7 +28,7 @@ func parseAddress(s string) (cid.Cid, error) {
 }
 
 // Status implements api.Service.
-func (n *Node) Status(context.Context) (*api.Status, error) {
+func (n *Node) Status(ctx context.Context) (*api.Status, error) {
 	out := &api.Status{
 		Role: "node", PeerID: PeerID(n.home.PeerKey()), Home: n.home.Dir, Running: n.running.Load(),
 		Identity: n.home.Principals()[0].Identity.ID().String(), AuditEntries: n.audit.Size(), Addresses: []string{},
@@ -36,9 +36,15 @@ func (n *Node) Status(context.Context) (*api.Status, error) {
 	err := n.store.Objects(func(o store.Object) (bool, error) {
 		out.Objects++
 		out.Bytes += o.Stored
+		if isCarried(&o) {
+			out.Carried++
+		}
 		return true, nil
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := n.describeCopies(ctx, out); err != nil {
 		return nil, err
 	}
 	if n.trust == nil {
@@ -116,6 +122,9 @@ func (n *Node) describe(ctx context.Context, c cid.Cid, o store.Object) api.Obje
 	out := api.Object{
 		Address: c.String(), Size: int64(o.Size), Stored: int64(o.Stored), Owned: o.Owned, State: "held",
 		Added: time.Unix(o.Added, 0).UTC().Format(time.RFC3339),
+	}
+	if isCarried(&o) {
+		out.State = "carried"
 	}
 	if !o.Owned {
 		return out

@@ -69,6 +69,8 @@ type Node struct {
 
 	erasing  sync.Mutex // held by whoever works on orders to erase
 	erasures *erasures
+	carry    *carry
+	copies   *copies
 
 	// Everything below needs a network and is nil without one.
 	trust    *trust.Chain
@@ -130,6 +132,7 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 	n.library = &object.Library{Store: n.store, Secrets: n.secrets, Trust: n.trust, Now: now}
 	n.outbox = newOutbox(n)
 	n.erasures = &erasures{store: n.store.KV("erasures")}
+	n.carry, n.copies = newCarry(n.store.KV("carry")), newCopies(n.store.KV("copies"))
 	if n.trust == nil {
 		return n, nil
 	}
@@ -353,6 +356,7 @@ func (n *Node) work(g *errgroup.Group, ctx context.Context) {
 		n.tracker.Run, n.discovery.Run, n.outbox.Run, n.runRotation, n.runForget, n.provideLoop, n.policyLoop,
 		n.followIdentities, n.followRecords, n.askForRecords,
 		n.stayMember,
+		n.runMirror, n.runCopies,
 	}
 	if n.judge != nil {
 		loops = append(loops, n.judge.Run)
@@ -389,6 +393,7 @@ func (n *Node) buildHost() error {
 	n.serveValidator()
 	n.serveRotation()
 	n.serveHint()
+	n.serveCovered()
 	n.serveRecords()
 	n.learnValidators()
 	network := n.trust.Network()

@@ -19,7 +19,7 @@ const (
 
 // provideSoon announces an object to the members' DHT in the background.
 func (n *Node) provideSoon(c cid.Cid) {
-	if !n.running.Load() {
+	if !n.running.Load() || n.home.Config.NoDHT {
 		return
 	}
 	go func() { // ends within provideTime
@@ -34,6 +34,9 @@ func (n *Node) provideSoon(c cid.Cid) {
 // provideLoop announces every object again, well before its record expires.
 // Files of a directory are found through the directory.
 func (n *Node) provideLoop(ctx context.Context) error {
+	if n.home.Config.NoDHT {
+		return nil
+	}
 	wait := provideFirst
 	for {
 		timer := time.NewTimer(wait)
@@ -47,7 +50,7 @@ func (n *Node) provideLoop(ctx context.Context) error {
 		var all []cid.Cid
 		err := n.store.Objects(func(o store.Object) (bool, error) {
 			c, err := cid.Cast(o.Address)
-			if err == nil && (len(o.Scope) == 0 || !o.Owned) && o.State != object.StateErased {
+			if err == nil && (len(o.Scope) == 0 || !o.Owned && !belowRoot(&o)) && o.State != object.StateErased {
 				all = append(all, c)
 			}
 			return true, err

@@ -18,6 +18,7 @@ import (
 	"cerebrum.dev/cerebrum/node/home"
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
 )
 
 // Grants implements api.Service: what the mailbox and this home know.
@@ -216,7 +217,7 @@ func (n *Node) Revoke(ctx context.Context, r api.RevokeRequest) (*api.Revoked, e
 	if err := n.tracker.Take([]revocation.Entry{entry}); err != nil { // this holder first
 		return nil, err
 	}
-	holders := n.lookForHolders(ctx, found.hint)
+	holders := n.lookForHolders(ctx, found, found.hint)
 	acks, err := n.quorum.SendRevocation(ctx, entry, id, found.chain.Bytes())
 	if err != nil {
 		return nil, err
@@ -231,19 +232,37 @@ func (n *Node) Revoke(ctx context.Context, r api.RevokeRequest) (*api.Revoked, e
 // revocation from the validators, as everybody does.
 const lookTime = 800 * time.Millisecond
 
-// lookForHolders asks the DHT in the background who else holds an object.
-func (n *Node) lookForHolders(ctx context.Context, address []byte) <-chan []peer.ID {
+// lookForHolders asks the DHT, and for an owner the validators too, in the background
+// who else holds an object.
+func (n *Node) lookForHolders(ctx context.Context, of *issued, address []byte) <-chan []peer.ID {
 	out := make(chan []peer.ID, 1)
 	go func() { // ends within lookTime
 		ctx, cancel := context.WithTimeout(ctx, lookTime)
 		defer cancel()
+		var ids []peer.ID
+		add := func(id peer.ID) {
+			if id != n.host.ID() && !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
+		}
+		if c, err := cid.Cast(address); err == nil && of.v.Owner().ID() == of.p.Identity.ID() {
+			mirrors, err := n.mirrorsOf(ctx, of.p, c)
+			if err != nil {
+				n.log.Debug("carriers", "err", err)
+			}
+			for _, infos := range mirrors {
+				for _, i := range infos {
+					n.host.Libp2p().Peerstore().AddAddrs(i.ID, i.Addrs, peerstore.TempAddrTTL)
+					add(i.ID)
+				}
+			}
+		}
 		infos, err := n.discovery.Providers(ctx, address, 32)
 		if err != nil {
 			n.log.Debug("providers", "err", err)
 		}
-		var ids []peer.ID
 		for _, i := range infos {
-			ids = append(ids, i.ID)
+			add(i.ID)
 		}
 		out <- ids
 	}()

@@ -38,6 +38,7 @@ var methods = map[quorum.Method]rpc.Method{
 	quorum.Consent:  service("consent", 64<<10, 1<<10, 10*time.Second, 4),
 	quorum.Consents: service("consents", 64<<10, 1152<<10, 10*time.Second, 4),
 	quorum.Identity: service("identity", revocation.MaxEntry+(1<<10), 4<<10, 10*time.Second, 4),
+	quorum.Carry:    service("carry", capability.MaxChain+(64<<10), validator.MaxCarry, 10*time.Second, 8),
 }
 
 func service(name string, maxRequest, maxResponse int, timeout time.Duration, perPeer int) rpc.Method {
@@ -208,6 +209,8 @@ func (n *Node) judgeCall(ctx context.Context, m quorum.Method, c validator.Conn,
 		return j.AnswerBundle(ctx, c, raw)
 	case quorum.Seen:
 		return j.AnswerSeen(raw)
+	case quorum.Carry:
+		return j.Carry(ctx, c, raw)
 	}
 	return nil, validator.ErrMalformed
 }
@@ -253,7 +256,8 @@ func codeOf(err error) error {
 
 // hint says that there is something to pull. An empty one is of statements: its
 // answer means that the peer has asked the validators since. One of [hintRecords]
-// is of committee records: the peer has asked the hinting one since.
+// is of committee records: the peer has asked the hinting one since. One of
+// [hintMail] is answered at once.
 var hint = rpc.Method{Protocol: "/cerebrum/hint/1", MaxRequest: 1, MaxResponse: 1, Timeout: 10 * time.Second, PerPeer: 2}
 
 func (n *Node) serveHint() {
@@ -262,6 +266,10 @@ func (n *Node) serveHint() {
 			if err := n.catchUp(ctx, c.Peer); err != nil {
 				return nil, &rpc.Error{Code: rpc.Unavailable, Message: "the records were not taken"}
 			}
+			return nil, nil
+		}
+		if len(request) == 1 && request[0] == hintMail {
+			pokeOnce(n.carry.poke)
 			return nil, nil
 		}
 		if err := n.tracker.Refresh(ctx); err != nil {

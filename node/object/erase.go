@@ -95,38 +95,100 @@ func (l *Library) Family(h *Held) ([]cid.Cid, error) {
 }
 
 // Forget deletes the ciphertext of objects from this home and, where they are not
-// owned, that they were ever here. Blocks that another object here has too stay.
-// Manifests of owned objects stay, which name what was erased. It may be repeated.
+// owned, that they were ever here; what is here of one that is not in the index goes
+// too. Blocks that another object here has stay: owners of two objects that share
+// some need not be friends. Manifests of owned objects stay, which name what was
+// erased. It may be repeated.
 func (l *Library) Forget(ctx context.Context, doomed []cid.Cid) error {
-	others, err := l.rootsBeside(ctx, doomed)
-	if err != nil {
-		return err
-	}
+	var held []*Held
+	var parts []*blocksOf
+	all := map[string]bool{}
 	for _, c := range doomed {
-		h, err := l.Find(ctx, c)
+		h, err := l.findAny(ctx, c)
 		if err != nil {
-			if fault.Of(err).Exit == fault.NotFound {
-				continue
-			}
 			return err
 		}
-		if err := l.forget(ctx, h, others); err != nil {
+		if h == nil {
+			continue
+		}
+		p, err := l.blocksOf(ctx, h)
+		if err != nil {
+			return err
+		}
+		for _, part := range [][]cid.Cid{p.leaves, p.inner} {
+			for _, b := range part {
+				all[b.KeyString()] = true
+			}
+		}
+		held, parts = append(held, h), append(parts, p)
+	}
+	if err := l.spareOthers(ctx, doomed, all); err != nil {
+		return err
+	}
+	for i, h := range held {
+		if err := l.forget(ctx, h, parts[i], all); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// rootsBeside are the file roots, headers and payloads of the other objects.
-func (l *Library) rootsBeside(ctx context.Context, doomed []cid.Cid) (map[string]bool, error) {
+// findAny is Find, and for an object that is not in the index what its manifest
+// says, where that is here: a copy that is not whole. It is nil where nothing is.
+func (l *Library) findAny(ctx context.Context, c cid.Cid) (*Held, error) {
+	h, err := l.Find(ctx, c)
+	if err == nil {
+		return h, nil
+	}
+	if fault.Of(err).Exit != fault.NotFound {
+		return nil, err
+	}
+	block, err := l.Store.GetVerified(ctx, c)
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrCorrupt) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	u, err := envelope.ParseManifest(c, block)
+	if err != nil {
+		return nil, nil // some other block
+	}
+	return &Held{CID: c, Manifest: u, Block: block}, nil
+}
+
+// blocksOf are an object's blocks, without its manifest: inner ones from below.
+type blocksOf struct{ leaves, inner []cid.Cid }
+
+func (l *Library) blocksOf(ctx context.Context, h *Held) (*blocksOf, error) {
+	m := h.Manifest.Claims()
+	file, header, payload := m.Links()
+	out := &blocksOf{}
+	if payload.Defined() {
+		var err error
+		if out.leaves, out.inner, err = l.below(ctx, payload); err != nil {
+			return nil, err
+		}
+		slices.Reverse(out.inner)
+	}
+	for _, c := range []cid.Cid{header, file} {
+		if c.Defined() {
+			out.inner = append(out.inner, c)
+		}
+	}
+	return out, nil
+}
+
+// spareOthers takes out of all the blocks that objects beside the doomed ones have.
+// Leaves are not read for that.
+func (l *Library) spareOthers(ctx context.Context, doomed []cid.Cid, all map[string]bool) error {
 	skip := map[string]bool{}
 	for _, c := range doomed {
 		skip[c.KeyString()] = true
 	}
-	out := map[string]bool{}
-	err := l.Store.Objects(func(o store.Object) (bool, error) {
-		if skip[string(o.Address)] || o.State == StateErased {
-			return true, ctx.Err()
+	return l.Store.Objects(func(o store.Object) (bool, error) {
+		if skip[string(o.Address)] || o.State == StateErased || len(all) == 0 {
+			return len(all) > 0 && ctx.Err() == nil, ctx.Err()
 		}
 		c, err := cid.Cast(o.Address)
 		if err != nil {
@@ -136,36 +198,28 @@ func (l *Library) rootsBeside(ctx context.Context, doomed []cid.Cid) (map[string
 		if err != nil {
 			return ctx.Err() == nil, ctx.Err() // a damaged one names nothing that could be read
 		}
-		m := h.Manifest.Claims()
-		for _, root := range [][]byte{m.File, m.Header, m.Payload} {
-			out[string(root)] = true
+		p, err := l.blocksOf(ctx, h)
+		if err != nil {
+			return false, err
 		}
-		return true, nil
+		for _, part := range [][]cid.Cid{p.leaves, p.inner} {
+			for _, b := range part {
+				delete(all, b.KeyString())
+			}
+		}
+		return true, ctx.Err()
 	})
-	return out, err
 }
 
-func (l *Library) forget(ctx context.Context, h *Held, others map[string]bool) error {
-	m := h.Manifest.Claims()
-	file, header, payload := m.Links()
-	var leaves, inner []cid.Cid
-	if payload.Defined() && !others[payload.KeyString()] {
-		var err error
-		if leaves, inner, err = l.below(ctx, payload); err != nil {
-			return err
-		}
-		slices.Reverse(inner)
-	}
-	for _, c := range []cid.Cid{header, file} {
-		if c.Defined() && !others[c.KeyString()] {
-			inner = append(inner, c)
-		}
-	}
+// forget deletes those of an object's blocks that are in all.
+func (l *Library) forget(ctx context.Context, h *Held, p *blocksOf, all map[string]bool) error {
+	others := func(c cid.Cid) bool { return !all[c.KeyString()] }
+	inner := slices.DeleteFunc(p.inner, others)
 	if !h.Owned {
 		inner = append(inner, h.CID)
 	}
 	// From below: what an interruption leaves is found from above.
-	for _, part := range [][]cid.Cid{leaves, inner} {
+	for _, part := range [][]cid.Cid{slices.DeleteFunc(p.leaves, others), inner} {
 		if err := l.deleteBlocks(ctx, part); err != nil {
 			return err
 		}

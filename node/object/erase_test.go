@@ -7,8 +7,10 @@ import (
 	"path/filepath"
 	"testing"
 
+	"cerebrum.dev/cerebrum/crypto/envelope"
 	"cerebrum.dev/cerebrum/crypto/keystore"
 	"cerebrum.dev/cerebrum/node/fault"
+	"cerebrum.dev/cerebrum/node/store"
 	"github.com/ipfs/go-cid"
 )
 
@@ -75,31 +77,6 @@ func TestAnInterruptedEraseIsFinished(t *testing.T) {
 	}
 }
 
-// Blocks that another object of the home has too are not taken from it.
-func TestForgetSparesWhatAnotherObjectHas(t *testing.T) {
-	x := newLab(t)
-	first := x.add(bytesOf(50_000)).Root.Address
-	h := x.held(first)
-	other := h.Object
-	// To the store a second manifest over one payload looks like this.
-	roots, err := x.rootsBeside(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := h.Manifest.Claims()
-	if !roots[string(m.Payload)] || !roots[string(m.Header)] || !roots[string(m.File)] {
-		t.Fatal("the roots of an object are not counted")
-	}
-	before := x.blocks()
-	other.Owned = false
-	if err := x.forget(t.Context(), &Held{Object: other, CID: h.CID, Manifest: h.Manifest, Block: h.Block}, roots); err != nil {
-		t.Fatal(err)
-	}
-	if n := x.blocks(); n != before-1 { // the manifest alone
-		t.Errorf("%d blocks of %d are left", n, before)
-	}
-}
-
 // Family is what an address means: versions for a file, everything for a folder.
 func TestFamily(t *testing.T) {
 	x := newLab(t)
@@ -146,5 +123,56 @@ func TestFamily(t *testing.T) {
 			t.Errorf("a file of the directory: %d objects: %v", len(got), err)
 		}
 		break
+	}
+}
+
+// Somebody may sign a manifest over blocks of another object, or over a node of its
+// own that leads to some of them. To forget that object takes none of them away.
+func TestForgetSparesBlocksOfOthers(t *testing.T) {
+	x := newLab(t)
+	stays := x.add(bytesOf(3_000_000)).Root.Address
+	h := x.held(stays)
+	m := h.Manifest.Claims()
+	_, _, payload := m.Links()
+	raw, err := x.Store.Get(t.Context(), payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, err := envelope.ParseNode(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := envelope.Block{CID: envelope.CIDOf([]byte("a leaf of its own"), envelope.CodecRaw), Data: []byte("a leaf of its own")}
+	// The node with one leaf replaced, by its bytes: it need not be one that anybody reads.
+	other := bytes.Replace(raw, node.Children[1].CID.Bytes(), own.CID.Bytes(), 1)
+	root := envelope.Block{CID: envelope.CIDOf(other, envelope.CodecDagPB), Data: other}
+	if err := x.Store.PutMany(t.Context(), []envelope.Block{own, root}); err != nil {
+		t.Fatal(err)
+	}
+	var manifests []envelope.Block
+	for _, over := range []cid.Cid{payload, root.CID} {
+		m.KeyNonce, m.Payload = envelope.NewNonce(), over.Bytes()
+		manifest, err := envelope.SignManifest(m, x.owner.Device)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := x.Store.PutMany(t.Context(), []envelope.Block{manifest}); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.Store.PutObject(store.Object{Address: manifest.CID.Bytes(), Origin: store.OriginTransferred, Added: 1}); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.Forget(t.Context(), []cid.Cid{manifest.CID}); err != nil {
+			t.Fatal(err)
+		}
+		manifests = append(manifests, manifest)
+	}
+	if got := x.read(stays); !bytes.Equal(got, bytesOf(3_000_000)) {
+		t.Error("the other object is damaged")
+	}
+	for _, b := range append(manifests, own, root) { // control: what nobody else has is gone
+		if here, err := x.Store.Has(t.Context(), b.CID); here || err != nil {
+			t.Errorf("block %s is left: %v", b.CID, err)
+		}
 	}
 }

@@ -204,6 +204,40 @@ func (l *Library) Check(ctx context.Context, h *Held, fn func(cid.Cid, error)) e
 	return nil
 }
 
+// Damage finds the payload bytes of a held object whose leaves are missing or not
+// what their CIDs say, as sorted ranges of payload offsets; whole where the nodes
+// above the leaves do not tell.
+func (l *Library) Damage(ctx context.Context, h *Held) (ranges []Range, whole bool, err error) {
+	m := h.Manifest.Claims()
+	root, err := cid.Cast(m.Payload)
+	if err != nil {
+		return nil, false, err
+	}
+	leaves, err := l.leaves(ctx, root, int64(m.Size))
+	if err != nil {
+		if ctx.Err() == nil && fault.Of(err).Exit == fault.Integrity {
+			return nil, true, nil
+		}
+		return nil, false, err
+	}
+	for _, f := range leaves {
+		data, err := l.block(ctx, f.cid)
+		if err != nil && fault.Of(err).Exit != fault.Integrity {
+			return nil, false, err
+		}
+		if err == nil && int64(len(data)) == f.size {
+			continue
+		}
+		last := f.offset + f.size - 1
+		if n := len(ranges); n > 0 && ranges[n-1].Last+1 == f.offset {
+			ranges[n-1].Last = last
+		} else {
+			ranges = append(ranges, Range{First: f.offset, Last: last})
+		}
+	}
+	return ranges, false, nil
+}
+
 // Slots lists the slots of the erasable store that owned objects refer to.
 func (l *Library) Slots() (map[uint64]bool, error) {
 	used := map[uint64]bool{}

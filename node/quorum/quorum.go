@@ -46,6 +46,7 @@ const (
 	Consent  Method = "consent"
 	Consents Method = "consents"
 	Identity Method = "identity"
+	Carry    Method = "carry"
 )
 
 // Session is what a proof of possession needs of a connection.

@@ -226,8 +226,8 @@ func (k *Keys) blame(index int) {
 }
 
 // holdersEach is how many addresses one validator may name, so that no validator
-// crowds out what the others say.
-const holdersEach = 8
+// crowds out what the others say: what a depositor named, and carriers.
+const holdersEach = 24
 
 func (k *Keys) hold(items []validator.ReleaseItem) {
 	left := holdersEach

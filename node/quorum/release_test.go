@@ -288,7 +288,7 @@ func TestHoldersOfOneValidatorDoNotCrowdOutTheOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(keys.Holders) != 9 || !slices.Contains(keys.Holders, "/ip4/192.0.2.1/tcp/4001/p2p/holder") {
+	if len(keys.Holders) != 25 || !slices.Contains(keys.Holders, "/ip4/192.0.2.1/tcp/4001/p2p/holder") {
 		t.Errorf("holders %q", keys.Holders)
 	}
 }

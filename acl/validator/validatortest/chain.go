@@ -258,3 +258,24 @@ func Leaf(t testing.TB, c *capability.Chain) statement.ID {
 
 // Hour moves the clock past the grants of [Network.GrantBody].
 const Hour = time.Hour + time.Minute
+
+// Carry asks a validator on a new connection who carries an object, as the audience
+// of a chain, or as an owner where c is nil.
+func (net *Network) Carry(t testing.TB, i int, p *Person, c *capability.Chain, r validator.CarryRequest) (*validator.CarryReply, error) {
+	t.Helper()
+	s := net.Connect(p, i)
+	if c == nil {
+		r.Authority = net.ByIdentity(t, p, s, r.Digest())
+	} else {
+		r.Authority = net.ByChain(t, p, c, s, r.Digest())
+	}
+	raw, err := net.Validators[i].Carry(t.Context(), s.Conn(), marshal(r))
+	if err != nil {
+		return nil, err
+	}
+	reply := &validator.CarryReply{}
+	if err := statement.Unmarshal(raw, reply); err != nil {
+		t.Fatal(err)
+	}
+	return reply, nil
+}
