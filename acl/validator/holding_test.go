@@ -159,6 +159,9 @@ func TestADamagedIndex(t *testing.T) {
 // One batch that the others do not get on with must not be asked for again and
 // again, and must not stand in the way of the rest.
 func TestABatchThatDoesNotGetOn(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it deals hundreds of objects")
+	}
 	const objects, batch = 520, 512
 	r := newRotating(t, vt.Options{}, 1)
 	var more []*vt.Object

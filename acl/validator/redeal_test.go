@@ -1,6 +1,7 @@
 package validator_test
 
 import (
+	"sync"
 	"testing"
 
 	"cerebrum.dev/cerebrum/acl/kv"
@@ -65,10 +66,13 @@ func TestAnOwnerDealsAgainInTheMiddle(t *testing.T) {
 // opened for the first time.
 type vanishing struct {
 	validator.ShareStore
-	before func()
+	mu     sync.Mutex
+	before func() // owned by mu while there are opens
 }
 
 func (v *vanishing) Open(s keystore.Sealed, aad []byte) ([]byte, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	if do := v.before; do != nil {
 		v.before = nil
 		do()

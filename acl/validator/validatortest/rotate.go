@@ -23,6 +23,8 @@ type Rotating struct {
 	*Network
 	All []*Validator // those of the network, then those who joined
 
+	lying sync.Mutex // held while an answer is changed
+
 	mu   sync.Mutex
 	down map[statement.PublicKey]bool
 	lie  func(server statement.PublicKey, m validator.RotateMethod, answer []byte) []byte
@@ -52,7 +54,7 @@ func (r *Rotating) Down(v *Validator, down bool) {
 	r.down[v.Judge.Peer] = down
 }
 
-// Lie changes answers on their way; nil stops that.
+// Lie changes answers on their way, one at a time; nil stops that.
 func (r *Rotating) Lie(f func(server statement.PublicKey, m validator.RotateMethod, answer []byte) []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -79,7 +81,9 @@ func (p peers) Rotate(ctx context.Context, server statement.PublicKey, m validat
 		}
 		out, err := v.AnswerRotate(ctx, validator.Conn{Client: p.from}, m, request)
 		if err == nil && lie != nil {
+			p.r.lying.Lock()
 			out = lie(server, m, out)
+			p.r.lying.Unlock()
 		}
 		return out, err
 	}
