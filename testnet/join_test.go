@@ -76,6 +76,11 @@ func TestJoin(t *testing.T) {
 		return i.str("state") == "used" && i.str("peer_id") == w.ok("guest", "status").str("peer_id")
 	})
 
+	// Leaving it out of a file would not keep it out, and that is said.
+	if said := w.refuse(2, "validator1", "network", "rotate", "--without", w.ok("guest", "status").str("peer_id"), "-o", w.path("next.network")); !strings.Contains(said, "peers remove") {
+		t.Error(said)
+	}
+
 	// One that was revoked in time.
 	file, id = w.invited("validator1", "thief")
 	w.ok("validator1", "invite", "--revoke", id)

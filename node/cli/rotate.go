@@ -319,12 +319,21 @@ func rootKeys(contacts []string) ([]statement.PublicKey, error) {
 // leaving are the keys of the members that are not renewed.
 func (r *rotateFlags) leaving(f *trust.File) (out []statement.PublicKey, err error) {
 	members := f.Members()
+	last, err := f.Committee()
+	if err != nil {
+		return nil, err
+	}
 	for _, name := range r.without {
 		found := false
 		for _, m := range members {
-			if daemon.PeerID(m.Peer) == name || m.Identity.String() == name {
-				out, found = append(out, m.Peer), true
+			if daemon.PeerID(m.Peer) != name && m.Identity.String() != name {
+				continue
 			}
+			if !m.IssuedWith(last.Enrols()) { // it renews itself, whatever a file says
+				return nil, fault.New(fault.Usage, "remove it with `cerebrum peers remove "+daemon.PeerID(m.Peer)+"`",
+					"--without %s: its membership came by an invitation or a renewal, and no file ends it", clip(name))
+			}
+			out, found = append(out, m.Peer), true
 		}
 		if !found {
 			return nil, fault.New(fault.Usage, "see `cerebrum peers`", "--without %s names no member", clip(name))

@@ -126,6 +126,8 @@ type signing struct {
 // returns the membership once K have signed.
 func (v *visitor) sign(ctx context.Context, record *trust.Committee, draft *statement.Statement) ([]byte, *signing) {
 	ctx, cancel := context.WithCancel(ctx)
+	var asking sync.WaitGroup
+	defer asking.Wait()
 	defer cancel()
 	r := v.right
 	r.Draft = draft.Bytes()
@@ -136,10 +138,10 @@ func (v *visitor) sign(ctx context.Context, record *trust.Committee, draft *stat
 	}
 	answers := make(chan answer, len(record.Validators))
 	for i, to := range reaches(record) {
-		go func() { // ends with ctx
+		asking.Go(func() { // ends with ctx
 			reply, err := v.request(ctx, to, r)
 			answers <- answer{i, reply, err}
-		}()
+		})
 	}
 	out := &signing{signed: draft, refusals: map[validator.Refusal]int{}}
 	for range record.Validators {

@@ -15,6 +15,7 @@ import (
 
 	libp2phost "github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
@@ -271,4 +272,42 @@ func push(ctx context.Context, s libp2phost.Host, to peer.AddrInfo) {
 		})
 	}
 	writing.Wait()
+}
+
+// BenchmarkAdmissionUnderAttack is how long an honest member needs to be admitted,
+// from nothing to a connection, while 64 strangers connect again and again.
+func BenchmarkAdmissionUnderAttack(b *testing.B) {
+	for name, via := range transports {
+		b.Run(name, func(b *testing.B) {
+			c := newClub(b)
+			key, id := newKey(b)
+			h, err := New(Config{Key: key, Gate: member{c, id}, Desk: echoDesk{}, LocalNetwork: true})
+			if err != nil {
+				b.Fatal(err)
+			}
+			run(b, h)
+			honest, to := running(b, c, everyGuard), by(h, via)
+			ctx, cancel := context.WithCancel(b.Context())
+			var hostile sync.WaitGroup
+			for range 64 {
+				s := stock(b)
+				hostile.Go(func() {
+					for ctx.Err() == nil {
+						s.Network().(*swarm.Swarm).Backoff().Clear(to.ID)
+						s.Connect(ctx, to)
+					}
+				})
+			}
+			for b.Loop() {
+				for honest.Connect(b.Context(), to) != nil { // it lost its place to the crowd: it tries again
+					honest.Libp2p().Network().(*swarm.Swarm).Backoff().Clear(to.ID)
+				}
+				b.StopTimer()
+				honest.Drop(h.ID())
+				b.StartTimer()
+			}
+			cancel()
+			hostile.Wait()
+		})
+	}
 }
