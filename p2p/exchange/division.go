@@ -96,7 +96,8 @@ func (d *division) take(who int, now time.Time) (task, bool) {
 		// Only what fits: whoever waits for room cannot help with what others are late with.
 		fits := func(s span) bool { return d.room(min(s.next+d.unit, s.to) - 1) }
 		if i := slices.IndexFunc(d.spans, func(s span) bool { return s.owner == nobody && fits(s) }); i >= 0 {
-			if able > 1 {
+			// Who is given everything must not have to wait for another's span.
+			if able > 1 || slices.ContainsFunc(d.spans, func(s span) bool { return s.owner != nobody }) {
 				d.cut(i, d.spans[i].next+d.unit)
 			}
 			return d.give(i, who, now), true

@@ -241,6 +241,26 @@ func TestRivalsDoNotTakeTurnsForEver(t *testing.T) {
 	}
 }
 
+// Nobody is given everything while another has a span before it: it would fill the window
+// and could not help when the other falls silent.
+func TestEverythingIsGivenOnlyToWhoIsAlone(t *testing.T) {
+	d := newDeal(t, 0, 100, 2)
+	d.takes(1, 0, 4)
+	d.crew[1].strikes = strikesOut // it was slow before, and won this span as a rival
+	d.takes(0, 4, 8)
+	d.brings(0, 4, 8, wanted, complete)
+	d.takes(0, 8, 12)
+	d.brings(0, 8, 12, wanted, complete)
+	d.takes(0, 12, 16)
+	d.brings(0, 12, 16, wanted, complete)
+	d.wait(2 * time.Second)
+	d.takes(0, 0, 4)
+	if s := d.brings(0, 0, 4, wanted, complete); s != 1 {
+		t.Errorf("%d was stopped, not the silent one", s)
+	}
+	d.takes(0, 16, 100) // the control: alone now
+}
+
 // What a sink does not take yet is nobody's fault.
 func TestWaitingForRoomIsNotSilence(t *testing.T) {
 	d := newDeal(t, 0, 100, 1)

@@ -132,10 +132,10 @@ func (c *crewOf) run(o object, from int64) ([]Brought, error) {
 	return brought, err
 }
 
-// large is an object of 101 leaves, the nonce among them; made once.
+// large is an object of 61 leaves, the nonce among them; made once.
 var large = sync.OnceValues(func() (*memory, object) {
 	m := newMemory()
-	return m, addObject(discard{}, m, 100*15*65536-100)
+	return m, addObject(discard{}, m, 60*15*65536-100)
 })
 
 // discard is a testing.TB for what cannot fail.
@@ -255,7 +255,7 @@ func TestHoldersThatAreOfNoUse(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if d := time.Since(began); d > 101*each+3*time.Second {
+					if d := time.Since(began); d > 61*each+3*time.Second {
 						t.Errorf("it took %v", d)
 					}
 					if len(brought) != 2 {
@@ -277,7 +277,7 @@ func TestHoldersThatAreOfNoUse(t *testing.T) {
 func TestResumeAfterADisconnect(t *testing.T) {
 	m, o := large()
 	synctest.Test(t, func(t *testing.T) {
-		breaks := map[int64]bool{10: true, 11: true, 50: true, 99: true}
+		breaks := map[int64]bool{10: true, 11: true, 30: true, 60: true}
 		only := &manner{}
 		only.leaf = func(n int64, _ *Block) error {
 			if breaks[n] {
@@ -290,8 +290,8 @@ func TestResumeAfterADisconnect(t *testing.T) {
 		if _, err := c.run(o, 0); err != nil {
 			t.Fatal(err)
 		}
-		if n := only.leafs.Load(); n != 101 {
-			t.Errorf("%d leaves were given, of 101: what had come came again", n)
+		if n := only.leafs.Load(); n != 61 {
+			t.Errorf("%d leaves were given, of 61: what had come came again", n)
 		}
 		if len(breaks) > 0 {
 			t.Errorf("the line never broke at %v", breaks)
@@ -373,11 +373,11 @@ func TestGatherFromTheMiddle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := &manner{each: time.Millisecond}, &manner{each: time.Millisecond}
 		c := newCrew(t, m, a, b)
-		if _, err := c.run(o, leafOffset(60)); err != nil {
+		if _, err := c.run(o, leafOffset(36)); err != nil {
 			t.Fatal(err)
 		}
-		if n := a.leafs.Load() + b.leafs.Load(); n > 42+2 {
-			t.Errorf("%d leaves were given for the last 42", n)
+		if n := a.leafs.Load() + b.leafs.Load(); n > 25+2 {
+			t.Errorf("%d leaves were given for the last 25", n)
 		}
 	})
 }

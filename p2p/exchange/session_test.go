@@ -94,7 +94,7 @@ func TestSessionUnderADagReader(t *testing.T) {
 
 	s = newStack(t, p, o, nil)
 	r := s.open(t, o.file)
-	for _, at := range []int64{50 * leafSize, 3, int64(len(want)) - 10, 20*leafSize + 5} {
+	for _, at := range []int64{40 * leafSize, 3, int64(len(want)) - 10, 20*leafSize + 5} {
 		if _, err := r.Seek(at, io.SeekStart); err != nil {
 			t.Fatal(err)
 		}
