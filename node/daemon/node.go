@@ -23,6 +23,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -353,8 +354,13 @@ func (n *Node) buildHost() error {
 	if err != nil {
 		return err
 	}
+	via, auto, err := n.home.Config.Relays()
+	if err != nil {
+		return err
+	}
 	if n.host, err = host.New(host.Config{
 		Key: key, Listen: listen, Gate: n.gate, Log: n.log, LocalNetwork: n.home.Config.Local,
+		Relays: host.Relays{Serve: n.home.Config.Relay, Via: via, Auto: auto, Member: n.gate.member},
 	}); err != nil {
 		return err
 	}
@@ -397,6 +403,34 @@ func (n *Node) addresses() []string {
 	var out []string
 	for _, a := range n.host.Libp2p().Addrs() { // with 0.0.0.0 resolved to real interfaces
 		out = append(out, fmt.Sprintf("%s/p2p/%s", a, n.host.ID()))
+	}
+	return out
+}
+
+// holderAddresses are those of addresses that a deposit may name: so many, of such
+// length, and in any case some that lead through relays, which work for everybody.
+func (n *Node) holderAddresses() []string { return pickHolders(n.addresses()) }
+
+// pickHolders takes direct addresses and relayed ones by turns.
+func pickHolders(all []string) []string {
+	var kinds [2][]string
+	for _, a := range all {
+		if len(a) > validator.MaxHolder {
+			continue
+		}
+		kind := 0
+		if strings.Contains(a, "/p2p-circuit/") {
+			kind = 1
+		}
+		kinds[kind] = append(kinds[kind], a)
+	}
+	var out []string
+	for i := range max(len(kinds[0]), len(kinds[1])) {
+		for _, k := range kinds {
+			if i < len(k) && len(out) < validator.MaxHolders {
+				out = append(out, k[i])
+			}
+		}
 	}
 	return out
 }

@@ -8,13 +8,16 @@ import (
 	"cerebrum.dev/cerebrum/node/object"
 	"cerebrum.dev/cerebrum/node/store"
 	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 )
 
 const (
 	provideEvery = 12 * time.Hour // records last 24 to 48 hours
 	provideTime  = 30 * time.Second
 	provideFirst = 2 * time.Second
+	provideMoved = 10 * time.Second // after a change of addresses, which come in several
 )
 
 // provideSoon announces an object to the members' DHT in the background.
@@ -31,19 +34,31 @@ func (n *Node) provideSoon(c cid.Cid) {
 	}()
 }
 
-// provideLoop announces every object again, well before its record expires.
+// provideLoop announces every object again, well before its record expires, and
+// when this node has another address than it told: a relay was lost or found.
 // Files of a directory are found through the directory.
 func (n *Node) provideLoop(ctx context.Context) error {
-	wait := provideFirst
+	moved, err := n.host.Libp2p().EventBus().Subscribe(new(event.EvtLocalAddressesUpdated), eventbus.Name("provide"))
+	if err != nil {
+		return err
+	}
+	defer moved.Close()
+	next := time.Now().Add(provideFirst)
 	for {
-		timer := time.NewTimer(wait)
+		timer := time.NewTimer(time.Until(next))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return nil
+		case <-moved.Out():
+			timer.Stop()
+			if soon := time.Now().Add(provideMoved); soon.Before(next) {
+				next = soon
+			}
+			continue
 		case <-timer.C:
 		}
-		wait = provideEvery
+		next = time.Now().Add(provideEvery)
 		var all []cid.Cid
 		err := n.store.Objects(func(o store.Object) (bool, error) {
 			c, err := cid.Cast(o.Address)
