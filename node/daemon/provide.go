@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"cerebrum.dev/cerebrum/node/api"
@@ -10,6 +11,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 )
 
@@ -87,20 +89,23 @@ func (n *Node) Peers(context.Context) (*api.Peers, error) {
 		return nil, err
 	}
 	out := &api.Peers{Peers: []api.Peer{}}
-	seen := map[string]bool{}
+	at := map[peer.ID]int{}
 	for _, c := range n.host.Libp2p().Network().Conns() {
 		id := c.RemotePeer()
-		if seen[id.String()] {
+		i, seen := at[id]
+		if seen && !strings.Contains(out.Peers[i].Address, "/p2p-circuit") {
 			continue
 		}
-		seen[id.String()] = true
+		if !seen { // of several connections a direct one counts
+			i = len(out.Peers)
+			at[id] = i
+			out.Peers = append(out.Peers, api.Peer{})
+		}
 		direction := "out"
 		if c.Stat().Direction == network.DirInbound {
 			direction = "in"
 		}
-		out.Peers = append(out.Peers, api.Peer{
-			ID: id.String(), Role: n.gate.role(id), Address: c.RemoteMultiaddr().String(), Direction: direction,
-		})
+		out.Peers[i] = api.Peer{ID: id.String(), Role: n.gate.role(id), Address: c.RemoteMultiaddr().String(), Direction: direction}
 	}
 	return out, nil
 }

@@ -62,6 +62,7 @@ import (
 	libp2phost "github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/multiformats/go-multiaddr"
 )
@@ -101,6 +102,7 @@ type Host struct {
 	log       *slog.Logger
 	listen    []multiaddr.Multiaddr
 	circuits  *circuits
+	limiter   rcmgr.Limiter // says what the resource manager enforces
 	listening chan struct{} // closed by Run
 	ran       atomic.Bool
 	tripped   atomic.Uint64
@@ -143,7 +145,7 @@ func build(cfg Config, on guards) (*Host, error) {
 	}
 	h := &Host{
 		inner: inner, admitter: admitter, log: cfg.Log, listen: cfg.Listen,
-		circuits: circuits, listening: make(chan struct{}), close: sync.OnceValue(inner.Close),
+		circuits: circuits, limiter: cfg.Limits.limiter(), listening: make(chan struct{}), close: sync.OnceValue(inner.Close),
 	}
 	if on.tripwire {
 		if err := h.layTripwire(); err != nil {
