@@ -2,11 +2,13 @@ package testnet_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/trust"
+	"cerebrum.dev/cerebrum/node/api/client"
 	"cerebrum.dev/cerebrum/testnet/localnet"
 )
 
@@ -43,10 +46,8 @@ func newLAN(t *testing.T, nodes int, inside ...string) *lan {
 	if testing.Short() {
 		t.Skip("long")
 	}
-	for _, tool := range []string{"ip"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("network namespaces need the program %s: %v", tool, err)
-		}
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Skipf("network namespaces need the program ip: %v", err)
 	}
 	sweepNamespaces(t)
 	tmp := scratch(t)
@@ -72,7 +73,7 @@ func newLAN(t *testing.T, nodes int, inside ...string) *lan {
 	}
 	for i, name := range names {
 		host := fmt.Sprint(subnet, i+1)
-		if contains(inside, name) {
+		if slices.Contains(inside, name) {
 			host = "0.0.0.0"
 		} else {
 			l.plug(name, host)
@@ -84,15 +85,6 @@ func newLAN(t *testing.T, nodes int, inside ...string) *lan {
 		t.Fatal(err)
 	}
 	return l
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }
 
 func (l *lan) ns(name string) string { return l.prefix + name }
@@ -183,11 +175,23 @@ func (l *lan) end(names ...string) {
 	}
 }
 
-// status is empty for a member that does not answer.
+// status is empty for a member that does not answer. The command would take the
+// home of one that is just starting.
 func (l *lan) status(name string) (f facts) {
-	r := l.run(name, "--json", "status")
-	if r.code != 0 || json.Unmarshal([]byte(r.out), &f) != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c := client.Dial(ctx, filepath.Join(l.dir, name))
+	if c == nil {
 		return nil
+	}
+	defer c.Close()
+	s, err := c.Status(ctx)
+	if err != nil {
+		return nil
+	}
+	raw, err := json.Marshal(s)
+	if err != nil || json.Unmarshal(raw, &f) != nil {
+		l.Fatalf("the status of %s is no JSON: %v", name, err)
 	}
 	return f
 }
