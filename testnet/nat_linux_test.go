@@ -94,6 +94,22 @@ func TestUnreachableWithoutNAT(t *testing.T) {
 	address, content := l.add("node1", "shared", 300_000)
 	l.grant("node1", address, "node2", "read")
 	l.comesToRead("node2", address, content)
+	scopes := map[string]bool{}
+	for _, s := range l.ok("validator1", "status", "--network").list("scopes") {
+		f := facts(s.(map[string]any))
+		used, _ := f["streams_in"].(map[string]any)
+		if facts(used).num("used") > facts(used).num("limit") {
+			t.Errorf("over its limit: %v", f)
+		}
+		scopes[f.str("kind")+" "+f.str("name")] = true
+	}
+	reader := l.status("node2").str("peer_id")
+	for _, want := range []string{"system ", "peer " + reader, "service libp2p.relay/v2", "protocol /libp2p/circuit/relay/0.2.0/hop"} {
+		if !scopes[want] {
+			t.Errorf("status --network does not show %s: %v", want, scopes)
+		}
+	}
+	t.Log(l.run("validator1", "status", "--network").out)
 
 	l.end("validator1") // the relay goes, and with it the way
 	other, _ := l.add("node1", "another", 10_000)

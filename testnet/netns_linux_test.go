@@ -49,6 +49,7 @@ func newLAN(t *testing.T, nodes int, inside ...string) *lan {
 	if _, err := exec.LookPath("ip"); err != nil {
 		t.Skipf("network namespaces need the program ip: %v", err)
 	}
+	t.Parallel()
 	sweepNamespaces(t)
 	tmp := scratch(t)
 	l := &lan{

@@ -29,6 +29,8 @@ func TestAPartitionHeals(t *testing.T) {
 	l.ok("node1", "revoke", grant)
 	l.denied(5, "node2", address)
 
+	l.eventually("the reader notices that its peers are gone", func() bool { return l.status("node2").num("peers") <= 1 })
+
 	l.cable("up", "validator4", "node2")
 	began := time.Now()
 	l.eventually("the reader hears of the revocation", func() bool {

@@ -12,6 +12,7 @@ import (
 
 	"cerebrum.dev/cerebrum/p2p/admission"
 
+	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
@@ -383,6 +384,61 @@ func TestABarredPeerIsNotPunched(t *testing.T) {
 	fresh := running(t, c, everyGuard)
 	if err := try(fresh, a, true); err != nil {
 		t.Errorf("control: %v", err)
+	}
+}
+
+// TestOnlyOurRelaysSayWhereWeAre: what they see is what others will dial. Another
+// member, and another relay, can say what it likes.
+func TestOnlyOurRelaysSayWhereWeAre(t *testing.T) {
+	c := newClub(t)
+	open := actor{of(c), Relays{Serve: true, Member: everybody}, everyGuard}
+	ours, other, plain := open.run(t), open.run(t), running(t, c, everyGuard)
+	// One protocol: so that the connection leaves from a port that is listened on.
+	h := actor{of(c), Relays{Via: []peer.AddrInfo{by(ours, multiaddr.P_TCP)}}, everyGuard}.run(t)
+	identified, err := h.Libp2p().EventBus().Subscribe(new(event.EvtPeerIdentificationCompleted))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer identified.Close()
+	reachable(t, h)
+	for _, to := range []*Host{other, plain} {
+		if err := h.Connect(background(t), by(to, multiaddr.P_TCP)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for seen := map[peer.ID]bool{}; !seen[other.ID()] || !seen[plain.ID()]; {
+		e := (<-identified.Out()).(event.EvtPeerIdentificationCompleted)
+		h.circuits.meet(e)
+		seen[e.Peer] = true
+		if claim := e.ObservedAddr; claim == nil || !h.circuits.tellsOurPort(e.Conn, claim) {
+			t.Errorf("%s said nothing that could be taken for an address of ours", e.Peer) // the test would mean nothing
+		}
+	}
+	cs := h.circuits
+	until(t, "our relay says where we are", func() bool {
+		cs.mu.Lock()
+		defer cs.mu.Unlock()
+		return len(cs.observed[ours.ID()]) > 0
+	})
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if len(cs.observed) != 1 {
+		t.Errorf("others said it too: %v", cs.observed)
+	}
+}
+
+// TestAPeerHasUsDialLittle: of the addresses that come with a wish for a direct
+// connection, few are tried.
+func TestAPeerHasUsDialLittle(t *testing.T) {
+	many := make([]multiaddr.Multiaddr, 100)
+	if got := (punchFilter{}).FilterRemote("", many); len(got) != holePunchAddresses {
+		t.Errorf("%d addresses", len(got))
+	}
+	if got := (punchFilter{}).FilterRemote("", many[:3]); len(got) != 3 {
+		t.Errorf("three became %d", len(got))
+	}
+	if got := (punchFilter{}).FilterLocal("", many); len(got) != holePunchAddresses {
+		t.Errorf("we send %d addresses", len(got))
 	}
 }
 
