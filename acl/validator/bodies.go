@@ -107,7 +107,7 @@ func (in *incoming) take(b Body) {
 		return
 	}
 	m, err := VerifyManifest(d.Manifest, b.Manifest, owner)
-	if err != nil || m.KeyNonce != d.KeyNonce || envelope.KeyID(d.Network, d.Owner, d.KeyNonce) != in.first.KeyID || len(b.Holders) > maxHolders {
+	if err != nil || m.KeyNonce != d.KeyNonce || envelope.KeyID(d.Network, d.Owner, d.KeyNonce) != in.first.KeyID || len(b.Holders) > MaxHolders {
 		return
 	}
 	in.dep = &deposit{Address: d.Manifest, Manifest: b.Manifest, Dealing: b.Dealing, Holders: b.Holders}

@@ -136,14 +136,15 @@ func (r *CarryRequest) check(client statement.PublicKey) error {
 	switch {
 	case len(r.Address) == 0 || len(r.Address) > maxAddress:
 		return fmt.Errorf("an address has at most %d bytes", maxAddress)
-	case len(r.Holder) > maxHolders:
-		return fmt.Errorf("a carrier has at most %d addresses", maxHolders)
+	case len(r.Holder) > MaxHolders:
+		return fmt.Errorf("a carrier has at most %d addresses", MaxHolders)
 	case r.Stop && len(r.Holder) > 0:
 		return errors.New("it both carries and stops")
 	}
 	tail := "/p2p/" + peerName(client)
 	for _, h := range r.Holder {
-		if len(h) > maxCarrierAddress || !strings.HasSuffix(h, tail) || strings.Count(h, "/p2p/") != 1 {
+		direct, viaRelay := strings.Count(h, "/p2p/") == 1, strings.HasSuffix(h, "/p2p-circuit"+tail) && strings.Count(h, "/p2p/") == 2
+		if len(h) > maxCarrierAddress || !strings.HasSuffix(h, tail) || !direct && !viaRelay {
 			return errors.New("a carrier names addresses of itself alone")
 		}
 	}

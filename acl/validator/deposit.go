@@ -122,8 +122,8 @@ func (j *Judge) Deposit(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 		return nil, fmt.Errorf("%w: a deposit has 1 to %d objects", ErrMalformed, MaxBatch)
 	}
 	// They are stored with every object of the batch.
-	if len(r.Holder) > maxHolders || slices.ContainsFunc(r.Holder, func(h string) bool { return len(h) > maxWords }) {
-		return nil, fmt.Errorf("%w: a deposit names at most %d holders of %d bytes", ErrMalformed, maxHolders, maxWords)
+	if len(r.Holder) > MaxHolders || slices.ContainsFunc(r.Holder, func(h string) bool { return len(h) > MaxHolder }) {
+		return nil, fmt.Errorf("%w: a deposit names at most %d holders of %d bytes", ErrMalformed, MaxHolders, MaxHolder)
 	}
 	owner, err := j.Verifier.Identity(r.Owner)
 	if err != nil {

@@ -110,9 +110,10 @@ const (
 	MaxMailbox    = 1 << 20
 	maxDeliveries = 64
 	maxLabels     = 32
-	maxHolders    = 8   // of a deposit
+	MaxHolders    = 8   // of a deposit
+	MaxHolder     = 256 // bytes of a holder's multiaddr
 	maxAddress    = 64  // bytes; an address of ours has 36
-	maxWords      = 256 // bytes of a purpose, a reason or a holder's multiaddr
+	maxWords      = 256 // bytes of a purpose or a reason
 )
 
 // Errors that a transport maps to its codes.

@@ -23,6 +23,8 @@ import (
 type Service interface {
 	Status(ctx context.Context) (*Status, error)
 	Peers(ctx context.Context) (*Peers, error)
+	// Usage tells what peers make this node hold. It needs a running node.
+	Usage(ctx context.Context) (*Usage, error)
 
 	// Add encrypts, stores and deposits a file or folder by its absolute path.
 	Add(ctx context.Context, r AddRequest) (*Added, error)

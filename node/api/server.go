@@ -95,6 +95,7 @@ func (s *Server) routes() http.Handler {
 	v := s.service
 	verb(m, "status", func(ctx context.Context, _ struct{}) (*Status, error) { return v.Status(ctx) })
 	verb(m, "peers", func(ctx context.Context, _ struct{}) (*Peers, error) { return v.Peers(ctx) })
+	verb(m, "usage", func(ctx context.Context, _ struct{}) (*Usage, error) { return v.Usage(ctx) })
 	verb(m, "add", v.Add)
 	verb(m, "get", v.Get)
 	verb(m, "rekey", v.Rekey)

@@ -77,10 +77,18 @@ func (e *Env) ready(r daemon.Ready) {
 }
 
 func statusCommand(e *Env) *cobra.Command {
-	return &cobra.Command{
+	var network bool
+	c := &cobra.Command{
 		Use: "status", Short: "How the node is", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return e.service(c.Context(), func(ctx context.Context, s api.Service) error {
+				if network {
+					u, err := s.Usage(ctx)
+					if err != nil {
+						return err
+					}
+					return e.print(u, func(w io.Writer) { printUsage(w, u) })
+				}
 				st, err := s.Status(ctx)
 				if err != nil {
 					return err
@@ -89,6 +97,8 @@ func statusCommand(e *Env) *cobra.Command {
 			})
 		},
 	}
+	c.Flags().BoolVar(&network, "network", false, "what peers make the node hold, against its limits")
+	return c
 }
 
 func printStatus(w io.Writer, s *api.Status) {

@@ -4,6 +4,9 @@
 //	log = "info"          # debug, info, warn or error
 //	local = false         # a network on one machine: no limits per address
 //	no_dht = false        # learn of holders from validators and mirrors alone
+//	relay = false         # carry connections of members to members behind a NAT
+//	via_relays = ["auto"] # be reachable through members that are relays, or
+//	                      # ["/ip4/198.51.100.7/tcp/4801/p2p/PEER"]: through these
 //
 // Unknown keys are refused, so that a typing error does not pass for a setting.
 package config
@@ -18,6 +21,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 	"github.com/pelletier/go-toml/v2"
 )
@@ -37,7 +41,16 @@ type Config struct {
 	// NoDHT says that holders are learned from validators and mirrors alone: nothing is
 	// announced in the members' DHT, and nothing is looked up there.
 	NoDHT bool `toml:"no_dht,omitempty"`
+	// Relay has this node carry connections between members that cannot reach each
+	// other. It cannot read what it carries.
+	Relay bool `toml:"relay,omitempty"`
+	// ViaRelays are the relays through which members can reach this node: multiaddrs
+	// that end in /p2p/PEER, or AutoRelay. Empty: it is reached directly only.
+	ViaRelays []string `toml:"via_relays,omitempty"`
 }
+
+// AutoRelay among Config.ViaRelays stands for connected members that are relays.
+const AutoRelay = "auto"
 
 // Load reads the configuration of a home; a missing file is the zero value.
 func Load(home string) (*Config, error) {
@@ -66,8 +79,37 @@ func (c *Config) check() error {
 	if _, err := c.Level(); err != nil {
 		return err
 	}
+	if _, _, err := c.Relays(); err != nil {
+		return err
+	}
 	_, err := c.Multiaddrs()
 	return err
+}
+
+// Relays are the relays named in ViaRelays, one entry for each peer, and whether
+// others are to be found.
+func (c *Config) Relays() (via []peer.AddrInfo, auto bool, err error) {
+	var named []multiaddr.Multiaddr
+	for _, s := range c.ViaRelays {
+		if s == AutoRelay {
+			auto = true
+			continue
+		}
+		a, err := multiaddr.NewMultiaddr(s)
+		if err != nil {
+			return nil, false, fmt.Errorf("%s: via_relays: %q is neither a multiaddr nor %q: %w", File, s, AutoRelay, err)
+		}
+		direct, id := peer.SplitAddr(a)
+		if _, err := a.ValueForProtocol(multiaddr.P_CIRCUIT); err == nil || id == "" || len(direct) == 0 {
+			return nil, false, fmt.Errorf("%s: via_relays: %q must be a relay's own address, ending in /p2p/PEER", File, s)
+		}
+		named = append(named, a)
+	}
+	via, err = peer.AddrInfosFromP2pAddrs(named...)
+	if err != nil {
+		return nil, false, fmt.Errorf("%s: via_relays: %w", File, err)
+	}
+	return via, auto, nil
 }
 
 // Level is the level of the log.

@@ -168,7 +168,7 @@ func (n *Node) deposit(ctx context.Context, p *home.Principal, added *object.Add
 	g.SetLimit(2) // one batch is dealt while another is on its way
 	for i, batch := range added.Batches {
 		g.Go(func() error {
-			dealt, err := n.library.Deal(p, batch, n.addresses())
+			dealt, err := n.library.Deal(p, batch, n.holderAddresses())
 			if err != nil {
 				return err
 			}

@@ -18,7 +18,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -383,8 +382,13 @@ func (n *Node) buildHost() error {
 	if err != nil {
 		return err
 	}
+	via, auto, err := n.home.Config.Relays()
+	if err != nil {
+		return err
+	}
 	if n.host, err = host.New(host.Config{
 		Key: key, Listen: listen, Gate: n.gate, Desk: desk{n}, Refused: n.gate.refused, Log: n.log, LocalNetwork: n.home.Config.Local, Packets: n.Packets,
+		Relays: host.Relays{Serve: n.home.Config.Relay, Via: via, Auto: auto, Member: n.gate.member},
 	}); err != nil {
 		return err
 	}
@@ -419,15 +423,6 @@ func (n *Node) bootstrap() []peer.AddrInfo {
 			continue
 		}
 		out = append(out, info)
-	}
-	return out
-}
-
-// addresses are where this node can be reached, with its peer id.
-func (n *Node) addresses() []string {
-	var out []string
-	for _, a := range n.host.Libp2p().Addrs() { // with 0.0.0.0 resolved to real interfaces
-		out = append(out, fmt.Sprintf("%s/p2p/%s", a, n.host.ID()))
 	}
 	return out
 }

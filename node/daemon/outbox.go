@@ -431,7 +431,7 @@ func (o *outbox) dealBatch(ctx context.Context, owner statement.ID, batch []*obj
 	if err := mayAct(p); err != nil {
 		return nil, err
 	}
-	dealt, err := o.n.library.DealAgain(p, batch, o.n.addresses())
+	dealt, err := o.n.library.DealAgain(p, batch, o.n.holderAddresses())
 	if err != nil {
 		return nil, err
 	}

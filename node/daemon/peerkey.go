@@ -3,7 +3,9 @@ package daemon
 import (
 	"crypto/ed25519"
 	"fmt"
+	"strings"
 
+	"cerebrum.dev/cerebrum/acl/validator"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -68,4 +70,41 @@ func (n *Node) learnValidators() {
 	for _, info := range n.bootstrap() {
 		n.host.Libp2p().Peerstore().AddAddrs(info.ID, info.Addrs, peerstore.PermanentAddrTTL)
 	}
+}
+
+// addresses are where this node can be reached, with its peer id.
+func (n *Node) addresses() []string {
+	var out []string
+	for _, a := range n.host.Libp2p().Addrs() { // with 0.0.0.0 resolved to real interfaces
+		out = append(out, fmt.Sprintf("%s/p2p/%s", a, n.host.ID()))
+	}
+	return out
+}
+
+// holderAddresses are those of addresses that a deposit may name: so many, of such
+// length, and in any case some that lead through relays, which work for everybody.
+func (n *Node) holderAddresses() []string { return pickHolders(n.addresses()) }
+
+// pickHolders takes direct addresses and relayed ones by turns.
+func pickHolders(all []string) []string {
+	var kinds [2][]string
+	for _, a := range all {
+		if len(a) > validator.MaxHolder {
+			continue
+		}
+		kind := 0
+		if strings.Contains(a, "/p2p-circuit/") {
+			kind = 1
+		}
+		kinds[kind] = append(kinds[kind], a)
+	}
+	var out []string
+	for i := range max(len(kinds[0]), len(kinds[1])) {
+		for _, k := range kinds {
+			if i < len(k) && len(out) < validator.MaxHolders {
+				out = append(out, k[i])
+			}
+		}
+	}
+	return out
 }

@@ -17,16 +17,17 @@ import (
 
 // Transport is a transport whose connections have all been admitted. It keeps
 // the optional powers of the one it wraps: progress of dials, order of listeners,
-// closing.
+// names left unresolved, closing.
 type Transport struct {
 	transport.Transport
 	admitter *Admitter
 }
 
 var (
-	_ transport.Transport   = (*Transport)(nil)
-	_ transport.DialUpdater = (*Transport)(nil)
-	_ io.Closer             = (*Transport)(nil)
+	_ transport.Transport    = (*Transport)(nil)
+	_ transport.DialUpdater  = (*Transport)(nil)
+	_ transport.SkipResolver = (*Transport)(nil)
+	_ io.Closer              = (*Transport)(nil)
 )
 
 // Dial connects and returns once both sides have admitted each other. A
@@ -89,6 +90,13 @@ func (t *Transport) ListenOrder() int {
 		return o.ListenOrder()
 	}
 	return 0
+}
+
+// SkipResolve is the answer of the wrapped transport, false if it has none: the
+// relay transport resolves the names in an address itself, when it dials.
+func (t *Transport) SkipResolve(ctx context.Context, addr ma.Multiaddr) bool {
+	r, ok := t.Transport.(transport.SkipResolver)
+	return ok && r.SkipResolve(ctx, addr)
 }
 
 // Close closes the wrapped transport.

@@ -39,7 +39,7 @@ func (d *Discovery) keepConnected(ctx context.Context) {
 		wait := d.cfg.Interval
 		if missing > 0 {
 			wait = retry
-			retry = min(2*retry, d.cfg.Interval)
+			retry = min(2*retry, d.cfg.Interval/2) // a partition may end any time
 		}
 		if !pause(ctx, jittered(wait), lost, missing == 0) {
 			return

@@ -86,7 +86,8 @@ type Config struct {
 	Log *slog.Logger
 	// Interval is how often the connections to bootstrap peers are looked after,
 	// give or take a quarter. While one is missing it is tried sooner, a second
-	// after it was lost and then at growing distances up to Interval. Default 30 s.
+	// after it was lost and then at growing distances up to half of Interval. Default
+	// 30 s.
 	Interval time.Duration
 	// RecordsPerMember and Records bound the provider records that we keep, of one
 	// other member and of all. Default 50,000 and 500,000 (about 100 MB).

@@ -6,6 +6,7 @@ import (
 	"cerebrum.dev/cerebrum/p2p/admission"
 
 	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/config"
 	"github.com/libp2p/go-libp2p/core/connmgr"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	libp2phost "github.com/libp2p/go-libp2p/core/host"
@@ -34,15 +35,18 @@ const acceptBacklog = 16
 // each of them matters. There is no way to switch one off from outside.
 type guards struct {
 	admission bool // the wrapped transports
+	relayed   bool // the wrapped transport of relayed connections
 	upgraded  bool // the swarm's refusal of connections without a session
 	tripwire  bool
+	relayACL  bool // our relay's question whether a peer is a member
 }
 
-var everyGuard = guards{admission: true, upgraded: true, tripwire: true}
+var everyGuard = guards{admission: true, relayed: true, upgraded: true, tripwire: true, relayACL: true}
 
 // assemble puts the libp2p host together. Transports are named one by one: the
-// defaults would bring WebSocket, WebTransport and WebRTC.
-func assemble(cfg Config, admitter *admission.Admitter, on guards) (libp2phost.Host, error) {
+// defaults would bring WebSocket, WebTransport and WebRTC. announce may add to the
+// addresses that others are told.
+func assemble(cfg Config, admitter *admission.Admitter, announce config.AddrsFactory, on guards) (libp2phost.Host, error) {
 	rm, err := cfg.Limits.resourceManager(cfg.LocalNetwork)
 	if err != nil {
 		return nil, err
@@ -85,7 +89,8 @@ func assemble(cfg Config, admitter *admission.Admitter, on guards) (libp2phost.H
 		libp2p.ResourceManager(rm),
 		libp2p.ConnectionManager(cm),
 		libp2p.SwarmOpts(swarm.WithDialRanker(rank)),
-		libp2p.DisableRelay(),
+		libp2p.DisableRelay(), // libp2p's own relay transport would not be wrapped
+		libp2p.AddrsFactory(announce),
 		// Reachability is stated, so that nothing asks peers to dial back.
 		libp2p.ForceReachabilityPublic(),
 		// A refused admission is a failed dial; it says nothing about the network.
@@ -119,15 +124,20 @@ func datagrams(p Packets) libp2p.Option {
 		quicreuse.OverrideSourceIPSelector(func() (quicreuse.SourceIPSelector, error) { return p, nil }))
 }
 
-// newTCP builds the TCP transport with an upgrader of its own: TLS only, with our
-// timeout, and with the half-open connections bounded.
-func newTCP(cfg Config, muxers []tptu.StreamMuxer, rm network.ResourceManager, gate connmgr.ConnectionGater) (transport.Transport, error) {
+// newUpgrader secures raw connections: TLS only, with our timeout.
+func newUpgrader(cfg Config, muxers []tptu.StreamMuxer, rm network.ResourceManager, gate connmgr.ConnectionGater) (transport.Upgrader, error) {
 	security, err := libp2ptls.New(libp2ptls.ID, cfg.Key, muxers)
 	if err != nil {
 		return nil, err
 	}
-	inner, err := tptu.New([]sec.SecureTransport{security}, muxers, nil, rm, gate,
+	return tptu.New([]sec.SecureTransport{security}, muxers, nil, rm, gate,
 		tptu.WithAcceptTimeout(cfg.Limits.Handshake))
+}
+
+// newTCP builds the TCP transport with an upgrader of its own, and with the
+// half-open connections bounded.
+func newTCP(cfg Config, muxers []tptu.StreamMuxer, rm network.ResourceManager, gate connmgr.ConnectionGater) (transport.Transport, error) {
+	inner, err := newUpgrader(cfg, muxers, rm, gate)
 	if err != nil {
 		return nil, err
 	}

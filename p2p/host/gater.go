@@ -34,8 +34,13 @@ func newGater(cfg Config, on guards) *gater {
 
 func (g *gater) InterceptPeerDial(p peer.ID) bool { return !g.gate.Barred(p) }
 
-// InterceptAddrDial sees numeric addresses only: names have been resolved.
+// InterceptAddrDial sees numeric addresses only: names have been resolved. Of an
+// address through a relay, the way to the relay is dialed, and asked about here, by
+// itself.
 func (g *gater) InterceptAddrDial(_ peer.ID, a multiaddr.Multiaddr) bool {
+	if isRelayed(a) {
+		return true
+	}
 	ip, err := manet.ToIP(a)
 	if err != nil || ip.IsUnspecified() || ip.IsMulticast() {
 		return false

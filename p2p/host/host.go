@@ -4,10 +4,20 @@
 //
 // A host speaks TCP with TLS 1.3 and QUIC, nothing else: no Noise, because only
 // Go's TLS agrees on a key that stays secret from a quantum computer
-// (X25519MLKEM768); no plaintext, WebSocket, WebTransport or WebRTC; no relays,
-// because a relayed connection would not pass through the admission of the
-// transports; no NAT port mapping and no AutoNAT, because they talk to whoever
-// answers. Peer keys are Ed25519.
+// (X25519MLKEM768); no plaintext, WebSocket, WebTransport or WebRTC; no NAT port
+// mapping and no AutoNAT, because they talk to whoever answers. Peer keys are
+// Ed25519.
+//
+// # Relays
+//
+// A member behind a NAT can be reached through a relay (circuit relay v2) that is
+// a member too. A relayed connection has its own TLS between the two ends, and
+// its own admission inside of that: the relay sees ciphertext, and cannot bring a
+// stranger. Being a relay and being reachable through one are off unless
+// [Config] says so, and then no protocol of theirs answers anybody. Dialing an
+// address that goes through a relay is always possible: it opens no door here.
+// Where relays are on, two members that met through one try for a direct
+// connection (hole punching), which is admitted like any other.
 //
 // # How nobody unauthorised gets a byte
 //
@@ -43,6 +53,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -52,6 +63,7 @@ import (
 	libp2phost "github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/multiformats/go-multiaddr"
 )
@@ -84,6 +96,8 @@ type Config struct {
 	// LocalNetwork is for networks whose nodes all run on this machine: loopback is
 	// exempt from the limits per address, and may be dialed whatever Listen says.
 	LocalNetwork bool
+	// Relays is our part in relayed connections; the zero value has none.
+	Relays Relays
 	// Packets carries QUIC's datagrams. Nil is the machine's network; a simulation
 	// brings its own.
 	Packets Packets
@@ -105,6 +119,8 @@ type Host struct {
 	dialable  *gater
 	log       *slog.Logger
 	listen    []multiaddr.Multiaddr
+	circuits  *circuits
+	limiter   rcmgr.Limiter // says what the resource manager enforces
 	listening chan struct{} // closed by Run
 	ran       atomic.Bool
 	tripped   atomic.Uint64
@@ -135,13 +151,20 @@ func build(cfg Config, on guards) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	inner, err := assemble(cfg, admitter, on)
+	circuits, err := newCircuits(cfg, on)
+	if err != nil {
+		return nil, err
+	}
+	inner, err := assemble(cfg, admitter, circuits.announce, on)
 	if err != nil {
 		return nil, fmt.Errorf("building the libp2p host: %w", err)
 	}
+	if err := circuits.attach(inner, cfg, admitter, on); err != nil {
+		return nil, errors.Join(fmt.Errorf("adding the relay transport: %w", err), inner.Close())
+	}
 	h := &Host{
 		inner: inner, admitter: admitter, dialable: newGater(cfg, on), log: cfg.Log, listen: cfg.Listen,
-		listening: make(chan struct{}), close: sync.OnceValue(inner.Close),
+		circuits: circuits, limiter: cfg.Limits.limiter(), listening: make(chan struct{}), close: sync.OnceValue(inner.Close),
 	}
 	if on.tripwire {
 		if err := h.layTripwire(); err != nil {
@@ -193,10 +216,13 @@ func (h *Host) Run(ctx context.Context) error {
 			return errors.Join(fmt.Errorf("listening on %s: %w", a, err), h.close())
 		}
 	}
+	if err := h.circuits.open(); err != nil {
+		return errors.Join(fmt.Errorf("opening for relays: %w", err), h.close())
+	}
 	close(h.listening)
 	h.log.Info("listening", "peer", h.ID(), "addresses", h.Addrs())
-	<-ctx.Done()
-	return h.close()
+	h.circuits.run(ctx)
+	return errors.Join(h.circuits.close(), h.close())
 }
 
 // Close closes a host that is not to be run, or ends one whose Run cannot be
@@ -211,8 +237,10 @@ func (h *Host) Listening() <-chan struct{} { return h.listening }
 
 // Addrs are the bound addresses with their resolved ports, without a /p2p part;
 // none before Run. An unspecified address stays as it was asked for: what others
-// should dial then is Libp2p().Addrs().
-func (h *Host) Addrs() []multiaddr.Multiaddr { return h.inner.Network().ListenAddresses() }
+// should dial then is Libp2p().Addrs(), which has those through relays too.
+func (h *Host) Addrs() []multiaddr.Multiaddr {
+	return slices.DeleteFunc(h.inner.Network().ListenAddresses(), isRelayed)
+}
 
 // Libp2p is the host for libraries that want one. Whoever holds it must not close it.
 func (h *Host) Libp2p() libp2phost.Host { return h.inner }

@@ -56,9 +56,14 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// resourceManager starts libp2p's accounting with our limits. What is not named
-// here scales with the machine, as libp2p has it.
+// resourceManager starts libp2p's accounting with our limits.
 func (l Limits) resourceManager(local bool) (network.ResourceManager, error) {
+	return rcmgr.NewResourceManager(l.limiter(), l.perAddress(local)...)
+}
+
+// limiter is our limits as libp2p has them. What is not named here scales with the
+// machine.
+func (l Limits) limiter() rcmgr.Limiter {
 	count := func(n int) rcmgr.LimitVal { return rcmgr.LimitVal(n) }
 	// Connections are transient until their peer is known. Half-open TCP has its own
 	// bound; the other half is for QUIC.
@@ -93,9 +98,7 @@ func (l Limits) resourceManager(local bool) (network.ResourceManager, error) {
 		Conn:   rcmgr.ResourceLimits{Memory: rcmgr.LimitVal64(l.MemoryPerPeer)},
 		Stream: rcmgr.ResourceLimits{Memory: rcmgr.LimitVal64(l.MemoryPerPeer)},
 	}
-	return rcmgr.NewResourceManager(
-		rcmgr.NewFixedLimiter(limits.Build(rcmgr.DefaultLimits.AutoScale())),
-		l.perAddress(local)...)
+	return rcmgr.NewFixedLimiter(limits.Build(rcmgr.DefaultLimits.AutoScale()))
 }
 
 // perAddress replaces libp2p's limits per address, which exempt loopback always.

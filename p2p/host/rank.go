@@ -12,6 +12,8 @@ import (
 const (
 	quicDelay = 250 * time.Millisecond
 	farDelay  = 500 * time.Millisecond // public addresses, where private ones are known
+
+	relayDelay = time.Second // addresses through relays, where direct ones are known
 )
 
 // rank prefers TCP. libp2p prefers QUIC, which saves a round trip when it
@@ -19,9 +21,10 @@ const (
 // times as much per core (the kernel segments and checksums it). QUIC is there
 // for networks that let nothing else through.
 func rank(addrs []multiaddr.Multiaddr) []network.AddrDelay {
-	near := false
+	near, direct := false, false
 	for _, a := range addrs {
-		near = near || !manet.IsPublicAddr(a)
+		near = near || (!manet.IsPublicAddr(a) && !isRelayed(a))
+		direct = direct || !isRelayed(a)
 	}
 	out := make([]network.AddrDelay, 0, len(addrs))
 	for _, a := range addrs {
@@ -31,6 +34,9 @@ func rank(addrs []multiaddr.Multiaddr) []network.AddrDelay {
 		}
 		if near && manet.IsPublicAddr(a) {
 			d.Delay += farDelay
+		}
+		if direct && isRelayed(a) {
+			d.Delay += relayDelay
 		}
 		out = append(out, d)
 	}

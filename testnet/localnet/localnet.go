@@ -56,7 +56,10 @@ type Plan struct {
 	Nodes   int
 	Numbers trust.Numbers // N validators
 	Log     string        // level of the processes' logs; default info
-	Now     func() time.Time
+	// Hosts are the addresses that the processes listen on, IPv4, validators first.
+	// Empty: all share this machine's loopback interface.
+	Hosts []string
+	Now   func() time.Time
 }
 
 // Process is one member.
@@ -85,6 +88,9 @@ func Create(p Plan) (n *Network, err error) {
 	if err := p.Numbers.Check(); err != nil {
 		return nil, fault.Wrap(fault.Usage, err, "4 validators with threshold 3 survive one failure", "such a committee is refused")
 	}
+	if members := int(p.Numbers.N) + p.Nodes; len(p.Hosts) > 0 && len(p.Hosts) != members {
+		return nil, fault.New(fault.Usage, "", "%d hosts for %d members", len(p.Hosts), members)
+	}
 	if p.Nodes < 0 || p.Nodes > 64 {
 		return nil, fault.New(fault.Usage, "", "a local network has at most 64 nodes")
 	}
@@ -109,20 +115,26 @@ func Create(p Plan) (n *Network, err error) {
 	}
 	homes := make([]*home.Home, len(n.Processes))
 	for i, m := range n.Processes {
-		if homes[i], err = n.settle(m, ports[i], p.Log); err != nil {
+		host := loopback
+		if len(p.Hosts) > 0 {
+			host = p.Hosts[i]
+		}
+		if homes[i], err = n.settle(m, host, ports[i], p.Log); err != nil {
 			return nil, err
 		}
 	}
 	return n, n.found(p, homes)
 }
 
+const loopback = "127.0.0.1"
+
 // settle makes the home of a process.
-func (n *Network) settle(m *Process, port int, log string) (*home.Home, error) {
+func (n *Network) settle(m *Process, host string, port int, log string) (*home.Home, error) {
 	m.Home = filepath.Join(n.Dir, m.Name)
-	m.Addrs = []string{fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port), fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1", port)}
+	m.Addrs = []string{fmt.Sprintf("/ip4/%s/tcp/%d", host, port), fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", host, port)}
 	h, _, err := home.Init(m.Home, home.Options{
 		Name: "me", Kind: identity.User, Protection: keystore.Protection{Plain: true},
-		Config: config.Config{Listen: m.Addrs, Log: log, Local: true},
+		Config: config.Config{Listen: m.Addrs, Log: log, Local: host == loopback},
 	})
 	return h, err
 }
@@ -139,7 +151,7 @@ func (n *Network) Grow(name, role string) (*Process, error) {
 		return nil, err
 	}
 	m := &Process{Name: name, Role: role}
-	if _, err := n.settle(m, ports[0], ""); err != nil {
+	if _, err := n.settle(m, loopback, ports[0], ""); err != nil {
 		return nil, err
 	}
 	n.Processes = append(n.Processes, m)

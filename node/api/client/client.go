@@ -107,6 +107,11 @@ func (c *Client) Peers(ctx context.Context) (*api.Peers, error) {
 	return call[api.Peers](ctx, c, "peers", struct{}{})
 }
 
+// Usage implements api.Service.
+func (c *Client) Usage(ctx context.Context) (*api.Usage, error) {
+	return call[api.Usage](ctx, c, "usage", struct{}{})
+}
+
 // Add implements api.Service.
 func (c *Client) Add(ctx context.Context, r api.AddRequest) (*api.Added, error) {
 	return call[api.Added](ctx, c, "add", r)

@@ -160,6 +160,10 @@ func (s *spy) Peers(context.Context) (*api.Peers, error) {
 	s.note("Peers", "Peers")
 	return &api.Peers{}, nil
 }
+func (s *spy) Usage(context.Context) (*api.Usage, error) {
+	s.note("Usage", "Usage")
+	return &api.Usage{}, nil
+}
 func (s *spy) Add(_ context.Context, r api.AddRequest) (*api.Added, error) {
 	s.note("Add", r.As)
 	return &api.Added{}, nil
