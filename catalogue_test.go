@@ -11,7 +11,7 @@ import (
 )
 
 // catalogue names the tests of each attack on capabilities, revocation and the
-// committee, and of each kind of bad input: folder and function. Every one of them
+// committee, of some on blocks, and of each kind of bad input: folder and function. Every one of them
 // has its negative control beside the attack: the same steps without it succeed.
 var catalogue = map[string][]string{
 	"CA-01 a forged grant":                            {"acl/capability.TestForgedGrants", "acl/capability.TestForgedStandingConsents", "acl/capability.TestEveryBitOfAChainCounts", "acl/trust.TestVerifyK", "acl/validator.TestTheChainsOfOthersAreDenied"},
@@ -40,6 +40,7 @@ var catalogue = map[string][]string{
 	"TH-08 a validator from an old backup":            {"acl/validator.TestAStartingValidatorDoesNothingThatCounts", "acl/revocation.TestAValidatorFromAnOldBackup", "acl/revocation.TestAStartingValidatorMakesNobodyFresh", "acl/validator.TestAValidatorThatWasDownErasesWhenItIsBack"},
 	"TH-09 thieves ahead of a root recovery":          {"acl/trust.TestThievesWhoRanAheadLose", "node/daemon.TestARecoveryShutsOutWhoWasReplaced", "acl/revocation.TestARecoveryVoidsHolds"},
 	"TH-10 a deposit after an erasure":                {"acl/validator.TestADepositAfterAnErasureIsRefused", "acl/validator.TestAnErasureWhileARotationIsUnderWay", "acl/validator.TestAReSharedShareOfAnErasedKeyDoesNotLive", "acl/validator.TestNoReleaseAfterTheReceipt"},
+	"BX-11 a manifest over another's payload":         {"testnet.TestMirrorTakesNothingFromAnotherObject", "node/daemon.TestMirrorCountsNothingOfAnotherObject", "node/object.TestForgetSparesBlocksOfOthers"},
 	"input: records with duplicate keys":              {"crypto/statement.TestNonCanonicalEncodingsAreRefused", "acl/capability.TestBodiesHaveOneEncoding", "acl/trust.TestAKeyInTwoPlaces", "acl/trust.TestOneValidatorsSignatureTwice"},
 	"input: records out of order":                     {"acl/trust.TestSuccessorsThatAreRefused", "acl/trust.TestEveryOrderLeadsToTheSameRecord", "acl/identity.TestRecoveriesFollowOneAnother", "acl/policy.TestHistoryRefuses", "acl/validator.TestVersionsFollowOneAnother"},
 	"input: records that have expired":                {"acl/trust.TestARecordLivesFromItsBeginningToItsEnd", "acl/trust.TestAnExpiredRecordIsSucceeded", "acl/validator.TestAnExpiredCommitteeTakesNoDeposits", "acl/policy.TestRoleRefused"},
