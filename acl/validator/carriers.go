@@ -24,9 +24,8 @@ const (
 	// MaxCarry is the most bytes of an answer to a [CarryRequest].
 	MaxCarry = 256 << 10
 
-	maxCarrierAddress = 128 // bytes of a carrier's multiaddr
-	maxNamed          = 64  // multiaddrs of carriers in one release
-	sweptCarriers     = 64  // entries that are looked at for their end with each new one
+	maxNamed      = 64 // multiaddrs of carriers in one release
+	sweptCarriers = 64 // entries that are looked at for their end with each new one
 )
 
 // carrierPrefix + owner + ref of a target + peer -> carrier. What a grant covers
@@ -144,7 +143,7 @@ func (r *CarryRequest) check(client statement.PublicKey) error {
 	tail := "/p2p/" + peerName(client)
 	for _, h := range r.Holder {
 		direct, viaRelay := strings.Count(h, "/p2p/") == 1, strings.HasSuffix(h, "/p2p-circuit"+tail) && strings.Count(h, "/p2p/") == 2
-		if len(h) > maxCarrierAddress || !strings.HasSuffix(h, tail) || !direct && !viaRelay {
+		if len(h) > MaxHolder || !strings.HasSuffix(h, tail) || !direct && !viaRelay {
 			return errors.New("a carrier names addresses of itself alone")
 		}
 	}

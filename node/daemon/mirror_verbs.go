@@ -217,7 +217,7 @@ func (n *Node) announce(ctx context.Context, p *home.Principal, v *capability.Ve
 	ask := quorum.CarryAsk{Principal: p, Chain: v, Address: address.Bytes(), Stop: stop}
 	if !stop {
 		n.provideSoon(address)
-		ask.Holder = n.addresses()
+		ask.Holder = n.holderAddresses()
 		ask.Holder = ask.Holder[:min(len(ask.Holder), 8)]
 	}
 	if _, err := n.quorum.AskCarriers(ctx, ask); err != nil {
