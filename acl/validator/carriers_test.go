@@ -117,6 +117,7 @@ func TestWhoIsNoCarrier(t *testing.T) {
 	carry := w.Grant(t, w.alice, w.bob, vt.LineageOf(o), carries)
 	infer := w.Grant(t, w.alice, w.bob, vt.LineageOf(o), func(g *capability.Grant) { g.Abilities = capability.Infer })
 	mine := addressOf(t, w.bob)
+	tail := func(address string) string { return address[strings.Index(address, "/p2p/"):] }
 	for _, c := range []struct {
 		name  string
 		who   *vt.Person
@@ -131,9 +132,11 @@ func TestWhoIsNoCarrier(t *testing.T) {
 		{"another owner", w.mallory, nil, carryOf(o), validator.ErrDenied},
 		{"an owner that names itself", w.alice, nil, carryOf(o, addressOf(t, w.alice)), validator.ErrDenied},
 		{"another peer's address", w.bob, carry, carryOf(o, addressOf(t, w.mallory)), validator.ErrMalformed},
-		{"an address by way of another peer", w.bob, carry, carryOf(o, addressOf(t, w.mallory)+"/p2p-circuit"+mine[strings.Index(mine, "/p2p/"):]), validator.ErrMalformed},
+		{"another peer's by way of a relay", w.bob, carry, carryOf(o, mine+"/p2p-circuit"+tail(addressOf(t, w.mallory))), validator.ErrMalformed},
+		{"by way of two relays", w.bob, carry, carryOf(o, addressOf(t, w.alice)+"/p2p-circuit"+tail(addressOf(t, w.mallory))+"/p2p-circuit"+tail(mine)), validator.ErrMalformed},
+		{"two peers and no relay", w.bob, carry, carryOf(o, addressOf(t, w.mallory)+tail(mine)), validator.ErrMalformed},
 		{"no peer", w.bob, carry, carryOf(o, "/ip4/192.0.2.7/tcp/4001"), validator.ErrMalformed},
-		{"a long address", w.bob, carry, carryOf(o, "/dns/"+strings.Repeat("x", 200)+mine), validator.ErrMalformed},
+		{"a long address", w.bob, carry, carryOf(o, "/dns/"+strings.Repeat("x", 300)+mine), validator.ErrMalformed},
 		{"too many", w.bob, carry, carryOf(o, slices.Repeat([]string{mine}, 9)...), validator.ErrMalformed},
 		{"both", w.bob, carry, validator.CarryRequest{Address: o.Address.Bytes(), Holder: []string{mine}, Stop: true}, validator.ErrMalformed},
 		{"no address", w.bob, carry, validator.CarryRequest{}, validator.ErrMalformed},
