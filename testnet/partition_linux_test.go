@@ -37,7 +37,7 @@ func TestAPartitionHeals(t *testing.T) {
 		return l.run("node2", "get", address, "-o", l.path("healed")).code == 3
 	})
 	l.denied(3, "node2", address)
-	l.reads("node2", kept, more) // the control: what was not revoked
+	l.comesToRead("node2", kept, more) // the control: what was not revoked
 	l.agree()
 	t.Logf("converged %s after the cable was back", time.Since(began).Round(time.Second))
 }

@@ -192,7 +192,7 @@ func TestAManifestOverSomebodysPayload(t *testing.T) {
 	if err := l.Allows(forged.CID, forged.Data); err == nil {
 		t.Error("somebody's payload is served under another's manifest")
 	}
-	if err := owner.store.PutObject(store.Object{Address: forged.CID.Bytes(), Origin: store.OriginTransferred}); err != nil {
+	if err := owner.store.PutObject(store.Object{Address: forged.CID.Bytes(), Origin: store.OriginImported}); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Allows(forged.CID, forged.Data); err != nil {
