@@ -27,11 +27,8 @@ import (
 // Lookups take more steps in a larger network, but not many more: about as its
 // logarithm grows.
 func TestHopsGrowWithTheLogarithm(t *testing.T) {
-	sizes := []int{50, 100}
-	if testing.Short() {
-		sizes = []int{25, 50}
-	}
-	if *nodes > 100 {
+	sizes := []int{25, 50}
+	if *nodes > 50 {
 		sizes = append([]int{50, 100, 200}, steps(*nodes)...)
 	}
 	table := fmt.Sprintf("%8s %8s %8s %10s %10s\n", "members", "hops", "most", "messages", "median")
