@@ -25,16 +25,13 @@ func (j *Judge) AnswerChains(c Conn, raw []byte) ([]byte, error) {
 	if err := decode(raw, &r); err != nil {
 		return nil, err
 	}
-	if _, ok := j.Trust.Current().ByPeer(c.Client); !ok || len(r.After) != 0 && len(r.After) != len(statement.ID{}) {
-		return nil, ErrDenied
-	}
-	var after []byte
-	if len(r.After) > 0 {
-		after = slices.Concat(chainPrefix, r.After)
+	after, err := j.pageAfter(c, chainPrefix, r.After)
+	if err != nil {
+		return nil, err
 	}
 	var reply MailboxReply
 	size := 0
-	err := j.Store.Scan(chainPrefix, after, func(_, value []byte) (bool, error) {
+	err = j.Store.Scan(chainPrefix, after, func(_, value []byte) (bool, error) {
 		var d Delivery
 		if err := statement.Unmarshal(value, &d); err != nil {
 			return false, err
@@ -51,6 +48,18 @@ func (j *Judge) AnswerChains(c Conn, raw []byte) ([]byte, error) {
 		return nil, err
 	}
 	return encode(reply), nil
+}
+
+// pageAfter is the key that a page begins behind, for a validator of the newest
+// record; nobody else is shown what validators keep. Nil is the beginning.
+func (j *Judge) pageAfter(c Conn, prefix, id []byte) ([]byte, error) {
+	if _, ok := j.Trust.Current().ByPeer(c.Client); !ok || len(id) != 0 && len(id) != len(statement.ID{}) {
+		return nil, ErrDenied
+	}
+	if len(id) == 0 {
+		return nil, nil
+	}
+	return slices.Concat(prefix, id), nil
 }
 
 // AcceptedRequest asks for the ids of the consents and links that a validator
@@ -79,15 +88,12 @@ func (j *Judge) AnswerAccepted(c Conn, raw []byte) ([]byte, error) {
 	if err := decode(raw, &r); err != nil {
 		return nil, err
 	}
-	if _, ok := j.Trust.Current().ByPeer(c.Client); !ok || len(r.After) != 0 && len(r.After) != len(statement.ID{}) {
-		return nil, ErrDenied
-	}
-	var after []byte
-	if len(r.After) > 0 {
-		after = slices.Concat(acceptedPrefix, r.After)
+	after, err := j.pageAfter(c, acceptedPrefix, r.After)
+	if err != nil {
+		return nil, err
 	}
 	var reply AcceptedReply
-	err := j.Store.Scan(acceptedPrefix, after, func(key, _ []byte) (bool, error) {
+	err = j.Store.Scan(acceptedPrefix, after, func(key, _ []byte) (bool, error) {
 		id := key[len(acceptedPrefix):]
 		if len(id) != len(statement.ID{}) {
 			return false, errors.New("what was accepted is damaged")

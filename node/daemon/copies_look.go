@@ -193,7 +193,8 @@ func (n *Node) challengeOf(h *object.Held, g *goal) ([]exchange.Item, error) {
 func (r *reading) challenge(ctx context.Context, p peer.ID, items []exchange.Item) error {
 	ctx, cancel := context.WithTimeout(ctx, challengeTime)
 	defer cancel()
-	return r.askOne(ctx, peer.AddrInfo{ID: p}, exchange.Request{Items: items}, func(exchange.Block) error { return nil })
+	_, err := r.askHolder(ctx, p, exchange.Request{Items: items}, func(exchange.Block) error { return nil })
+	return err
 }
 
 // ownCarry is a grant of the owner to itself, under which it may ask its mirrors.

@@ -346,7 +346,7 @@ func (n *Node) exportRecipients(o *object.Opened, to []string) ([]age.Recipient,
 // Import implements api.Service.
 func (n *Node) Import(ctx context.Context, r api.ImportRequest) (*api.Imported, error) {
 	if n.trust == nil {
-		return nil, fault.New(fault.Usage, "adopt one with `cerebrum network use FILE`", "this home belongs to no network yet")
+		return nil, errNoNetwork
 	}
 	f, err := os.Open(r.Path)
 	if err != nil {

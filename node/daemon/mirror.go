@@ -14,9 +14,6 @@ import (
 	"cerebrum.dev/cerebrum/node/store"
 	"cerebrum.dev/cerebrum/p2p/exchange"
 	"github.com/ipfs/go-cid"
-	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/peerstore"
 )
 
 const (
@@ -262,7 +259,8 @@ func (c *copying) run(ctx context.Context, r *reading) error {
 				if req == nil {
 					return diskFault(c.flush(ctx))
 				}
-				err := r.askOne(ctx, h, *req, r.taking(h.ID.String(), sink))
+				r.introduce(h)
+				_, err := r.askHolder(ctx, h.ID, *req, r.taking(h.ID.String(), sink))
 				var own *sinkError
 				switch {
 				case errors.As(err, &own):
@@ -288,18 +286,6 @@ func (c *copying) run(ctx context.Context, r *reading) error {
 			return r.noHolder(c.root, failures)
 		}
 	}
-}
-
-// askOne asks one holder, when it is this node's turn there.
-func (r *reading) askOne(ctx context.Context, h peer.AddrInfo, req exchange.Request, sink func(exchange.Block) error) error {
-	r.n.host.Libp2p().Peerstore().AddAddrs(h.ID, h.Addrs, peerstore.TempAddrTTL)
-	giveBack, err := r.n.turns.take(ctx, h.ID, exchange.ProtocolID, exchange.StreamsPerPeer)
-	if err != nil {
-		return err
-	}
-	defer giveBack()
-	_, err = exchange.Fetch(network.WithDialPeerTimeout(ctx, dialTime), r.n.host.Libp2p(), h.ID, req, r.authority, sink)
-	return err
 }
 
 // came measures what is durable: bytes of payloads, and one for each object that is

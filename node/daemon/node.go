@@ -287,7 +287,7 @@ func (n *Node) record(ctx context.Context, action, outcome string, actor stateme
 func (n *Node) needsNetwork() error {
 	switch {
 	case n.trust == nil:
-		return fault.New(fault.Usage, "adopt one with `cerebrum network use FILE`", "this home belongs to no network yet")
+		return errNoNetwork
 	case !n.running.Load():
 		return fault.New(fault.Unavailable, "start it with `cerebrum run` in another terminal", "this needs the network, and no node runs on this home")
 	}

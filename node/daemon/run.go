@@ -50,7 +50,7 @@ func (n *Node) withAudit(ctx context.Context, fn func(context.Context) error) er
 // Run works until ctx ends. ready is called once, when the node serves.
 func (n *Node) Run(ctx context.Context, ready func(Ready)) error {
 	if n.trust == nil {
-		return fault.New(fault.Usage, "adopt one with `cerebrum network use FILE`", "this home belongs to no network yet")
+		return errNoNetwork
 	}
 	listener, err := api.Listen(filepath.Join(n.home.Dir, home.Socket))
 	if err != nil {
@@ -65,7 +65,7 @@ func (n *Node) Run(ctx context.Context, ready func(Ready)) error {
 // Join is Run without the API's socket, for a program that has the node in itself.
 func (n *Node) Join(ctx context.Context, ready func(Ready)) error {
 	if n.trust == nil {
-		return fault.New(fault.Usage, "adopt one with `cerebrum network use FILE`", "this home belongs to no network yet")
+		return errNoNetwork
 	}
 	return n.withAudit(ctx, func(ctx context.Context) error {
 		return n.serve(ctx, func(ctx context.Context) error { <-ctx.Done(); return nil }, ready)

@@ -1,8 +1,9 @@
 // Package quorum asks a network's validators and counts their answers.
 //
 // A [Committee] is the client's side of package validator: deposits, signatures,
-// deliveries, mailboxes, releases, revocations and freshness, each sent to every
-// validator in parallel and decided as soon as enough have answered.
+// deliveries, mailboxes, releases, revocations and freshness. What has to be known
+// by many goes to every validator in parallel; what a few can answer is asked of so
+// many first. Either is decided as soon as enough have answered.
 package quorum
 
 import (

@@ -39,8 +39,9 @@ type Keys struct {
 	By      []int                     // validators that released, in the order of their answers
 }
 
-// AskRelease asks every validator and returns as soon as T have released; where
-// too few do, the error says so, and where n-t+1 deny, that it is a denial.
+// AskRelease asks T validators, the others where those fail or are late, and returns
+// as soon as T have released; where too few do, the error says so, and where
+// n-t+1 deny, that it is a denial.
 func (c *Committee) AskRelease(ctx context.Context, ask Ask) (*Keys, error) {
 	c = c.pin()
 	k, err := c.askRelease(ctx, ask, false)

@@ -7,7 +7,7 @@
 // of the network pass as fast as the machine can compute them. What happens is
 // drawn from a seed, which a failure names:
 //
-//	go test ./testnet/simulation                          100 nodes, a few seeds
+//	go test ./testnet/simulation                          100 nodes, one seed
 //	go test ./testnet/simulation -nodes 300 -seed 7       one seed, larger
 //	go test ./testnet/simulation -run Hops -nodes 1000    lookups in a DHT of up to 1,000 members
 //
