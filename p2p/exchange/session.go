@@ -219,7 +219,7 @@ func (s *Session) seek(ctx context.Context, c cid.Cid) (*run, error) {
 	if s.run != nil && !s.run.ended && s.run.target.Defined() {
 		return s.run, nil // it has not yet brought what it was begun for
 	}
-	if len(s.head) == 0 {
+	if len(s.order) == 0 {
 		return s.begin(ctx, s.address, Item{Address: s.address.Bytes()}, 0), nil
 	}
 	at, ok := s.known[c]
@@ -286,7 +286,9 @@ func (s *Session) take(ctx context.Context, r *run, b Block) error {
 			s.head[b.CID] = slices.Clone(b.Data)
 		}
 	}
-	if b.CID == r.target {
+	// The first stream is for the whole head: nobody can tell what a block is before
+	// the root of the payload, which is the head's last one, has come.
+	if b.CID == r.target && b.CID != s.address || r.target == s.address && b.Kind == Interior {
 		r.target = cid.Undef
 	}
 	s.change()

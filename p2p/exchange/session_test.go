@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -108,6 +109,42 @@ func TestSessionUnderADagReader(t *testing.T) {
 		t.Errorf("four places cost %d bytes of %d", n, len(want))
 	}
 	t.Logf("four places: %d moved in %d requests", s.moved.Load(), s.asked.Load())
+}
+
+// Who asks for the file while only the manifest has come waits for the rest of the
+// head: that nothing links to the file yet says nothing about the file.
+func TestSessionWaitsForTheHead(t *testing.T) {
+	m := newMemory()
+	o := addObject(t, m, 3*leafSize)
+	p := serve(t, m, &policy{}, Limits{})
+	var s *Session
+	early := make(chan error, 1)
+	var answered atomic.Bool
+	s = NewSession(o.address, func(ctx context.Context, req Request, sink func(Block) error) (Result, error) {
+		return Fetch(ctx, p.receiver, p.holder.ID(), req, nil, func(b Block) error {
+			if err := sink(b); err != nil || b.Kind != Manifest {
+				return err
+			}
+			go func() {
+				_, err := s.GetBlock(context.Background(), o.file)
+				answered.Store(true)
+				early <- err
+			}()
+			for waiting := false; !waiting && !answered.Load(); runtime.Gosched() {
+				s.mu.Lock()
+				waiting = s.wanted[o.file] > 0
+				s.mu.Unlock()
+			}
+			return nil
+		})
+	})
+	defer s.Close()
+	if _, err := s.GetBlock(context.Background(), o.address); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-early; err != nil {
+		t.Error(err)
+	}
 }
 
 // Many readers at once, at different places, get what they ask for.
