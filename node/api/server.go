@@ -68,9 +68,10 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		}),
 		ReadHeaderTimeout: headerTime, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), BaseContext: func(net.Listener) context.Context { return base },
+		ConnContext: withCarrier,
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(l) }() // ends with Shutdown or Close below
+	go func() { failed <- srv.Serve(carrying{l}) }() // ends with Shutdown or Close below
 	select {
 	case err := <-failed:
 		return err
@@ -134,6 +135,7 @@ func (s *Server) routes() http.Handler {
 	verb(m, "holds", func(ctx context.Context, _ struct{}) (*Holds, error) { return v.Holds(ctx) })
 	m.HandleFunc("POST /v1/add-stream", s.addStream)
 	m.HandleFunc("POST /v1/get-stream", s.getStream)
+	verb(m, "get-handed", s.getHanded)
 	return m
 }
 
@@ -240,6 +242,16 @@ func (s *Server) getStream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set(ResultTrailer, base64.StdEncoding.EncodeToString(raw))
+}
+
+// getHanded writes into the open file that came with the request.
+func (s *Server) getHanded(ctx context.Context, q GetRequest) (*Got, error) {
+	f, err := handedOver(ctx)
+	if err != nil {
+		return nil, fault.Wrap(fault.Usage, err, "use the cerebrum of the same version as the node", "the request does not decode")
+	}
+	defer f.Close()
+	return s.service.GetStream(ctx, q, f)
 }
 
 // started knows whether anything was written.

@@ -242,8 +242,8 @@ func (r *reading) taking(from string, sink func(exchange.Block) error) func(exch
 // ownBlocks is this home's store for its own reader.
 type ownBlocks struct{ n *Node }
 
-func (b ownBlocks) Get(ctx context.Context, c cid.Cid) ([]byte, error) {
-	data, err := b.n.store.Get(ctx, c)
+func (b ownBlocks) Get(ctx context.Context, c cid.Cid, into []byte) ([]byte, error) {
+	data, err := b.n.store.GetInto(ctx, c, into)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, exchange.ErrNotFound
 	}

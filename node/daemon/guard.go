@@ -25,14 +25,14 @@ import (
 // would look like one that never had the object.
 type blockSource struct{ n *Node }
 
-func (b blockSource) Get(ctx context.Context, c cid.Cid) ([]byte, error) {
-	data, err := b.n.store.GetProven(ctx, c)
+func (b blockSource) Get(ctx context.Context, c cid.Cid, into []byte) ([]byte, error) {
+	data, err := b.n.store.GetProven(ctx, c, into)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, exchange.ErrNotFound
 	}
 	if errors.Is(err, store.ErrCorrupt) {
 		b.n.log.Error("a block on disk is corrupt; import the object again from a good copy", "block", c)
-		return b.n.store.Get(ctx, c)
+		return b.n.store.GetInto(ctx, c, into)
 	}
 	return data, err
 }

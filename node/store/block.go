@@ -213,6 +213,13 @@ func (s *Store) diskError(ctx context.Context, op string, err error) error {
 // Get returns a block's bytes, which the caller owns. It does not hash them: they
 // are what was written unless the disk changed them, see [Store.GetVerified].
 func (s *Store) Get(ctx context.Context, c cid.Cid) ([]byte, error) {
+	return s.GetInto(ctx, c, nil)
+}
+
+// GetInto is Get with memory that a large block may be put into: where it has room,
+// the block lies there. It also says what is likely: who has room for more than
+// [MaxSmall] is first helped as one that asks for a large block.
+func (s *Store) GetInto(ctx context.Context, c cid.Cid, into []byte) ([]byte, error) {
 	if err := s.begin(); err != nil {
 		return nil, err
 	}
@@ -220,9 +227,15 @@ func (s *Store) Get(ctx context.Context, c cid.Cid) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	data, err := s.small(c)
+	small := func() ([]byte, error) { return s.small(c) }
+	large := func() ([]byte, error) { return s.large.Get(ctx, c, into) }
+	first, second := small, large
+	if cap(into) > MaxSmall {
+		first, second = large, small
+	}
+	data, err := first()
 	if errors.Is(err, ErrNotFound) {
-		data, err = s.large.Get(ctx, c)
+		data, err = second()
 	}
 	if errors.Is(err, ErrCorrupt) {
 		return nil, &CorruptError{CID: c, Reason: err}

@@ -215,7 +215,7 @@ func FuzzResponse(f *testing.F) {
 			if envelope.CIDOf(b.Data, b.CID.Prefix().Codec) != b.CID {
 				t.Errorf("a block does not match its CID")
 			}
-			if _, err := m.Get(context.Background(), b.CID); err != nil {
+			if _, err := m.Get(context.Background(), b.CID, nil); err != nil {
 				t.Errorf("a block is not of the object")
 			}
 			bytes += int64(len(b.Data))
