@@ -39,19 +39,21 @@ type receiver struct {
 	extend func() error // gives the next read its time
 	peer   peer.ID
 	items  []Item
-	slots  chan struct{} // one for each large block in flight
-	quit   chan struct{} // closed when nobody wants more
-	raw    chan parcel   // from read to verify
-	good   chan parcel   // from verify to run
+	slots  chan struct{}   // one for each large block in flight
+	quit   chan struct{}   // closed when nobody wants more
+	ended  <-chan struct{} // closed when the caller gives up; nil where it cannot
+	raw    chan parcel     // from read to verify
+	good   chan parcel     // from verify to run
 
 	readErr   error // of read; valid once raw is closed
 	verifyErr error // of verify; valid once good is closed
 	refused   int   // items that did not come; as readErr
+	begun     bool  // the first leaf has been passed on; read's
 }
 
-func newReceiver(r io.Reader, extend func() error, p peer.ID, items []Item) *receiver {
+func newReceiver(r io.Reader, extend func() error, ended <-chan struct{}, p peer.ID, items []Item) *receiver {
 	return &receiver{
-		in: bufio.NewReaderSize(r, readBuffer), extend: extend, peer: p, items: items,
+		in: bufio.NewReaderSize(r, readBuffer), extend: extend, ended: ended, peer: p, items: items,
 		slots: make(chan struct{}, maxBuffers), quit: make(chan struct{}),
 		raw: make(chan parcel, 64), good: make(chan parcel, 64),
 	}
@@ -104,7 +106,7 @@ func (rc *receiver) recycle(pc parcel) {
 		return
 	}
 	if !pc.lent.kept {
-		leafBuffers.Put(pc.lent.buf)
+		pc.lent.giveBack()
 	}
 	<-rc.slots
 }
@@ -219,7 +221,24 @@ func (rc *receiver) readBlock(i int, w *walk, p place) (gone bool, err error) {
 		return false, rc.corrupt(i, p.cid, err.Error())
 	}
 	pc.last = w.done()
-	return false, rc.forward(pc)
+	if p.kind != Leaf || p.leaf > 1 || pc.lent == nil || rc.begun {
+		return false, rc.forward(pc)
+	}
+	// Somebody waits for the first bytes of the object, so nothing is done for later
+	// ones until these have been hashed, decrypted and passed on: it would only take
+	// the processor away. Leaf 0 is but a nonce.
+	rc.begun = true
+	back := make(chan struct{})
+	pc.lent.back = back
+	if err := rc.forward(pc); err != nil {
+		return false, err
+	}
+	select {
+	case <-back:
+	case <-rc.quit:
+	case <-rc.ended:
+	}
+	return false, nil
 }
 
 // allocate finds memory for n bytes, which checkLength has kept to a leaf's.

@@ -23,7 +23,7 @@ func receive(items []Item, response []byte, end error, sink func(Block) error) (
 	if end != nil {
 		in = io.MultiReader(in, failing{end})
 	}
-	rc := newReceiver(in, func() error { return nil }, "holder", items)
+	rc := newReceiver(in, func() error { return nil }, nil, "holder", items)
 	return res, rc.run(&res, sink, func() {})
 }
 
