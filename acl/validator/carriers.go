@@ -264,9 +264,16 @@ func (j *Judge) carriersOf(o capability.Object) (out []Carrier, err error) {
 
 // naming adds the carriers of objects to a release, each address once in all of it:
 // a reader tries them for every object, and an answer stays small whoever carries.
-type naming struct{ named []string }
+type naming struct {
+	named   []string
+	carried map[statement.ID]bool // by owner: whether anything of theirs has carriers
+}
 
 func (n *naming) holders(j *Judge, o capability.Object, depositors []string) ([]string, error) {
+	carried, err := n.carries(j, o.Owner)
+	if err != nil || !carried {
+		return depositors, err
+	}
 	all, err := j.carriersOf(o)
 	if err != nil {
 		return nil, err
@@ -281,4 +288,25 @@ func (n *naming) holders(j *Judge, o capability.Object, depositors []string) ([]
 		}
 	}
 	return out, nil
+}
+
+// carries looks once in an answer whether an owner's objects have any carriers: where
+// they have none, as is usual, a thousand objects need not be looked up one by one.
+func (n *naming) carries(j *Judge, owner statement.ID) (bool, error) {
+	if carried, ok := n.carried[owner]; ok {
+		return carried, nil
+	}
+	carried := false
+	err := j.Store.Scan(slices.Concat(carrierPrefix, owner[:]), nil, func([]byte, []byte) (bool, error) {
+		carried = true
+		return false, nil
+	})
+	if err != nil {
+		return false, err
+	}
+	if n.carried == nil {
+		n.carried = map[statement.ID]bool{}
+	}
+	n.carried[owner] = carried
+	return carried, nil
 }

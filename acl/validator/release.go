@@ -55,9 +55,11 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	out := Release{Request: r.Digest(), Leaf: leaf, Server: j.Peer, Items: make([]ReleaseItem, len(r.Objects))}
 	events := make([]audit.Event, len(r.Objects))
 	var byPolicy *PolicyError
+	keys := make([]statement.ID, len(r.Objects))
 	allowed := 0
 	for i, address := range r.Objects {
-		item, err := j.releaseOne(a, address)
+		item, key, err := j.releaseOne(a, address)
+		keys[i] = key
 		var p *policyDenial
 		switch {
 		case errors.As(err, &p):
@@ -91,7 +93,7 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	if err := j.Verifier.Live(v); err != nil {
 		return nil, j.deny(ctx, "release", actor[:], r.Objects[0], err)
 	}
-	if err := j.dropErased(ctx, &out, r, actor, leaf); err != nil {
+	if err := j.dropErased(ctx, &out, r, keys, actor, leaf); err != nil {
 		return nil, err
 	}
 	sealer, err := j.sealers.to(v.Audience().Recipients())
@@ -105,18 +107,18 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	return encode(ReleaseReply{Box: box}), nil
 }
 
-// dropErased takes out of an answer what was erased since it was judged. The
-// caller holds erasures.leaving.
-func (j *Judge) dropErased(ctx context.Context, out *Release, r ReleaseRequest, actor, leaf statement.ID) error {
+// dropErased takes out of an answer what was erased since it was judged; keys are
+// those of the objects. The caller holds erasures.leaving.
+func (j *Judge) dropErased(ctx context.Context, out *Release, r ReleaseRequest, keys []statement.ID, actor, leaf statement.ID) error {
 	var dropped []audit.Event
 	left := 0
 	for i := range out.Items {
 		if out.Items[i].Outcome != ItemOK {
 			continue
 		}
-		if _, err := j.keyAt(r.Objects[i]); err != nil {
+		if j.barred(keys[i]) {
 			out.Items[i] = ReleaseItem{Outcome: ItemRefused}
-			dropped = append(dropped, j.event("release", "denied", actor[:], nil, r.Objects[i], leaf[:], err.Error()))
+			dropped = append(dropped, j.event("release", "denied", actor[:], nil, r.Objects[i], leaf[:], errErased.Error()))
 			continue
 		}
 		left++
@@ -144,28 +146,28 @@ type asking struct {
 	naming naming // of carriers, in the whole answer
 }
 
-func (j *Judge) releaseOne(a *asking, address []byte) (*ReleaseItem, error) {
+func (j *Judge) releaseOne(a *asking, address []byte) (*ReleaseItem, statement.ID, error) {
 	dep, keyID, err := j.load(address)
 	if errors.Is(err, errErased) {
-		return nil, err
+		return nil, keyID, err
 	}
 	if err != nil {
-		return nil, errors.New("no such deposit")
+		return nil, keyID, errors.New("no such deposit")
 	}
 	d, id, err := readDealing(dep.Dealing)
 	if err != nil {
-		return nil, err
+		return nil, keyID, err
 	}
 	o, err := dep.object()
 	if err != nil {
-		return nil, err
+		return nil, keyID, err
 	}
 	if err := a.decide(o, d); err != nil {
-		return nil, err
+		return nil, keyID, err
 	}
 	holders, err := a.naming.holders(j, o, dep.Holders)
 	if err != nil {
-		return nil, err
+		return nil, keyID, err
 	}
 	item := &ReleaseItem{Dealing: id, Holders: holders}
 	if a.r.Dealings {
@@ -174,7 +176,7 @@ func (j *Judge) releaseOne(a *asking, address []byte) (*ReleaseItem, error) {
 	for _, h := range dep.Shares {
 		share, err := j.Shares.Open(h.Share, shareAAD(keyID, h.Epoch))
 		if err != nil {
-			return nil, err
+			return nil, keyID, err
 		}
 		out := ReleasedShare{Epoch: h.Epoch, Record: h.Record, Share: share}
 		if a.r.Dealings {
@@ -182,7 +184,7 @@ func (j *Judge) releaseOne(a *asking, address []byte) (*ReleaseItem, error) {
 		}
 		item.Shares = append(item.Shares, out)
 	}
-	return item, nil
+	return item, keyID, nil
 }
 
 // decide asks the capability and then policy; both must say yes.

@@ -306,6 +306,20 @@ func (r *reading) unlock(ctx context.Context, i int, address cid.Cid, manifest, 
 	if err != nil {
 		return nil, err
 	}
+	return r.unlockWith(ctx, i, address, m, header)
+}
+
+// unlockListed is unlock for a file that a directory lists. The directory was
+// verified and is of the same owner, who so speaks for the address of each file.
+func (r *reading) unlockListed(ctx context.Context, i int, address cid.Cid, manifest, header []byte) (*object.Opened, error) {
+	m, err := validator.KnownManifest(address.Bytes(), manifest, r.v.Owner().ID())
+	if err != nil {
+		return nil, err
+	}
+	return r.unlockWith(ctx, i, address, m, header)
+}
+
+func (r *reading) unlockWith(ctx context.Context, i int, address cid.Cid, m *envelope.Manifest, header []byte) (*object.Opened, error) {
 	if err := r.v.Allows(capability.Read, validator.ObjectOf(address, m)); err != nil {
 		return nil, fault.Wrap(fault.Denied, err, "ask its owner for a grant", "%s", address)
 	}
