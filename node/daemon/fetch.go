@@ -149,9 +149,11 @@ func (r *reading) fetch(ctx context.Context, address cid.Cid, next attempt) erro
 	return r.fetchAway(ctx, address, next, damaged)
 }
 
-// fetchAway is fetch from holders alone. damaged is what is wrong here.
+// fetchAway is fetch from holders alone. damaged is what is wrong here. A holder that is
+// silent is left for the next one, and asked once more when there is no other.
 func (r *reading) fetchAway(ctx context.Context, address cid.Cid, next attempt, damaged []error) error {
 	var failures []error
+	var left []peer.AddrInfo // for others
 	searched := false
 	for i := 0; ; i++ {
 		req, sink := next()
@@ -162,18 +164,27 @@ func (r *reading) fetchAway(ctx context.Context, address cid.Cid, next attempt, 
 			searched = true
 			r.search(ctx, address)
 		}
-		if i >= len(r.holders) {
+		var h peer.AddrInfo
+		ask := r.askHolderBriskly
+		switch {
+		case i < len(r.holders):
+			h = r.holders[i]
+		case len(left) > 0:
+			h, left, ask = left[0], left[1:], r.askHolderAlone
+		default:
 			return r.noHolder(address, append(failures, damaged...))
 		}
-		h := r.holders[i]
 		r.introduce(h)
-		_, err := r.askHolder(ctx, h.ID, *req, r.taking(h.ID.String(), sink))
+		err := ask(ctx, h.ID, *req, r.taking(h.ID.String(), sink))
 		var own *sinkError
 		switch {
 		case errors.As(err, &own):
 			return own.err // ours: another holder would not help
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case err == errQuiet:
+			r.n.log.Info("a holder is silent", "peer", h.ID)
+			left = append(left, h)
 		case err != nil:
 			r.n.log.Info("a holder did not give everything", "peer", h.ID, "err", err)
 			failures = append(failures, err)
@@ -194,6 +205,12 @@ func (r *reading) askHolder(ctx context.Context, p peer.ID, req exchange.Request
 	}
 	defer giveBack()
 	return exchange.Fetch(network.WithDialPeerTimeout(ctx, dialTime), r.n.host.Libp2p(), p, req, r.authority, sink)
+}
+
+// askHolderAlone is askHolder for the last holder that there is.
+func (r *reading) askHolderAlone(ctx context.Context, p peer.ID, req exchange.Request, sink func(exchange.Block) error) error {
+	_, err := r.askHolder(ctx, p, req, sink)
+	return err
 }
 
 // from remembers whom ciphertext is from.
