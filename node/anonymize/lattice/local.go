@@ -1,0 +1,359 @@
+package lattice
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"cerebrum.dev/cerebrum/node/anonymize/guarantee"
+	"cerebrum.dev/cerebrum/node/anonymize/partition"
+	"cerebrum.dev/cerebrum/node/anonymize/table"
+)
+
+// share of the rows that are left which each round of local recoding publishes at
+// least. Less takes more rounds and loses a little less.
+const share = 0.02
+
+// exhaustive is the largest lattice of which each round looks at all nodes. In larger
+// ones it takes what a climb finds.
+const exhaustive = 1 << 20
+
+// Local coarsens different rows differently. Each round looks for the node that would
+// lose least on the rows that are left, among those that publish a good part of them;
+// its classes that hold are published, and the next round has the others. Rows that are
+// left at the end are suppressed. Where these are more than the limit, the last rounds
+// are taken back and their rows published as the [Optimum] of them would.
+//
+// When ctx ends, the rows that are left are coarsened as a climb finds without looking
+// further. Errors are as for [Optimum].
+func Local(ctx context.Context, t *table.Table, req *guarantee.Requirement, limits Limits) (*Found, error) {
+	if req.Global() {
+		return nil, fmt.Errorf("%s is defined for rows that are all coarsened alike: use the optimum of the lattice", req)
+	}
+	s, err := newSpace(t, req)
+	if err != nil {
+		return nil, err
+	}
+	l := &local{space: s, grouper: &grouper{space: s}, base: s.base(), node: make(Node, s.width)}
+	l.index()
+	rest := l.all()
+	for l.round(ctx, &rest) {
+	}
+	if l.rows(rest) > limits.Suppressed {
+		if err := l.takeBack(ctx, rest, limits); err != nil {
+			return nil, err
+		}
+	}
+	if len(l.rounds) == 0 {
+		return nil, &guarantee.NothingError{Guarantees: req.String(), Rows: t.Rows(), Suppressed: limits.Suppressed}
+	}
+	return &Found{Partition: l.partition(), Finished: ctx.Err() == nil, Checked: l.checked}, nil
+}
+
+// local is the work of local recoding.
+type local struct {
+	space   *space
+	grouper *grouper
+	base    *classes
+	rounds  []round
+	checked int
+	node    Node // that the last round published
+
+	// Each node has a place in the lattice: the sum of its levels times the strides. A
+	// node above another has the higher place.
+	stride []int
+	// most is by place how many rows can be in classes that are not below the floor. As
+	// rows are published it stays true, and it is true of all nodes below; nil for
+	// lattices that are too large.
+	most []uint32
+}
+
+// round is what one round publishes: combinations and the class of each.
+type round struct {
+	at      Node
+	numbers []uint32
+	keys    []uint64
+}
+
+// part is some combinations: their numbers and classes.
+type part struct {
+	numbers []uint32
+	*classes
+}
+
+func (l *local) index() {
+	n := 1
+	for _, top := range l.space.tops {
+		l.stride = append(l.stride, n)
+		if n *= int(top) + 1; n > exhaustive {
+			return
+		}
+	}
+	l.most = make([]uint32, n)
+	for i := range l.most {
+		l.most[i] = math.MaxUint32
+	}
+}
+
+func (l *local) all() part {
+	p := part{classes: l.base, numbers: make([]uint32, len(l.base.keys))}
+	for i := range p.numbers {
+		p.numbers[i] = uint32(i)
+	}
+	return p
+}
+
+// subset is the combinations of the base with these numbers.
+func (l *local) subset(numbers []uint32) part {
+	b, n := l.base, len(numbers)
+	c := &classes{at: b.at, keys: make([]uint64, n), rows: make([]uint32, n), cost: make([]float64, n)}
+	if b.people != nil {
+		c.people = make([]uint32, n)
+	}
+	for i, from := range numbers {
+		c.keys[i], c.rows[i], c.cost[i] = b.keys[from], b.rows[from], b.cost[from]
+		if b.people != nil {
+			c.people[i] = b.people[from]
+		}
+	}
+	if b.beside != nil {
+		c.beside = make([]table.Histograms, len(b.beside))
+		for _, s := range l.space.req.Sensitive() {
+			c.beside[s] = b.beside[s].Subset(numbers)
+		}
+	}
+	return part{classes: c, numbers: numbers}
+}
+
+func (l *local) rows(p part) int {
+	n := 0
+	for _, r := range p.classes.rows {
+		n += int(r)
+	}
+	return n
+}
+
+// round publishes classes of the best node and keeps the others in rest. It says
+// whether there were any.
+func (l *local) round(ctx context.Context, rest *part) bool {
+	left := l.rows(*rest)
+	floor, _ := l.space.req.Floor()
+	if left < floor {
+		return false
+	}
+	b := &best{local: l, rest: *rest, columns: l.space.means(rest.classes), need: max(floor, int(math.Ceil(share*float64(left))))}
+	b.climb()
+	if b.at == nil && b.need > floor { // what is left does not go well together
+		b.need = floor
+		b.climb()
+	}
+	if b.at == nil {
+		return false
+	}
+	b.improve(ctx)
+	l.node = b.at
+	*rest = l.publish(*rest, b.at)
+	return true
+}
+
+// publish makes a round of a node's classes that hold, and returns the rest.
+func (l *local) publish(from part, at Node) part {
+	c := l.grouper.group(from.classes, at)
+	held := l.space.holds(c, nil)
+	r := round{at: slices.Clone(at)}
+	var left []uint32
+	for i, n := range from.numbers {
+		if class := l.grouper.to[i]; held[class] {
+			r.numbers, r.keys = append(r.numbers, n), append(r.keys, c.keys[class])
+		} else {
+			left = append(left, n)
+		}
+	}
+	l.grouper.free(c)
+	l.rounds = append(l.rounds, r)
+	return l.subset(left)
+}
+
+// takeBack undoes the last round, the last two, the last four and so on, until the
+// rows of these and the rest have an optimum within the limit.
+func (l *local) takeBack(ctx context.Context, rest part, limits Limits) error {
+	numbers := rest.numbers
+	for back := 1; len(l.rounds) > 0; back *= 2 {
+		keep := max(0, len(l.rounds)-back)
+		for _, r := range l.rounds[keep:] {
+			numbers = append(numbers, r.numbers...)
+		}
+		l.rounds = l.rounds[:keep]
+		slices.Sort(numbers)
+		again := l.subset(numbers)
+		r := newSearch(l.space, again.classes, limits)
+		r.run(ctx)
+		l.checked += int(r.checked.Load())
+		if r.best.node != nil {
+			l.publish(again, r.best.node)
+			return nil
+		}
+		if keep == 0 {
+			return r.nothing(ctx)
+		}
+	}
+	return nil
+}
+
+// partition is what all rounds publish.
+func (l *local) partition() *partition.Partition {
+	p := partition.New(l.space.table)
+	for _, r := range l.rounds {
+		class := map[uint64]int32{}
+		for i, n := range r.numbers {
+			c, ok := class[r.keys[i]]
+			if !ok {
+				c = p.Add(l.space.labels(r.at, r.keys[i]))
+				class[r.keys[i]] = c
+			}
+			p.Class[n] = c
+		}
+	}
+	return p
+}
+
+// best is the best node of a round.
+type best struct {
+	*local
+	rest    part
+	columns [][]float64 // see space.means
+	need    int         // rows that a node has to publish
+	at      Node        // nil while there is none
+	loss    float64     // of at, on all rows that are left
+}
+
+// serves says whether a node publishes enough. It remembers what it learns of nodes.
+func (b *best) serves(at Node) bool {
+	b.checked++
+	c := b.grouper.group(b.rest.classes, at)
+	defer b.grouper.free(c)
+	most := 0
+	for i, n := range c.rows {
+		if !b.space.small(c, i) {
+			most += int(n)
+		}
+	}
+	if b.most != nil {
+		place := b.place(at)
+		b.most[place] = min(b.most[place], uint32(most))
+	}
+	if most < b.need || b.space.req.Simple() {
+		return most >= b.need
+	}
+	published := 0
+	for i, held := range b.space.holds(c, b.grouper.held[:0]) {
+		if held {
+			published += int(c.rows[i])
+		}
+	}
+	return published >= b.need
+}
+
+func (b *best) place(at Node) int {
+	n := 0
+	for q, lv := range at {
+		n += int(lv) * b.stride[q]
+	}
+	return n
+}
+
+// climb goes up from the last round's node by what costs least until a node serves, and
+// down again from there by what saves most as long as it serves.
+func (b *best) climb() {
+	at := slices.Clone(b.node)
+	for !b.serves(at) {
+		q := b.cheapest(at)
+		if q < 0 {
+			return
+		}
+		at[q]++
+	}
+	b.at = at
+	order := make([]int, len(at))
+	for q := range order {
+		order[q] = q
+	}
+	saved := func(q int) float64 {
+		if at[q] == 0 {
+			return 0
+		}
+		return b.columns[q][at[q]] - b.columns[q][at[q]-1]
+	}
+	slices.SortStableFunc(order, func(x, y int) int { return cmp.Compare(saved(y), saved(x)) })
+	for _, q := range order {
+		for at[q] > 0 {
+			if at[q]--; !b.serves(at) {
+				at[q]++
+				break
+			}
+		}
+	}
+	b.loss = b.lossOf(at)
+}
+
+func (b *best) cheapest(at Node) int {
+	least, raised := math.Inf(1), -1
+	for q, lv := range at {
+		if lv == b.space.tops[q] {
+			continue
+		}
+		if more := b.columns[q][lv+1] - b.columns[q][lv]; more < least {
+			least, raised = more, q
+		}
+	}
+	return raised
+}
+
+func (b *best) lossOf(at Node) float64 {
+	sum := 0.0
+	for q, lv := range at {
+		sum += b.columns[q][lv]
+	}
+	return sum
+}
+
+// improve goes through the lattice from the top down. A node that loses less than the
+// best is checked unless one above it is known to publish too little, so that what is
+// checked are nodes with none above them that would lose less than the best.
+func (b *best) improve(ctx context.Context) {
+	if b.most == nil {
+		return
+	}
+	at := slices.Clone(b.space.tops)
+	for place := len(b.most) - 1; place >= 0; place-- {
+		most := b.most[place]
+		for q, lv := range at {
+			if lv < b.space.tops[q] {
+				most = min(most, b.most[place+b.stride[q]])
+			}
+		}
+		b.most[place] = most
+		if most >= uint32(b.need) {
+			if loss := b.lossOf(at); loss < b.loss && b.serves(at) {
+				b.at, b.loss = slices.Clone(at), loss
+			}
+			if ctx.Err() != nil {
+				return
+			}
+		}
+		b.space.before(at)
+	}
+}
+
+// before goes from a node to the one at the place before.
+func (s *space) before(at Node) {
+	for q := range at {
+		if at[q] > 0 {
+			at[q]--
+			return
+		}
+		at[q] = s.tops[q]
+	}
+}
