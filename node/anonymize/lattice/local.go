@@ -20,6 +20,10 @@ const share = 0.02
 // ones it takes what a climb finds.
 const exhaustive = 1 << 20
 
+// patience is how many nodes a round checks in vain where a node that publishes too
+// little may be above one that publishes enough, so that no check rules others out.
+const patience = 50
+
 // Local coarsens different rows differently. Each round looks for the node that would
 // lose least on the rows that are left, among those that publish a good part of them;
 // its classes that hold are published, and the next round has the others. Rows that are
@@ -64,8 +68,8 @@ type local struct {
 	// Each node has a place in the lattice: the sum of its levels times the strides. A
 	// node above another has the higher place.
 	stride []int
-	// most is by place how many rows can be in classes that are not below the floor. As
-	// rows are published it stays true, and it is true of all nodes below; nil for
+	// most is by place how many rows can be in classes that hold, as far as is known. It
+	// is true of all nodes below as well, and stays true as rows are published; nil for
 	// lattices that are too large.
 	most []uint32
 }
@@ -229,31 +233,35 @@ type best struct {
 	loss    float64     // of at, on all rows that are left
 }
 
-// serves says whether a node publishes enough. It remembers what it learns of nodes.
+// serves says whether a node publishes enough. It remembers how much the node and those
+// below it can publish.
 func (b *best) serves(at Node) bool {
 	b.checked++
 	c := b.grouper.group(b.rest.classes, at)
 	defer b.grouper.free(c)
-	most := 0
-	for i, n := range c.rows {
-		if !b.space.small(c, i) {
-			most += int(n)
-		}
-	}
-	if b.most != nil {
-		place := b.place(at)
-		b.most[place] = min(b.most[place], uint32(most))
-	}
-	if most < b.need || b.space.req.Simple() {
-		return most >= b.need
-	}
-	published := 0
-	for i, held := range b.space.holds(c, b.grouper.held[:0]) {
+	large, published := 0, 0
+	for i, held := range b.held(c) {
 		if held {
 			published += int(c.rows[i])
 		}
+		if !b.space.small(c, i) {
+			large += int(c.rows[i])
+		}
+	}
+	if b.space.req.Lasting() {
+		large = published
+	}
+	if b.most != nil {
+		place := b.place(at)
+		b.most[place] = min(b.most[place], uint32(large))
 	}
 	return published >= b.need
+}
+
+// held says which classes hold.
+func (b *best) held(c *classes) []bool {
+	b.grouper.held = b.space.holds(c, b.grouper.held)
+	return b.grouper.held
 }
 
 func (b *best) place(at Node) int {
@@ -326,7 +334,7 @@ func (b *best) improve(ctx context.Context) {
 	if b.most == nil {
 		return
 	}
-	at := slices.Clone(b.space.tops)
+	at, vain := slices.Clone(b.space.tops), 0
 	for place := len(b.most) - 1; place >= 0; place-- {
 		most := b.most[place]
 		for q, lv := range at {
@@ -336,10 +344,14 @@ func (b *best) improve(ctx context.Context) {
 		}
 		b.most[place] = most
 		if most >= uint32(b.need) {
-			if loss := b.lossOf(at); loss < b.loss && b.serves(at) {
-				b.at, b.loss = slices.Clone(at), loss
+			if loss := b.lossOf(at); loss < b.loss {
+				if b.serves(at) {
+					b.at, b.loss = slices.Clone(at), loss
+				} else if b.most[place] >= uint32(b.need) {
+					vain++
+				}
 			}
-			if ctx.Err() != nil {
+			if ctx.Err() != nil || vain == patience {
 				return
 			}
 		}
