@@ -2,6 +2,7 @@ package lattice
 
 import (
 	"math"
+	"math/bits"
 
 	"cerebrum.dev/cerebrum/node/anonymize/guarantee"
 	"cerebrum.dev/cerebrum/node/anonymize/table"
@@ -24,11 +25,15 @@ type grouper struct {
 // group coarsens the classes of c to a node that is nowhere below c's. What it returns
 // may be given back to free once nothing looks at it any more.
 func (g *grouper) group(c *classes, at Node) *classes {
-	out := g.room(len(c.keys))
+	out := g.room(c.len())
 	out.at = append(out.at[:0], at...)
-	g.number(c, out)
+	if len(c.keys) == 1 {
+		g.number(c, out)
+	} else {
+		g.numberLong(c, out)
+	}
 	if c.people != nil {
-		out.people = append(out.people[:0], make([]uint32, len(out.keys))...)
+		out.people = append(out.people[:0], make([]uint32, out.len())...)
 		for i, n := range c.people {
 			out.people[g.to[i]] += n
 		}
@@ -36,7 +41,7 @@ func (g *grouper) group(c *classes, at Node) *classes {
 	if c.beside != nil {
 		out.beside = make([]table.Histograms, len(c.beside))
 		for _, s := range g.space.req.Sensitive() {
-			out.beside[s] = g.merge(s, &c.beside[s], len(out.keys))
+			out.beside[s] = g.merge(s, &c.beside[s], out.len())
 		}
 	}
 	return out
@@ -52,52 +57,60 @@ func (g *grouper) room(n int) *classes {
 	if last := len(g.spare) - 1; last >= 0 {
 		c := g.spare[last]
 		g.spare = g.spare[:last]
-		if cap(c.keys) >= n {
+		if cap(c.rows) >= n {
 			return c
 		}
 	}
-	return &classes{keys: make([]uint64, 0, n), rows: make([]uint32, 0, n), cost: make([]float64, 0, n)}
+	c := &classes{keys: make([][]uint64, g.space.words), rows: make([]uint32, 0, n), cost: make([]float64, 0, n)}
+	for w := range c.keys {
+		c.keys[w] = make([]uint64, 0, n)
+	}
+	return c
 }
 
-// rise is a column that a group raises: where its field is, the new field of each
-// number, and what a cell costs more than before.
+// rise is a column that a group raises: the new field of each number, nil for a column
+// that goes to its top, whose field is 0; and what a cell costs more than before.
 type rise struct {
-	mask  uint64
-	shift uint
-	up    []uint64 // nil for a column that goes to its top, whose field is 0
-	more  []float64
+	*field
+	up   []uint64
+	more []float64
 }
 
-// rises compares two nodes. The fields that are kept as they are come as a mask.
-func (g *grouper) rises(from, to Node) (raised []rise, keep uint64) {
+// rises compares two nodes. The fields that stay as they are come as a mask of each word.
+func (g *grouper) rises(from, to Node) (raised []rise, keep []uint64) {
 	s := g.space
-	keep = math.MaxUint64
+	for range s.words {
+		keep = append(keep, math.MaxUint64)
+	}
 	for q, lv := range to {
 		if lv == from[q] {
 			continue
 		}
-		r := rise{mask: s.mask[q], shift: s.shift[q], more: s.more[q][from[q]][lv-from[q]]}
+		f := &s.fields[q]
+		r := rise{field: f, more: f.more[from[q]][lv-from[q]]}
 		if lv != s.tops[q] {
-			r.up = s.up[q][lv]
+			r.up = f.up[lv]
 		}
-		raised, keep = append(raised, r), keep&^s.mask[q]
+		raised = append(raised, r)
+		keep[f.word] &^= f.mask
 	}
 	return raised, keep
 }
 
-// number fills the keys, rows and costs of out, which has room for them. A row costs
-// more than before only in the columns that are raised, so the others are not looked at.
+// number fills the keys, rows and costs of out, which has room for them, where keys have
+// one word. A row costs more than before only in the columns that are raised, so the
+// others are not looked at.
 func (g *grouper) number(c, out *classes) {
 	raised, keep := g.rises(c.at, out.at)
-	mask := g.begin(len(c.keys))
-	turn := uint64(g.turn) << 32
-	keys, rows, cost := out.keys[:cap(out.keys)], out.rows[:cap(out.rows)], out.cost[:cap(out.cost)]
-	slots, to, oldRows, n := g.slots[:mask+1], g.to[:len(c.keys)], c.rows[:len(c.keys)], uint32(0)
-	for i, k := range c.keys {
-		key := k & keep
+	mask, turn := g.begin(c.len())
+	old, kept := c.keys[0], keep[0]
+	keys, rows, cost := out.keys[0][:cap(out.rows)], out.rows[:cap(out.rows)], out.cost[:cap(out.rows)]
+	slots, to, oldRows, n := g.slots[:mask+1], g.to[:len(old)], c.rows[:len(old)], uint32(0)
+	for i, k := range old {
+		key := k & kept
 		for r := range raised {
 			if up := raised[r].up; up != nil {
-				key |= up[(k&raised[r].mask)>>raised[r].shift]
+				key |= up[raised[r].of(k)]
 			}
 		}
 		at := hash(key) & mask
@@ -111,7 +124,7 @@ func (g *grouper) number(c, out *classes) {
 			slots[at] = turn | uint64(class)
 			sum := c.cost[i]
 			for r := range raised {
-				sum += raised[r].more[(k&raised[r].mask)>>raised[r].shift]
+				sum += raised[r].more[raised[r].of(k)]
 			}
 			keys[n], rows[n], cost[n] = key, 0, sum
 			n++
@@ -119,15 +132,73 @@ func (g *grouper) number(c, out *classes) {
 		rows[class] += oldRows[i]
 		to[i] = class
 	}
-	out.keys, out.rows, out.cost = keys[:n], rows[:n], cost[:n]
+	out.keys[0], out.rows, out.cost = keys[:n], rows[:n], cost[:n]
+}
+
+// numberLong does the same for keys of several words.
+func (g *grouper) numberLong(c, out *classes) {
+	raised, keep := g.rises(c.at, out.at)
+	mask, turn := g.begin(c.len())
+	key := make([]uint64, len(keep))
+	for w := range out.keys {
+		out.keys[w] = out.keys[w][:0]
+	}
+	out.rows, out.cost = out.rows[:0], out.cost[:0]
+	for i, rows := range c.rows {
+		sum := c.cost[i]
+		for w := range key {
+			key[w] = c.keys[w][i] & keep[w]
+		}
+		for _, r := range raised {
+			number := r.of(c.keys[r.word][i])
+			sum += r.more[number]
+			if r.up != nil {
+				key[r.word] |= r.up[number]
+			}
+		}
+		at := g.find(out, key, mask, turn)
+		if g.slots[at]&^math.MaxUint32 != turn {
+			g.slots[at] = turn | uint64(out.len())
+			for w := range key {
+				out.keys[w] = append(out.keys[w], key[w])
+			}
+			out.rows, out.cost = append(out.rows, 0), append(out.cost, sum)
+		}
+		class := uint32(g.slots[at])
+		out.rows[class] += rows
+		g.to[i] = class
+	}
+}
+
+// find is the slot of a key of several words, or an empty one.
+func (g *grouper) find(out *classes, key []uint64, mask, turn uint64) uint64 {
+	mixed := uint64(0)
+	for _, word := range key {
+		mixed = bits.RotateLeft64(mixed*0x9E3779B97F4A7C15, 32) ^ word
+	}
+	for at := hash(mixed) & mask; ; at = (at + 1) & mask {
+		if g.slots[at]&^math.MaxUint32 != turn || out.has(uint32(g.slots[at]), key) {
+			return at
+		}
+	}
+}
+
+func (c *classes) has(class uint32, key []uint64) bool {
+	for w, word := range key {
+		if c.keys[w][class] != word {
+			return false
+		}
+	}
+	return true
 }
 
 // hash spreads keys by multiplication (Knuth, The Art of Computer Programming 3, 6.4).
 func hash(key uint64) uint64 { return key * 0x9E3779B97F4A7C15 >> 24 }
 
-// begin empties as much of the slots as n classes need and returns the mask of places.
-// A small table stays in the cache, whatever it was used for before.
-func (g *grouper) begin(n int) uint64 {
+// begin empties as much of the slots as n classes need and returns the mask of places,
+// and the turn in the upper half of a word. A small table stays in the cache, whatever
+// the slots were used for before.
+func (g *grouper) begin(n int) (mask, turn uint64) {
 	size := 16
 	for size < 2*n {
 		size *= 2
@@ -135,7 +206,7 @@ func (g *grouper) begin(n int) uint64 {
 	if g.turn++; len(g.slots) < size || g.turn == 0 {
 		g.slots, g.turn = make([]uint64, size), 1
 	}
-	return uint64(size - 1)
+	return uint64(size - 1), uint64(g.turn) << 32
 }
 
 // merge adds histograms of sensitive column s up along g.to.
@@ -206,7 +277,7 @@ func (s *space) holds(c *classes, ok []bool) []bool {
 		view.Leaf, view.Count = make([][]uint32, len(c.beside)), make([][]uint32, len(c.beside))
 	}
 	simple := s.req.Simple()
-	for i := range c.keys {
+	for i := range c.rows {
 		held := !s.small(c, i)
 		if held && !simple {
 			view.Rows, view.People = int(c.rows[i]), c.peopleOf(i)

@@ -36,11 +36,8 @@ func Local(ctx context.Context, t *table.Table, req *guarantee.Requirement, limi
 	if req.Global() {
 		return nil, fmt.Errorf("%s is defined for rows that are all coarsened alike: use the optimum of the lattice", req)
 	}
-	s, err := newSpace(t, req)
-	if err != nil {
-		return nil, err
-	}
-	l := &local{space: s, grouper: &grouper{space: s}, base: s.base(), node: make(Node, s.width)}
+	s := newSpace(t, req)
+	l := &local{space: s, grouper: &grouper{space: s}, base: s.base(), node: make(Node, len(s.fields))}
 	l.index()
 	rest := l.all()
 	for l.round(ctx, &rest) {
@@ -78,7 +75,7 @@ type local struct {
 type round struct {
 	at      Node
 	numbers []uint32
-	keys    []uint64
+	classes []uint32
 }
 
 // part is some combinations: their numbers and classes.
@@ -102,7 +99,7 @@ func (l *local) index() {
 }
 
 func (l *local) all() part {
-	p := part{classes: l.base, numbers: make([]uint32, len(l.base.keys))}
+	p := part{classes: l.base, numbers: make([]uint32, l.base.len())}
 	for i := range p.numbers {
 		p.numbers[i] = uint32(i)
 	}
@@ -112,12 +109,18 @@ func (l *local) all() part {
 // subset is the combinations of the base with these numbers.
 func (l *local) subset(numbers []uint32) part {
 	b, n := l.base, len(numbers)
-	c := &classes{at: b.at, keys: make([]uint64, n), rows: make([]uint32, n), cost: make([]float64, n)}
+	c := &classes{at: b.at, keys: make([][]uint64, len(b.keys)), rows: make([]uint32, n), cost: make([]float64, n)}
+	for w := range c.keys {
+		c.keys[w] = make([]uint64, n)
+		for i, from := range numbers {
+			c.keys[w][i] = b.keys[w][from]
+		}
+	}
 	if b.people != nil {
 		c.people = make([]uint32, n)
 	}
 	for i, from := range numbers {
-		c.keys[i], c.rows[i], c.cost[i] = b.keys[from], b.rows[from], b.cost[from]
+		c.rows[i], c.cost[i] = b.rows[from], b.cost[from]
 		if b.people != nil {
 			c.people[i] = b.people[from]
 		}
@@ -170,7 +173,7 @@ func (l *local) publish(from part, at Node) part {
 	var left []uint32
 	for i, n := range from.numbers {
 		if class := l.grouper.to[i]; held[class] {
-			r.numbers, r.keys = append(r.numbers, n), append(r.keys, c.keys[class])
+			r.numbers, r.classes = append(r.numbers, n), append(r.classes, class)
 		} else {
 			left = append(left, n)
 		}
@@ -210,12 +213,12 @@ func (l *local) takeBack(ctx context.Context, rest part, limits Limits) error {
 func (l *local) partition() *partition.Partition {
 	p := partition.New(l.space.table)
 	for _, r := range l.rounds {
-		class := map[uint64]int32{}
+		class := map[uint32]int32{}
 		for i, n := range r.numbers {
-			c, ok := class[r.keys[i]]
+			c, ok := class[r.classes[i]]
 			if !ok {
-				c = p.Add(l.space.labels(r.at, r.keys[i]))
-				class[r.keys[i]] = c
+				c = p.Add(l.space.labels(r.at, int(n)))
+				class[r.classes[i]] = c
 			}
 			p.Class[n] = c
 		}

@@ -19,14 +19,15 @@ func (r *search) nothing(ctx context.Context) error {
 func (r *search) publish(p *partition.Partition) {
 	g := &grouper{space: r.space}
 	c := g.group(r.base, r.best.node)
-	class := make([]int32, len(c.keys))
-	for i, held := range r.space.holds(c, nil) {
+	held, class := r.space.holds(c, nil), make([]int32, c.len())
+	for i := range class {
 		class[i] = partition.Suppressed
-		if held {
-			class[i] = p.Add(r.space.labels(c.at, c.keys[i]))
-		}
 	}
 	for i := range p.Class {
-		p.Class[i] = class[g.to[i]]
+		to := g.to[i]
+		if held[to] && class[to] == partition.Suppressed {
+			class[to] = p.Add(r.space.labels(c.at, i))
+		}
+		p.Class[i] = class[to]
 	}
 }

@@ -54,12 +54,8 @@ type Found struct {
 // ctx's error only if that is nothing. The error is a [*guarantee.NothingError] if no node may be
 // published.
 func Optimum(ctx context.Context, t *table.Table, req *guarantee.Requirement, limits Limits) (*Found, error) {
-	s, err := newSpace(t, req)
-	if err != nil {
-		return nil, err
-	}
-	b := s.base()
-	r := newSearch(s, b, limits)
+	s := newSpace(t, req)
+	r := newSearch(s, s.base(), limits)
 	r.run(ctx)
 	if r.best.node == nil {
 		return nil, r.nothing(ctx)
@@ -97,13 +93,13 @@ func newSearch(s *space, base *classes, limits Limits) *search {
 	for range cap(r.idle) {
 		r.idle <- &grouper{space: s}
 	}
-	r.order = make([]int, s.width)
+	r.order = make([]int, len(s.fields))
 	for q := range r.order {
 		r.order[q] = q
 	}
 	// columns of few leaves have few levels: raised last, they make the branches that are
 	// visited most short
-	slices.SortStableFunc(r.order, func(a, b int) int { return cmp.Compare(len(s.leaf[b]), len(s.leaf[a])) })
+	slices.SortStableFunc(r.order, func(a, b int) int { return cmp.Compare(s.fields[b].used, s.fields[a].used) })
 	r.bound.Store(math.Float64bits(math.Inf(1)))
 	return r
 }
@@ -111,7 +107,7 @@ func newSearch(s *space, base *classes, limits Limits) *search {
 func (r *search) run(ctx context.Context) {
 	g := <-r.idle
 	r.climb(ctx, g)
-	r.descend(ctx, g, make(Node, r.space.width), 0, r.base)
+	r.descend(ctx, g, make(Node, len(r.space.fields)), 0, r.base)
 	r.idle <- g
 	r.running.Wait()
 }
@@ -199,11 +195,11 @@ func (r *search) score(g *grouper, c *classes) (loss float64, suppressed int, ok
 }
 
 // suppressing is what a suppressed row costs: all of its cells.
-func (r *search) suppressing() float64 { return float64(r.space.width) }
+func (r *search) suppressing() float64 { return float64(len(r.space.fields)) }
 
 // climb raises from the bottom the column whose node loses least, for a first bound.
 func (r *search) climb(ctx context.Context, g *grouper) {
-	at := make(Node, r.space.width)
+	at := make(Node, len(r.space.fields))
 	c, _ := r.visit(g, r.base, at)
 	for !r.over(ctx) && !r.beaten(r.least(at)) {
 		best, raised := math.Inf(1), -1
@@ -290,7 +286,7 @@ func (r *search) hopeless(g *grouper, c *classes, place int) bool {
 	top := g.group(c, at)
 	defer g.free(top)
 	suppressed := 0
-	for i := range top.keys {
+	for i := range top.rows {
 		if r.space.small(top, i) {
 			suppressed += int(top.rows[i])
 		}

@@ -1,7 +1,6 @@
 package lattice
 
 import (
-	"fmt"
 	"math/bits"
 
 	"cerebrum.dev/cerebrum/node/anonymize/guarantee"
@@ -10,43 +9,45 @@ import (
 	"cerebrum.dev/cerebrum/node/anonymize/table"
 )
 
-// A TooWideError says that the distinct values of the quasi-identifiers do not fit
-// into the key that the search works on.
-type TooWideError struct{ Bits int }
-
-func (e *TooWideError) Error() string {
-	return fmt.Sprintf("the values of the quasi-identifiers need %d bits, and the lattice works on 64: name fewer quasi-identifiers, round the ones with most values, or use Mondrian", e.Bits)
-}
-
 // Node is a level for each quasi-identifier.
 type Node []uint8
 
-// space is a table prepared for the search. A combination is one word: a field of
-// bits for each quasi-identifier, with a number for each leaf that the table uses.
-// A class of a node is the word of the first leaves of its groups, so classes can be
-// grouped again at any node above. It does not change.
+// space is a table prepared for the search. A combination is a key of one or more
+// words: a field of bits for each quasi-identifier, within one word, with a number for
+// each leaf that the table uses. A class of a node has the key of the first leaves of
+// its groups, so classes can be grouped again at any node above. It does not change.
 type space struct {
-	table *table.Table
-	req   *guarantee.Requirement
-	width int
-	tops  Node
-	shift []uint
-	mask  []uint64 // of each field, in place
-	// up is the field of the first used leaf of the group, by column, level and leaf.
-	up [][][]uint64
-	// loss is the penalty of a cell, by column, level and leaf.
-	loss [][][]float64
-	// more is what a cell loses more at a level than at a lower one, by column, the lower
-	// level, the difference of levels, and leaf.
-	more [][][][]float64
-	leaf [][]uint32 // of the hierarchy, by column and number
+	table  *table.Table
+	req    *guarantee.Requirement
+	tops   Node
+	words  int // of a key
+	fields []field
 }
+
+// field is a column's place in the key, and what the levels make of its numbers.
+type field struct {
+	word   int
+	shift  uint
+	mask   uint64   // in place
+	number []uint64 // of each leaf of the hierarchy, in place
+	used   int      // numbers
+	// up is the field of the first used leaf of the group, by level and number.
+	up [][]uint64
+	// loss is the penalty of a cell, by level and number.
+	loss [][]float64
+	// more is what a cell loses more at a level than at a lower one, by the lower level,
+	// the difference of levels, and number.
+	more [][][]float64
+}
+
+// of is the number in a word.
+func (f *field) of(word uint64) uint64 { return (word & f.mask) >> f.shift }
 
 // classes are the classes of a node, or some of them, with what the guarantees look
 // at. They are not changed once they are made.
 type classes struct {
 	at     Node
-	keys   []uint64
+	keys   [][]uint64 // by word, then by class
 	rows   []uint32
 	people []uint32 // nil if the rows are the population
 	// cost is what a row of the class loses, summed over its cells.
@@ -55,26 +56,31 @@ type classes struct {
 	beside []table.Histograms
 }
 
-func newSpace(t *table.Table, req *guarantee.Requirement) (*space, error) {
-	s := &space{table: t, req: req, width: len(t.Quasi())}
-	var at uint
+func (c *classes) len() int { return len(c.rows) }
+
+func newSpace(t *table.Table, req *guarantee.Requirement) *space {
+	s := &space{table: t, req: req, words: 1}
+	shift := uint(0)
 	for q, c := range t.Quasi() {
-		used := usedLeaves(t.Leaves(q), c.Hierarchy.Len())
-		field := uint(bits.Len(uint(len(used) - 1)))
-		s.leaf = append(s.leaf, used)
-		s.shift, s.mask = append(s.shift, at), append(s.mask, (1<<field-1)<<at)
-		s.tops = append(s.tops, uint8(c.Hierarchy.Levels()-1))
-		up, loss := make([][]uint64, c.Hierarchy.Levels()), make([][]float64, c.Hierarchy.Levels())
-		for lv := range up {
-			up[lv], loss[lv] = levelOf(c.Hierarchy, lv, used, at)
+		h := c.Hierarchy
+		used := usedLeaves(t.Leaves(q), h.Len())
+		width := uint(bits.Len(uint(len(used) - 1)))
+		if shift+width > 64 {
+			s.words, shift = s.words+1, 0
 		}
-		s.up, s.loss, s.more = append(s.up, up), append(s.loss, loss), append(s.more, differences(loss))
-		at += field
+		f := field{word: s.words - 1, shift: shift, mask: (1<<width - 1) << shift, number: make([]uint64, h.Len()), used: len(used)}
+		for i, leaf := range used {
+			f.number[leaf] = uint64(i) << shift
+		}
+		for lv := range h.Levels() {
+			up, loss := levelOf(h, lv, used, shift)
+			f.up, f.loss = append(f.up, up), append(f.loss, loss)
+		}
+		f.more = differences(f.loss)
+		s.fields, s.tops = append(s.fields, f), append(s.tops, uint8(h.Levels()-1))
+		shift += width
 	}
-	if at > 64 {
-		return nil, &TooWideError{Bits: int(at)}
-	}
-	return s, nil
+	return s
 }
 
 // usedLeaves lists each leaf once, ascending.
@@ -123,19 +129,15 @@ func differences(loss [][]float64) [][][]float64 {
 // base is the classes of the lowest node: the combinations as they are.
 func (s *space) base() *classes {
 	n := s.table.Len()
-	c := &classes{at: make(Node, s.width), keys: make([]uint64, n), rows: s.table.Count(), cost: make([]float64, n)}
-	for q := range s.width {
-		number := make([]uint64, s.table.Quasi()[q].Hierarchy.Len())
-		for i, l := range s.leaf[q] {
-			number[l] = uint64(i) << s.shift[q]
-		}
-		for i, l := range s.table.Leaves(q) {
-			c.keys[i] |= number[l]
-		}
+	c := &classes{at: make(Node, len(s.fields)), keys: make([][]uint64, s.words), rows: s.table.Count(), cost: make([]float64, n)}
+	for w := range c.keys {
+		c.keys[w] = make([]uint64, n)
 	}
-	for i, k := range c.keys {
-		for q := range s.width {
-			c.cost[i] += s.cell(q, 0, k)
+	for q := range s.fields {
+		f := &s.fields[q]
+		for i, leaf := range s.table.Leaves(q) {
+			c.keys[f.word][i] |= f.number[leaf]
+			c.cost[i] += f.loss[0][f.number[leaf]>>f.shift]
 		}
 	}
 	if s.table.People() != s.table.Rows() {
@@ -150,31 +152,31 @@ func (s *space) base() *classes {
 	return c
 }
 
-// cell is what a cell of column q loses at a level.
-func (s *space) cell(q int, lv uint8, key uint64) float64 {
-	return s.loss[q][lv][(key&s.mask[q])>>s.shift[q]]
-}
-
-// means is what all of c would lose in each column at each level.
+// means is what all rows of c would lose in each column at each level.
 func (s *space) means(c *classes) [][]float64 {
-	sum := make([][]float64, s.width)
+	sum := make([][]float64, len(s.fields))
 	for q := range sum {
-		sum[q] = make([]float64, s.tops[q]+1)
-		for lv := range sum[q] {
-			for i, k := range c.keys {
-				sum[q][lv] += s.cell(q, uint8(lv), k) * float64(c.rows[i])
+		f := &s.fields[q]
+		rows := make([]float64, f.used) // of each number
+		for i, word := range c.keys[f.word] {
+			rows[f.of(word)] += float64(c.rows[i])
+		}
+		sum[q] = make([]float64, len(f.loss))
+		for lv, loss := range f.loss {
+			for number, n := range rows {
+				sum[q][lv] += loss[number] * n
 			}
 		}
 	}
 	return sum
 }
 
-// labels is what a class of a node publishes.
-func (s *space) labels(at Node, key uint64) []partition.Label {
-	row := make([]partition.Label, s.width)
+// labels is what a node publishes for a combination.
+func (s *space) labels(at Node, combination int) []partition.Label {
+	row := make([]partition.Label, len(s.fields))
 	for q, c := range s.table.Quasi() {
 		lv := int(at[q])
-		g := c.Hierarchy.Group(lv, s.leaf[q][(key&s.mask[q])>>s.shift[q]])
+		g := c.Hierarchy.Group(lv, s.table.Leaves(q)[combination])
 		row[q] = partition.Label{Text: c.Hierarchy.Label(lv, g), Leaves: c.Hierarchy.Size(lv, g)}
 	}
 	return row
