@@ -3,6 +3,7 @@ package lattice
 import (
 	"math"
 	"math/bits"
+	"slices"
 
 	"cerebrum.dev/cerebrum/node/anonymize/guarantee"
 	"cerebrum.dev/cerebrum/node/anonymize/table"
@@ -17,14 +18,36 @@ type grouper struct {
 	to    []uint32   // the new class of each old one, after group
 	held  []bool     // the classes that hold, after score
 	spare []*classes // to be used again
-	// of each sensitive column, what is added up of a histogram; and in which leaves
-	sums  [][]uint32
-	found []uint32
+
+	// sums is by sensitive column and leaf what is added up, all zero between uses; for
+	// the others see gather.
+	sums           [][]uint32
+	start, members []uint32
+}
+
+func newGrouper(s *space) *grouper {
+	return &grouper{space: s, sums: make([][]uint32, len(s.table.Sensitive()))}
 }
 
 // group coarsens the classes of c to a node that is nowhere below c's. What it returns
 // may be given back to free once nothing looks at it any more.
 func (g *grouper) group(c *classes, at Node) *classes {
+	out := g.sizes(c, at)
+	if c.beside == nil {
+		return out
+	}
+	if out.beside == nil {
+		out.beside = make([]table.Histograms, len(c.beside))
+	}
+	g.gather(c.len(), out.len())
+	for _, s := range g.space.req.Sensitive() {
+		out.beside[s] = g.merge(s, &c.beside[s], out.len(), out.beside[s])
+	}
+	return out
+}
+
+// sizes is group without sensitive values, where only sizes are looked at.
+func (g *grouper) sizes(c *classes, at Node) *classes {
 	out := g.room(c.len())
 	out.at = append(out.at[:0], at...)
 	if len(c.keys) == 1 {
@@ -36,12 +59,6 @@ func (g *grouper) group(c *classes, at Node) *classes {
 		out.people = append(out.people[:0], make([]uint32, out.len())...)
 		for i, n := range c.people {
 			out.people[g.to[i]] += n
-		}
-	}
-	if c.beside != nil {
-		out.beside = make([]table.Histograms, len(c.beside))
-		for _, s := range g.space.req.Sensitive() {
-			out.beside[s] = g.merge(s, &c.beside[s], out.len())
 		}
 	}
 	return out
@@ -209,50 +226,52 @@ func (g *grouper) begin(n int) (mask, turn uint64) {
 	return uint64(size - 1), uint64(g.turn) << 32
 }
 
-// merge adds histograms of sensitive column s up along g.to.
-func (g *grouper) merge(s int, from *table.Histograms, n int) table.Histograms {
-	if g.sums == nil {
-		g.sums = make([][]uint32, len(g.space.table.Sensitive()))
+// merge adds up the histograms of a sensitive column along g.to, into the memory of out.
+func (g *grouper) merge(column int, from *table.Histograms, n int, out table.Histograms) table.Histograms {
+	if g.sums[column] == nil {
+		g.sums[column] = make([]uint32, g.space.table.Sensitive()[column].Hierarchy.Len())
 	}
-	if g.sums[s] == nil {
-		g.sums[s] = make([]uint32, g.space.table.Sensitive()[s].Hierarchy.Len())
-	}
-	old := len(from.Start) - 1
-	start := make([]uint32, n+1) // of each new class among the old ones in the order of the new
-	for _, class := range g.to[:old] {
-		start[class+1]++
-	}
-	for i := range n {
-		start[i+1] += start[i]
-	}
-	members, next := make([]uint32, old), append([]uint32(nil), start...)
-	for i, class := range g.to[:old] {
-		members[next[class]] = uint32(i)
-		next[class]++
-	}
-	out := table.Histograms{Start: make([]uint32, n+1)}
+	sums, start, members := g.sums[column], g.start, g.members
+	out.Start = append(out.Start[:0], 0)
+	leaves, counts := slices.Grow(out.Leaf[:0], len(from.Leaf)), slices.Grow(out.Count[:0], len(from.Leaf))
 	for class := range n {
-		g.add(from, members[start[class]:start[class+1]], g.sums[s], &out)
-		out.Start[class+1] = uint32(len(out.Leaf))
+		first := len(leaves)
+		for _, m := range members[start[class]:start[class+1]] {
+			leaf, count := from.Of(int(m))
+			for i, l := range leaf {
+				if sums[l] == 0 {
+					leaves = append(leaves, l)
+				}
+				sums[l] += count[i]
+			}
+		}
+		for _, l := range leaves[first:] {
+			counts = append(counts, sums[l])
+			sums[l] = 0
+		}
+		out.Start = append(out.Start, uint32(len(leaves)))
 	}
+	out.Leaf, out.Count = leaves, counts
 	return out
 }
 
-// add appends the sum of some histograms and leaves sums as it was, all zero.
-func (g *grouper) add(from *table.Histograms, members, sums []uint32, out *table.Histograms) {
-	g.found = g.found[:0]
-	for _, m := range members {
-		leaf, count := from.Of(int(m))
-		for i, l := range leaf {
-			if sums[l] == 0 {
-				g.found = append(g.found, l)
-			}
-			sums[l] += count[i]
-		}
+// gather lists the old classes of each new one: members from start[class] up to
+// start[class+1].
+func (g *grouper) gather(old, n int) {
+	g.start = append(g.start[:0], make([]uint32, n+1)...)
+	g.members = append(g.members[:0], make([]uint32, old)...)
+	for _, class := range g.to[:old] {
+		g.start[class]++
 	}
-	for _, l := range g.found {
-		out.Leaf, out.Count = append(out.Leaf, l), append(out.Count, sums[l])
-		sums[l] = 0
+	sum := uint32(0)
+	for class := range g.start {
+		sum += g.start[class]
+		g.start[class] = sum // where the class ends
+	}
+	for i := old - 1; i >= 0; i-- {
+		class := g.to[i]
+		g.start[class]--
+		g.members[g.start[class]] = uint32(i)
 	}
 }
 

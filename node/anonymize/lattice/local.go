@@ -37,7 +37,7 @@ func Local(ctx context.Context, t *table.Table, req *guarantee.Requirement, limi
 		return nil, fmt.Errorf("%s is defined for rows that are all coarsened alike: use the optimum of the lattice", req)
 	}
 	s := newSpace(t, req)
-	l := &local{space: s, grouper: &grouper{space: s}, base: s.base(), node: make(Node, len(s.fields))}
+	l := &local{space: s, grouper: newGrouper(s), base: s.base(), node: make(Node, len(s.fields))}
 	l.index()
 	rest := l.all()
 	for l.round(ctx, &rest) {
@@ -150,11 +150,11 @@ func (l *local) round(ctx context.Context, rest *part) bool {
 	if left < floor {
 		return false
 	}
-	b := &best{local: l, rest: *rest, columns: l.space.means(rest.classes), need: max(floor, int(math.Ceil(share*float64(left))))}
-	b.climb()
-	if b.at == nil && b.need > floor { // what is left does not go well together
-		b.need = floor
-		b.climb()
+	b := &best{local: l, rest: *rest, columns: l.space.means(rest.classes)}
+	for _, part := range []float64{share, share / 10} { // less where the rest does not go well together
+		if b.need = max(floor, int(math.Ceil(part*float64(left)))); b.climb() {
+			break
+		}
 	}
 	if b.at == nil {
 		return false
@@ -276,13 +276,14 @@ func (b *best) place(at Node) int {
 }
 
 // climb goes up from the last round's node by what costs least until a node serves, and
-// down again from there by what saves most as long as it serves.
-func (b *best) climb() {
+// down again from there by what saves most as long as it serves. It says whether one
+// does.
+func (b *best) climb() bool {
 	at := slices.Clone(b.node)
 	for !b.serves(at) {
 		q := b.cheapest(at)
 		if q < 0 {
-			return
+			return false
 		}
 		at[q]++
 	}
@@ -307,6 +308,7 @@ func (b *best) climb() {
 		}
 	}
 	b.loss = b.lossOf(at)
+	return true
 }
 
 func (b *best) cheapest(at Node) int {

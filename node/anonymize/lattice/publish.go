@@ -17,7 +17,7 @@ func (r *search) nothing(ctx context.Context) error {
 
 // publish puts the classes of the best node that hold into p.
 func (r *search) publish(p *partition.Partition) {
-	g := &grouper{space: r.space}
+	g := newGrouper(r.space)
 	c := g.group(r.base, r.best.node)
 	held, class := r.space.holds(c, nil), make([]int32, c.len())
 	for i := range class {

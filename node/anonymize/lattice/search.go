@@ -91,7 +91,7 @@ type candidate struct {
 func newSearch(s *space, base *classes, limits Limits) *search {
 	r := &search{space: s, base: base, limit: limits.Suppressed, columns: s.means(base), idle: make(chan *grouper, max(1, limits.Workers))}
 	for range cap(r.idle) {
-		r.idle <- &grouper{space: s}
+		r.idle <- newGrouper(s)
 	}
 	r.order = make([]int, len(s.fields))
 	for q := range r.order {
@@ -283,7 +283,7 @@ func (r *search) hopeless(g *grouper, c *classes, place int) bool {
 	for _, q := range r.order[place:] {
 		at[q] = r.space.tops[q]
 	}
-	top := g.group(c, at)
+	top := g.sizes(c, at)
 	defer g.free(top)
 	suppressed := 0
 	for i := range top.rows {
