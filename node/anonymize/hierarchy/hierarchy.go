@@ -90,9 +90,15 @@ func New(rows [][]string) (*Hierarchy, error) {
 			return nil, fmt.Errorf("row %d of the hierarchy (%q) has %d levels and the first has %d", i+1, first(r), len(r), depth)
 		}
 	}
+	return build(rows)
+}
+
+// build makes a hierarchy of rows that are all as long.
+func build(rows [][]string) (*Hierarchy, error) {
 	if err := checkTree(rows); err != nil {
 		return nil, err
 	}
+	depth := len(rows[0])
 	h := &Hierarchy{leaf: make(map[string]uint32, len(rows))}
 	rows, h.numeric = ordered(rows)
 	for i, r := range rows {
@@ -291,7 +297,7 @@ func (h *Hierarchy) WithMissing() *Hierarchy {
 	for l := 1; l < top; l++ {
 		missing[l] = h.unused(l)
 	}
-	with, err := New(append(rows, missing))
+	with, err := build(append(rows, missing))
 	if err != nil {
 		panic("hierarchy: a leaf beside a tree: " + err.Error()) // no label of it is in use
 	}

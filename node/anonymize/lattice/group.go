@@ -116,10 +116,12 @@ func (g *grouper) rises(from, to Node) (raised []rise, keep []uint64) {
 
 // number fills the keys, rows and costs of out, which has room for them, where keys have
 // one word. A row costs more than before only in the columns that are raised, so the
-// others are not looked at.
+// others are not looked at. The upper bits of a product spread keys well (Knuth, The Art
+// of Computer Programming 3, 6.4).
 func (g *grouper) number(c, out *classes) {
 	raised, keep := g.rises(c.at, out.at)
 	mask, turn := g.begin(c.len())
+	spread, shift := g.space.spread, bits.LeadingZeros64(mask)
 	old, kept := c.keys[0], keep[0]
 	keys, rows, cost := out.keys[0][:cap(out.rows)], out.rows[:cap(out.rows)], out.cost[:cap(out.rows)]
 	slots, to, oldRows, n := g.slots[:mask+1], g.to[:len(old)], c.rows[:len(old)], uint32(0)
@@ -130,7 +132,7 @@ func (g *grouper) number(c, out *classes) {
 				key |= up[raised[r].of(k)]
 			}
 		}
-		at := hash(key) & mask
+		at := key * spread >> shift
 		class := uint32(slots[at])
 		for slots[at]&^math.MaxUint32 == turn && keys[class] != key {
 			at = (at + 1) & mask
@@ -191,9 +193,9 @@ func (g *grouper) numberLong(c, out *classes) {
 func (g *grouper) find(out *classes, key []uint64, mask, turn uint64) uint64 {
 	mixed := uint64(0)
 	for _, word := range key {
-		mixed = bits.RotateLeft64(mixed*0x9E3779B97F4A7C15, 32) ^ word
+		mixed = bits.RotateLeft64(mixed*g.space.spread, 32) ^ word
 	}
-	for at := hash(mixed) & mask; ; at = (at + 1) & mask {
+	for at := mixed * g.space.spread >> bits.LeadingZeros64(mask); ; at = (at + 1) & mask {
 		if g.slots[at]&^math.MaxUint32 != turn || out.has(uint32(g.slots[at]), key) {
 			return at
 		}
@@ -208,9 +210,6 @@ func (c *classes) has(class uint32, key []uint64) bool {
 	}
 	return true
 }
-
-// hash spreads keys by multiplication (Knuth, The Art of Computer Programming 3, 6.4).
-func hash(key uint64) uint64 { return key * 0x9E3779B97F4A7C15 >> 24 }
 
 // begin empties as much of the slots as n classes need and returns the mask of places,
 // and the turn in the upper half of a word. A small table stays in the cache, whatever

@@ -10,7 +10,9 @@
 // are fewer than the table's combinations. It leaves out a branch where a lower bound of
 // the loss is no less than the best loss found: what the node itself loses on all rows,
 // and more closely, counting rows as suppressed that are in a class below the floor even
-// if all columns that the branch may still raise are at their tops.
+// if all columns that the branch may still raise are at their tops. A greedy climb comes
+// first, and in large lattices a walk from neighbour to neighbour, so that there is a good
+// node early.
 //
 // [Local] coarsens different rows differently: it publishes the classes of the node that
 // loses least among those that publish a good part, and goes on with the other rows.
@@ -33,7 +35,8 @@ import (
 type Limits struct {
 	// Suppressed is the most rows that may be suppressed.
 	Suppressed int
-	// Workers is how many goroutines search; 0 is one.
+	// Workers is how many goroutines look for an optimum; 0 is one. The rounds of local
+	// recoding follow from one another and have one.
 	Workers int
 }
 
@@ -51,8 +54,8 @@ type Found struct {
 }
 
 // Optimum finds the best node. When ctx ends, what is best until then is returned, and
-// ctx's error only if that is nothing. The error is a [*guarantee.NothingError] if no node may be
-// published.
+// ctx's error only if that is nothing. The error is a [*guarantee.NothingError] if no
+// node may be published.
 func Optimum(ctx context.Context, t *table.Table, req *guarantee.Requirement, limits Limits) (*Found, error) {
 	s := newSpace(t, req)
 	r := newSearch(s, s.base(), limits)
@@ -107,6 +110,9 @@ func newSearch(s *space, base *classes, limits Limits) *search {
 func (r *search) run(ctx context.Context) {
 	g := <-r.idle
 	r.climb(ctx, g)
+	if nodes(r.space.tops) > large {
+		r.polish(ctx, g)
+	}
 	r.descend(ctx, g, make(Node, len(r.space.fields)), 0, r.base)
 	r.idle <- g
 	r.running.Wait()
@@ -174,24 +180,18 @@ func better(a, b candidate) bool {
 
 // score is the loss of a node, the rows it suppresses, and whether it may be published.
 func (r *search) score(g *grouper, c *classes) (loss float64, suppressed int, ok bool) {
-	held, everybody, published := r.space.holds(c, g.held), r.space.req.Everybody(), false
-	g.held = held
-	ok = true
-	for i, h := range held {
-		n := float64(c.rows[i])
-		switch {
-		case h:
-			loss += c.cost[i] * n
+	g.held = r.space.holds(c, g.held)
+	published := false
+	for i, held := range g.held {
+		if held {
+			loss += c.cost[i] * float64(c.rows[i])
 			published = true
-		case everybody:
-			ok = false
-			fallthrough
-		default:
-			suppressed += int(c.rows[i])
-			loss += r.suppressing() * n
+			continue
 		}
+		suppressed += int(c.rows[i])
 	}
-	return loss, suppressed, ok && published && suppressed <= r.limit
+	ok = published && suppressed <= r.limit && !(r.space.req.Everybody() && slices.Contains(g.held, false))
+	return loss + r.suppressing()*float64(suppressed), suppressed, ok
 }
 
 // suppressing is what a suppressed row costs: all of its cells.
@@ -225,6 +225,59 @@ func (r *search) climb(ctx context.Context, g *grouper) {
 		at[raised]++
 		c = next
 	}
+}
+
+// large is a number of nodes of which time may not allow to look at all.
+const large = 1 << 16
+
+// nodes is how many nodes there are, or a little more than [large].
+func nodes(tops Node) int {
+	n := 1
+	for _, top := range tops {
+		if n *= int(top) + 1; n > large {
+			break
+		}
+	}
+	return n
+}
+
+// polish goes from the best node to a better one as long as there is one that differs by
+// one level up in a column, one down in another, or both, so that what is found in time
+// is good even if most of the lattice is never seen. No other goroutine searches yet.
+func (r *search) polish(ctx context.Context, g *grouper) {
+	for from := r.best.node; from != nil; {
+		for up := -1; up < len(from); up++ {
+			for down := -1; down < len(from); down++ {
+				at, ok := r.space.moved(from, up, down)
+				if r.over(ctx) {
+					return
+				}
+				if ok && !r.beaten(r.least(at)) {
+					c, _ := r.visit(g, r.base, at)
+					g.free(c)
+				}
+			}
+		}
+		if slices.Equal(from, r.best.node) {
+			return
+		}
+		from = r.best.node
+	}
+}
+
+// moved is a node with one column a level up and another one down; -1 is none.
+func (s *space) moved(from Node, up, down int) (Node, bool) {
+	if up == down || up >= 0 && from[up] == s.tops[up] || down >= 0 && from[down] == 0 {
+		return nil, false
+	}
+	at := slices.Clone(from)
+	if up >= 0 {
+		at[up]++
+	}
+	if down >= 0 {
+		at[down]--
+	}
+	return at, true
 }
 
 // descend visits a node and what is above it by raising columns from place from in the

@@ -2,6 +2,7 @@ package lattice
 
 import (
 	"math/bits"
+	"math/rand/v2"
 
 	"cerebrum.dev/cerebrum/node/anonymize/guarantee"
 	"cerebrum.dev/cerebrum/node/anonymize/hierarchy"
@@ -22,6 +23,9 @@ type space struct {
 	tops   Node
 	words  int // of a key
 	fields []field
+	// spread is the odd factor that spreads keys over a table. It is drawn at random, so
+	// that nobody can write a table whose keys all meet in one place.
+	spread uint64
 }
 
 // field is a column's place in the key, and what the levels make of its numbers.
@@ -59,7 +63,7 @@ type classes struct {
 func (c *classes) len() int { return len(c.rows) }
 
 func newSpace(t *table.Table, req *guarantee.Requirement) *space {
-	s := &space{table: t, req: req, words: 1}
+	s := &space{table: t, req: req, words: 1, spread: rand.Uint64() | 1}
 	shift := uint(0)
 	for q, c := range t.Quasi() {
 		h := c.Hierarchy
