@@ -38,6 +38,12 @@ func TestAdultOptimumIsThatOfARX(t *testing.T) {
 		if got := fmt.Sprintf("%.4f", u.GCP); got != c.gcp || u.Suppressed != c.suppressed {
 			t.Errorf("k=%d: GCP %s and %d suppressed, want %s and %d", c.k, got, u.Suppressed, c.gcp, c.suppressed)
 		}
+		if c.k == 5 { // what ARX's statistics say of it
+			got := fmt.Sprintf("%.4f %.4f %d %.2f", 1-u.Granularity, 1-u.Entropy, u.Classes, u.AverageClass)
+			if want := "0.8157 0.5310 638 42.81"; got != want {
+				t.Errorf("granularity, entropy, classes and their mean size are %s, want %s", got, want)
+			}
+		}
 		rows, _ := publish(t, p, built, r)
 		if broken := violated(p, plan.Models, rows, nil); len(broken) > 0 {
 			t.Error(broken[0])

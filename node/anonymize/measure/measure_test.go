@@ -67,9 +67,14 @@ func TestUtility(t *testing.T) {
 	if u.Discernibility != 6*6+2*8 {
 		t.Errorf("discernibility %v", u.Discernibility)
 	}
-	open := 4*math.Log2(6.0/4) + 2*math.Log2(6.0/2) + 2*3
-	if want := open / (4*1 + 2*2 + 2*3); !close(u.Entropy, want) {
+	// all learn their value from "low" or "high", and two first which of these it is; both
+	// are high, so that is nothing
+	bits := 4*math.Log2(6.0/4) + 2*math.Log2(6.0/2) + 2*math.Log2(2.0/1)
+	if want := bits / (4*1 + 2*2 + 2*3); !close(u.Entropy, want) {
 		t.Errorf("entropy %v, want %v", u.Entropy, want)
+	}
+	if u.Granularity != u.GCP { // of one column
+		t.Errorf("granularity %v, GCP %v", u.Granularity, u.GCP)
 	}
 	kl := 0.5*math.Log(0.5/0.375) + 0.25*math.Log(0.25/0.375) + 2*0.125*math.Log(0.125/0.0625)
 	if !close(u.KL, kl) {

@@ -17,12 +17,17 @@ type Utility struct {
 	// GCP is the global certainty penalty, 0 for the table itself and 1 where nothing is
 	// left: the mean of the columns' NCP. Xu et al., KDD 2006; Ghinita et al., VLDB 2007.
 	GCP float64
+	// Granularity is the mean share of its column's values that a cell may stand for, from
+	// 0 for the table itself to 1 (Iyengar, KDD 2002). It differs from GCP in that columns
+	// of few values, which have less to lose, count less. ARX reports 1 minus it.
+	Granularity float64
 	// Discernibility is the sum of the squared sizes of classes, a suppressed row
 	// counting as many as the table has. Bayardo and Agrawal, ICDE 2005.
 	Discernibility float64
 	// AverageClass is the published rows of a class on average, 0 without classes.
 	AverageClass float64
-	// Entropy is the mean of the columns' Entropy.
+	// Entropy is the share of the table's information that is lost, over all columns: see
+	// [Column.Entropy]. ARX reports 1 minus it as non-uniform entropy.
 	Entropy float64
 	// KL is the divergence, in nats, of the table's joint distribution of
 	// quasi-identifiers from the release's, in which the rows of a class are spread evenly
@@ -37,9 +42,11 @@ type Column struct {
 	Name string
 	// NCP is the mean normalised certainty penalty of the cells, from 0 to 1.
 	NCP float64
-	// Entropy is the share of the column's information that is lost: how much is still
-	// to be learned of a value from its label, over how much there was to learn of it
-	// (Gionis and Tassa, TKDE 2009). It is 0 for a column of one value.
+	// Entropy is the share of the column's information that is lost: how much is to be
+	// learned of the values from their labels, over how much there was to learn of them.
+	// It is 0 for a column of one value. De Waal and Willenborg, Netherlands Official
+	// Statistics 14, 1999, and where rows are at several levels of a hierarchy Prasser,
+	// Bild and Kuhn, MIE 2016.
 	Entropy float64
 	// Labels is how many different ones are published.
 	Labels int
@@ -63,86 +70,45 @@ func UtilityOf(p *partition.Partition) Utility {
 	if u.Classes > 0 {
 		u.AverageClass = float64(u.Rows-u.Suppressed) / float64(u.Classes)
 	}
-	for q := range p.Table.Quasi() {
-		c := columnOf(p, q)
-		u.Columns = append(u.Columns, c)
-		u.GCP += c.NCP / float64(len(p.Table.Quasi()))
-		u.Entropy += c.Entropy / float64(len(p.Table.Quasi()))
-	}
 	u.KL = divergence(p, sizes, u.Suppressed)
+	u.columns(p)
 	return u
 }
 
-// columnOf counts how often each leaf and each label is there, the suppressed rows being
-// a label of their own that stands for the whole column.
-func columnOf(p *partition.Partition, q int) Column {
-	t, h := p.Table, p.Table.Quasi()[q].Hierarchy
-	n := float64(t.Rows())
-	labels := p.Labels(q)
-	byLeaf, byLabel := make([]float64, h.Len()), make([]map[uint32]float64, len(labels))
-	c := Column{Name: t.Quasi()[q].Name}
-	for i, leaf := range t.Leaves(q) {
-		rows := float64(t.Count()[i])
-		byLeaf[leaf] += rows
-		if p.Class[i] == partition.Suppressed {
-			c.NCP += rows / n
-			continue
+func (u *Utility) columns(p *partition.Partition) {
+	columns := float64(len(p.Table.Quasi()))
+	missed, whole, share, least := 0.0, 0.0, 0.0, 0.0
+	for q, column := range p.Table.Quasi() {
+		c := Column{Name: column.Name}
+		published := map[uint32]bool{}
+		for i, class := range p.Class {
+			penalty := 1.0
+			if class != partition.Suppressed {
+				penalty = column.Hierarchy.Penalty(p.Label(class, q).Leaves)
+				published[p.Number(class, q)] = true
+			}
+			c.NCP += float64(p.Table.Count()[i]) / float64(u.Rows) * penalty
 		}
-		l := p.Number(p.Class[i], q)
-		c.NCP += rows / n * h.Penalty(labels[l].Leaves)
-		if byLabel[l] == nil {
-			byLabel[l] = map[uint32]float64{}
+		c.Labels = len(published)
+		bits, all := lost(p, q), unknown(p, q)
+		if all > 0 {
+			c.Entropy = bits / all
 		}
-		byLabel[l][leaf] += rows
+		missed, whole = missed+bits, whole+all
+		value := 1 / float64(column.Hierarchy.Len())
+		share, least = share+value+c.NCP*(1-value), least+value
+		u.GCP += c.NCP / columns
+		u.Columns = append(u.Columns, c)
 	}
-	unknown := 0.0 // what there is to learn of the column, in all rows
-	for _, rows := range byLeaf {
-		unknown += surprise(rows, n)
+	if whole > 0 {
+		u.Entropy = missed / whole
 	}
-	open := 0.0
-	for _, leaves := range byLabel {
-		open += openness(leaves, byLeaf)
+	if least < columns {
+		u.Granularity = (share - least) / (columns - least)
 	}
-	for i, leaf := range t.Leaves(q) {
-		if p.Class[i] == partition.Suppressed {
-			open += surpriseOf(float64(t.Count()[i]), byLeaf[leaf], n)
-		}
-	}
-	if unknown > 0 {
-		c.Entropy = open / unknown
-	}
-	for _, leaves := range byLabel {
-		if len(leaves) > 0 {
-			c.Labels++
-		}
-	}
-	return c
 }
 
-// openness is what is still to be learned of the rows under one label, by how frequent
-// each of its values is in the whole table.
-func openness(rows map[uint32]float64, byLeaf []float64) float64 {
-	total := 0.0
-	for leaf := range rows {
-		total += byLeaf[leaf]
-	}
-	sum := 0.0
-	for leaf, n := range rows {
-		sum += surpriseOf(n, byLeaf[leaf], total)
-	}
-	return sum
-}
-
-func surprise(rows, of float64) float64 { return surpriseOf(rows, rows, of) }
-
-// surpriseOf is what so many rows tell that have a value of this frequency, in bits.
-func surpriseOf(rows, frequency, of float64) float64 {
-	if rows == 0 {
-		return 0
-	}
-	return -rows * math.Log2(frequency/of)
-}
-
+// divergence is [Utility.KL].
 func divergence(p *partition.Partition, sizes []int, suppressed int) float64 {
 	t := p.Table
 	n := float64(t.Rows())
