@@ -101,12 +101,17 @@ func TestReleasesKeepWhatTheyPromise(t *testing.T) {
 		if err := labelsTrue(p, built, release); err != nil {
 			t.Fatalf("seed %d, %s: %v", seed, plan.Method, err)
 		}
+		u := measure.UtilityOf(release.Partition)
+		for _, share := range []float64{u.GCP, u.Granularity, u.Entropy} {
+			if !(-1e-9 <= share && share <= 1+1e-9) || !(u.KL > -1e-9) {
+				t.Fatalf("seed %d, %s: %+v", seed, plan.Method, u)
+			}
+		}
 		if plan.Method != anonymize.Columns {
 			continue
 		}
-		best, _ := exhaustive(t, built, plan)
-		if got := measure.UtilityOf(release.Partition).GCP; math.Abs(got-best) > 1e-9 {
-			t.Fatalf("seed %d: the optimum has a GCP of %v, and trying everything finds %v", seed, got, best)
+		if best, _ := exhaustive(t, built, plan); math.Abs(u.GCP-best) > 1e-9 {
+			t.Fatalf("seed %d: the optimum has a GCP of %v, and trying everything finds %v", seed, u.GCP, best)
 		}
 	}
 	for _, m := range []anonymize.Method{anonymize.Columns, anonymize.Rows, anonymize.Boxes} {
