@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"cerebrum.dev/cerebrum/node/anonymize"
 	"cerebrum.dev/cerebrum/node/anonymize/guarantee"
@@ -61,10 +62,7 @@ func TestNothingToReleaseIsAnError(t *testing.T) {
 }
 
 // until is a context whose time is up when it was asked so many times.
-type until struct {
-	context.Context
-	left *atomic.Int64
-}
+type until struct{ left *atomic.Int64 }
 
 func (u until) Err() error {
 	if u.left.Add(-1) < 0 {
@@ -73,8 +71,14 @@ func (u until) Err() error {
 	return nil
 }
 
+func (until) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+func (until) Done() <-chan struct{} { return nil }
+
+func (until) Value(any) any { return nil }
+
 func within(asked int64) until {
-	u := until{context.Background(), &atomic.Int64{}}
+	u := until{&atomic.Int64{}}
 	u.left.Store(asked)
 	return u
 }
