@@ -1,9 +1,12 @@
 package guarantee
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"sort"
 
 	"cerebrum.dev/cerebrum/node/anonymize/hierarchy"
 	"cerebrum.dev/cerebrum/node/anonymize/table"
@@ -62,7 +65,7 @@ func (c Closeness) bind(t *table.Table) (check, error) {
 	case Equal:
 		distance = func(leaf, count []uint32, n float64) float64 { return equalDistance(whole, leaf, count, n) }
 	case Ordered:
-		distance = func(leaf, count []uint32, n float64) float64 { return orderedDistance(extra(whole, leaf, count, n)) }
+		distance = newLine(whole).distance
 	case Hierarchical:
 		distance = func(leaf, count []uint32, n float64) float64 {
 			return hierarchicalDistance(h, extra(whole, leaf, count, n))
@@ -105,16 +108,51 @@ func equalDistance(whole []float64, leaf, count []uint32, n float64) float64 {
 	return more
 }
 
-func orderedDistance(extra []float64) float64 {
-	if len(extra) < 2 {
+// line is the whole table's distribution along the order of the leaves. The distance of
+// a class is the area between the cumulated shares of both, which is summed for all
+// leaves between two of the class at once: a class may be small and the leaves many.
+type line struct {
+	below []float64 // share of the leaves up to each
+	area  []float64 // sum of below before each, and at last of all
+}
+
+func newLine(whole []float64) *line {
+	l := &line{area: make([]float64, 1, len(whole)+1)}
+	sum := 0.0
+	for i, share := range whole {
+		sum += share
+		l.below = append(l.below, sum)
+		l.area = append(l.area, l.area[i]+sum)
+	}
+	return l
+}
+
+func (l *line) distance(leaf, count []uint32, n float64) float64 {
+	last := len(l.below) - 1
+	if last < 1 {
 		return 0
 	}
-	moved, carried := 0.0, 0.0
-	for _, e := range extra {
-		carried += e
-		moved += math.Abs(carried)
+	order := make([]int, len(leaf))
+	for i := range order {
+		order[i] = i
 	}
-	return moved / float64(len(extra)-1)
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(leaf[a], leaf[b]) })
+	moved, below, at := 0.0, 0.0, 0
+	for _, i := range order {
+		moved += l.between(at, int(leaf[i]), below)
+		below, at = below+float64(count[i])/n, int(leaf[i])
+	}
+	moved += l.between(at, last, below) // at the last leaf all are cumulated
+	return moved / float64(last)
+}
+
+// between is the area from leaf a up to leaf b against a share that stays the same.
+func (l *line) between(a, b int, share float64) float64 {
+	if a >= b {
+		return 0
+	}
+	x := a + sort.Search(b-a, func(i int) bool { return l.below[a+i] > share })
+	return share*float64(x-a) - (l.area[x] - l.area[a]) + (l.area[b] - l.area[x]) - share*float64(b-x)
 }
 
 // hierarchicalDistance sums over the inner nodes what has to move between the children

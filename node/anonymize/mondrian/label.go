@@ -61,25 +61,15 @@ func rangeText(low, high string) string {
 // setOf is the label of other values, "{Divorced, Widowed}", in the order of the leaves.
 // Values that would be hard to tell apart in it are quoted.
 func (d *division) setOf(h *hierarchy.Hierarchy, box []uint32, q int) partition.Label {
-	seen := d.counts[:d.high[q]-d.low[q]+1]
-	clear(seen)
-	values := 0
-	for _, i := range box {
-		if s := &seen[d.leaf(i, q)-d.low[q]]; s.people == 0 {
-			s.people = 1
-			values++
-		}
+	values := d.tally(box, q)
+	if len(values) == h.Len() {
+		return partition.Label{Text: hierarchy.Any, Leaves: len(values)}
 	}
-	if values == h.Len() {
-		return partition.Label{Text: hierarchy.Any, Leaves: values}
+	texts := make([]string, len(values))
+	for i, v := range values {
+		texts[i] = quoted(h.Value(v.leaf))
 	}
-	texts := make([]string, 0, values)
-	for at, s := range seen {
-		if s.people > 0 {
-			texts = append(texts, quoted(h.Value(d.low[q]+uint32(at))))
-		}
-	}
-	return partition.Label{Text: "{" + strings.Join(texts, ", ") + "}", Leaves: values}
+	return partition.Label{Text: "{" + strings.Join(texts, ", ") + "}", Leaves: len(values)}
 }
 
 func quoted(value string) string {

@@ -61,6 +61,7 @@ type division struct {
 	low, high []uint32 // of the box at hand, by column
 	order     []int    // columns by which the box can be cut, the widest first
 	counts    []size   // by leaf, from the box's lowest on
+	tallies   []tally
 	label     []partition.Label
 	view      guarantee.Class
 	sums      [][]uint32 // by sensitive column and leaf, all zero between uses
@@ -69,18 +70,22 @@ type division struct {
 // size is how many rows and people of the population there are.
 type size struct{ rows, people int }
 
+// tally is the size of what has a leaf.
+type tally struct {
+	leaf uint32
+	size
+}
+
 func newDivision(t *table.Table, req *guarantee.Requirement) *division {
 	d := &division{table: t, req: req, out: partition.New(t), width: len(t.Quasi()), rows: t.Count(), people: t.Population()}
 	d.leaves = make([]uint32, t.Len()*d.width)
-	longest := 0
-	for q, c := range t.Quasi() {
+	for q := range d.width {
 		for i, leaf := range t.Leaves(q) {
 			d.leaves[i*d.width+q] = leaf
 		}
-		longest = max(longest, c.Hierarchy.Len())
 	}
 	d.low, d.high = make([]uint32, d.width), make([]uint32, d.width)
-	d.counts, d.label = make([]size, longest), make([]partition.Label, d.width)
+	d.label = make([]partition.Label, d.width)
 	d.sums = make([][]uint32, len(t.Sensitive()))
 	d.view.Leaf, d.view.Count = make([][]uint32, len(d.sums)), make([][]uint32, len(d.sums))
 	for _, s := range req.Sensitive() {
@@ -153,18 +158,11 @@ func (d *division) size(box []uint32) (n size) {
 // median is the highest leaf of the lower half, of the cuts that leave both halves
 // their floor the one nearest to the middle.
 func (d *division) median(box []uint32, q int, total size) (at uint32, ok bool) {
-	counts := d.counts[:d.high[q]-d.low[q]+1]
-	clear(counts)
-	for _, i := range box {
-		c := &counts[d.leaf(i, q)-d.low[q]]
-		c.rows += int(d.rows[i])
-		c.people += int(d.people[i])
-	}
 	rows, people := d.req.Floor()
 	below, nearest := size{}, total.rows+1
-	for leaf, c := range counts[:len(counts)-1] {
-		below.rows += c.rows
-		below.people += c.people
+	for _, t := range d.tally(box, q) {
+		below.rows += t.rows
+		below.people += t.people
 		if below.rows < rows || below.people < people {
 			continue
 		}
@@ -172,10 +170,53 @@ func (d *division) median(box []uint32, q int, total size) (at uint32, ok bool) 
 			break
 		}
 		if off := max(2*below.rows-total.rows, total.rows-2*below.rows); off < nearest {
-			nearest, at, ok = off, d.low[q]+uint32(leaf), true
+			nearest, at, ok = off, t.leaf, true
 		}
 	}
 	return at, ok
+}
+
+// tally counts the box by leaf, ascending. A few people among many leaves are sorted, as
+// going through the leaves would take longer.
+func (d *division) tally(box []uint32, q int) []tally {
+	d.tallies = d.tallies[:0]
+	reach := int(d.high[q]-d.low[q]) + 1
+	if reach > 8*len(box) {
+		for _, i := range box {
+			d.tallies = append(d.tallies, tally{d.leaf(i, q), size{int(d.rows[i]), int(d.people[i])}})
+		}
+		slices.SortFunc(d.tallies, func(a, b tally) int { return cmp.Compare(a.leaf, b.leaf) })
+		return joined(d.tallies)
+	}
+	counts := slices.Grow(d.counts[:0], reach)[:reach]
+	clear(counts)
+	for _, i := range box {
+		c := &counts[d.leaf(i, q)-d.low[q]]
+		c.rows += int(d.rows[i])
+		c.people += int(d.people[i])
+	}
+	for leaf, n := range counts {
+		if n != (size{}) {
+			d.tallies = append(d.tallies, tally{d.low[q] + uint32(leaf), n})
+		}
+	}
+	d.counts = counts
+	return d.tallies
+}
+
+// joined adds up neighbours of one leaf, in place.
+func joined(sorted []tally) []tally {
+	n := 0
+	for _, t := range sorted[1:] {
+		if t.leaf == sorted[n].leaf {
+			sorted[n].rows += t.rows
+			sorted[n].people += t.people
+			continue
+		}
+		n++
+		sorted[n] = t
+	}
+	return sorted[:n+1]
 }
 
 // arrange moves the combinations up to a leaf to the front and says how many they are.

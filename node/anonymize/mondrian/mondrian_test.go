@@ -1,11 +1,13 @@
 package mondrian_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"cerebrum.dev/cerebrum/node/anonymize/guarantee"
+	"cerebrum.dev/cerebrum/node/anonymize/hierarchy"
 	"cerebrum.dev/cerebrum/node/anonymize/mondrian"
 	"cerebrum.dev/cerebrum/node/anonymize/partition"
 	"cerebrum.dev/cerebrum/node/anonymize/table"
@@ -13,6 +15,11 @@ import (
 
 // published is the labels of one column with the leaves that they stand for, in order.
 func published(t *testing.T, k int, values ...string) (texts []string, leaves []int) {
+	t.Helper()
+	return publishedBy(t, nil, k, values...)
+}
+
+func publishedBy(t *testing.T, h map[string]*hierarchy.Hierarchy, k int, values ...string) (texts []string, leaves []int) {
 	t.Helper()
 	b, err := table.NewBuilder([]string{"c"}, nil)
 	if err != nil {
@@ -23,7 +30,7 @@ func published(t *testing.T, k int, values ...string) (texts []string, leaves []
 			t.Fatal(err)
 		}
 	}
-	built, err := b.Build(nil)
+	built, err := b.Build(h)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,6 +73,31 @@ func TestLabels(t *testing.T) {
 		texts, leaves := published(t, c.k, values...)
 		if got := strings.Join(texts, " | "); got != c.texts || !slices.Equal(leaves, c.leaves) {
 			t.Errorf("%s: %s %v, want %s %v", c.values, got, leaves, c.texts, c.leaves)
+		}
+	}
+}
+
+// A few people among very many values are cut where they would be among their own.
+func TestFewPeopleAmongManyValues(t *testing.T) {
+	var all, some []string
+	for i := range 20_000 {
+		all = append(all, fmt.Sprint(i))
+		if i%997 == 5 {
+			some = append(some, fmt.Sprint(i), fmt.Sprint(i), fmt.Sprint(i+i%3))
+		}
+	}
+	h, err := hierarchy.Flat(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []int{2, 3, 7} {
+		texts, leaves := publishedBy(t, map[string]*hierarchy.Hierarchy{"c": h}, k, some...)
+		want, own := published(t, k, some...)
+		if !slices.Equal(texts, want) || len(texts) < 5 {
+			t.Errorf("k=%d: %q, want %q", k, texts, want)
+		}
+		if slices.Max(leaves) <= slices.Max(own) {
+			t.Errorf("k=%d: labels stand for %v values of many and %v of few", k, leaves, own)
 		}
 	}
 }
