@@ -29,7 +29,7 @@ func TestPlansThatMakeNoSenseAreRefused(t *testing.T) {
 		{anonymize.Plan{Models: k, Method: 7}, "no method 7"},
 		{anonymize.Plan{Models: []guarantee.Model{guarantee.K(401)}}, "the table has 400 rows, and no class may have fewer than 401"},
 		{anonymize.Plan{Models: []guarantee.Model{guarantee.KMap(401)}}, "the population has 400 people"},
-		{anonymize.Plan{Models: []guarantee.Model{guarantee.Presence{Max: 0.5}}, Method: anonymize.Rows}, "all coarsened alike"},
+		{anonymize.Plan{Models: []guarantee.Model{guarantee.Presence{Max: 0.5}}, Method: anonymize.Rows}, "coarsen whole columns"},
 	} {
 		if _, err := c.plan.Run(t.Context(), built); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v, want %q", c.plan, err, c.want)

@@ -25,7 +25,7 @@ const share = 0.02
 // without looking further. Errors are as for [Optimum].
 func Local(ctx context.Context, t *table.Table, req *guarantee.Requirement, limits Limits) (*Found, error) {
 	if req.Global() {
-		return nil, fmt.Errorf("%s is defined for rows that are all coarsened alike: use the optimum of the lattice", req)
+		return nil, fmt.Errorf("%s is defined where a class follows from the values of a person alone: coarsen whole columns, or publish boxes", req)
 	}
 	s := newSpace(t, req)
 	l := &local{space: s, grouper: newGrouper(s), base: s.base(), node: make(Node, len(s.fields))}
