@@ -139,8 +139,8 @@ func (r *Requirement) Lasting() bool {
 	return !slices.ContainsFunc(r.checks, func(c check) bool { return !c.lasting })
 }
 
-// Everybody says that a class holds of which no row is published only if the models
-// say so: there are people of the population in it.
+// Everybody says that the models are about all people of the population, so that no row
+// may be suppressed and no class may be without rows.
 func (r *Requirement) Everybody() bool {
 	return slices.ContainsFunc(r.checks, func(c check) bool { return c.everybody })
 }
@@ -167,9 +167,15 @@ type NothingError struct {
 	Rows       int
 	// Suppressed is how many rows might have been suppressed.
 	Suppressed int
+	// Whole says that not even the whole table is a class that holds, and that the method
+	// suppresses nothing.
+	Whole bool
 }
 
 func (e *NothingError) Error() string {
+	if e.Whole {
+		return fmt.Sprintf("nothing can be released with %s: not even all %d rows as one class keep it; ask for less, or coarsen columns or rows, which can suppress some", e.Guarantees, e.Rows)
+	}
 	if e.Suppressed >= e.Rows {
 		return fmt.Sprintf("nothing can be released with %s: all %d rows would have to be suppressed; ask for less, or name fewer quasi-identifiers", e.Guarantees, e.Rows)
 	}

@@ -31,7 +31,7 @@ func Partition(ctx context.Context, t *table.Table, req *guarantee.Requirement) 
 		all[i] = uint32(i)
 	}
 	if !d.holds(all) {
-		return nil, false, &guarantee.NothingError{Guarantees: req.String(), Rows: t.Rows()}
+		return nil, false, &guarantee.NothingError{Guarantees: req.String(), Rows: t.Rows(), Whole: true}
 	}
 	finished = true
 	for boxes := [][]uint32{all}; len(boxes) > 0; {
