@@ -87,7 +87,7 @@ func TestAdultSensitive(t *testing.T) {
 	p := adult(t, "occupation")
 	built := p.build(t)
 	const s = "occupation"
-	for _, models := range [][]guarantee.Model{
+	for i, models := range [][]guarantee.Model{
 		{guarantee.K(5), guarantee.Distinct{Column: s, L: 3}},
 		{guarantee.K(5), guarantee.Entropy{Column: s, L: 3}},
 		{guarantee.K(5), guarantee.Recursive{Column: s, C: 4, L: 3}},
@@ -96,6 +96,9 @@ func TestAdultSensitive(t *testing.T) {
 		{guarantee.K(5), guarantee.Likeness{Column: s, Beta: 3, Enhanced: true}},
 	} {
 		for _, m := range []anonymize.Method{anonymize.Columns, anonymize.Rows, anonymize.Boxes} {
+			if m == anonymize.Rows && i > 2 {
+				continue // it takes long, and random tables have it too
+			}
 			plan := anonymize.Plan{Method: m, Models: models, Suppress: 0.05}
 			r, err := plan.Run(t.Context(), built)
 			if err != nil {

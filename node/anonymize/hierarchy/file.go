@@ -11,7 +11,7 @@ import (
 )
 
 // MaxFile is the largest file that [Read] takes, in bytes.
-const MaxFile = 256 << 20
+const MaxFile = 64 << 20
 
 // Read reads the form that the package comment shows. The separator is the one of
 // ";", tab and "," that the first line has, in this order; cells may be quoted. The
@@ -78,8 +78,8 @@ func readRows(c *csv.Reader) (rows [][]string, err error) {
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("line %d of the hierarchy (%q) has %d levels and the first has %d", line, record[0], len(record), c.FieldsPerRecord)
-		case len(rows) == MaxLeaves:
-			return nil, fmt.Errorf("the hierarchy has more than %d values", MaxLeaves)
+		case len(rows) == MaxLeaves || len(rows)*len(record) >= MaxCells:
+			return nil, fmt.Errorf("the hierarchy has more than %d values, or %d values times levels", MaxLeaves, MaxCells)
 		case len(record) > MaxLevels:
 			return nil, fmt.Errorf("line %d of the hierarchy has more than %d levels", line, MaxLevels)
 		}

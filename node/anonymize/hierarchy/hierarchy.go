@@ -32,8 +32,9 @@ import (
 
 // Bounds of a hierarchy, which keep what a file can make of memory within reason.
 const (
-	MaxLeaves = 1 << 22
+	MaxLeaves = 1 << 21
 	MaxLevels = 64
+	MaxCells  = 1 << 23 // leaves times levels
 )
 
 // Any is the label of the group of everything where a hierarchy does not name it.
@@ -82,8 +83,8 @@ func New(rows [][]string) (*Hierarchy, error) {
 		return nil, ErrEmpty
 	}
 	depth := len(rows[0])
-	if depth == 0 || depth > MaxLevels || len(rows) > MaxLeaves {
-		return nil, fmt.Errorf("a hierarchy has 1 to %d levels and at most %d values; this one has %d and %d", MaxLevels, MaxLeaves, depth, len(rows))
+	if depth == 0 || depth > MaxLevels || len(rows) > MaxLeaves || len(rows)*depth > MaxCells {
+		return nil, fmt.Errorf("a hierarchy has 1 to %d levels, at most %d values and at most %d of both multiplied; this one has %d levels and %d values", MaxLevels, MaxLeaves, MaxCells, depth, len(rows))
 	}
 	for i, r := range rows {
 		if len(r) != depth {

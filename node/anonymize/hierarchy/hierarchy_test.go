@@ -101,6 +101,31 @@ func TestWhatIsNoTreeIsRefusedByName(t *testing.T) {
 	}
 }
 
+// endless repeats a line for ever.
+type endless struct {
+	line string
+	at   int
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	for n := range p {
+		p[n] = e.line[e.at]
+		e.at = (e.at + 1) % len(e.line)
+	}
+	return len(p), nil
+}
+
+// A file without end ends at a limit of what it would take of memory.
+func TestEndlessFiles(t *testing.T) {
+	long := strings.Repeat("x;", hierarchy.MaxLevels-1) + "x\n"
+	if _, err := hierarchy.Read(&endless{line: long}); err == nil || !strings.Contains(err.Error(), "values times levels") {
+		t.Errorf("many lines: %v", err)
+	}
+	if _, err := hierarchy.Read(&endless{line: "x"}); err == nil || !strings.Contains(err.Error(), "larger than 64 MiB") {
+		t.Errorf("one line: %v", err)
+	}
+}
+
 func TestMissingValuesGetALeafOfTheirOwn(t *testing.T) {
 	h := read(t, work).WithMissing()
 	leaf, ok := h.Leaf("")
