@@ -165,6 +165,55 @@ func TestBoundIsABound(t *testing.T) {
 	}
 }
 
+// Levels that group no two values that the table has are not looked at: the lattice has
+// more than a million nodes, of which all but the 2^8 at the ends are like one of these.
+func TestLevelsThatChangeNothing(t *testing.T) {
+	var names []string
+	hierarchies := map[string]*hierarchy.Hierarchy{}
+	for q := range 8 {
+		name := fmt.Sprint("q", q)
+		h, err := hierarchy.New([][]string{{"a", "a", "a", "a", "a", "*"}, {"b", "b", "b", "b", "b", "*"}, {"c", "c", "d", "d", "d", "*"}, {"e", "e", "d", "d", "d", "*"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		names, hierarchies[name] = append(names, name), h
+	}
+	b, err := table.NewBuilder(names, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(6, 9))
+	for range 200 {
+		var row [][]byte
+		for range names {
+			row = append(row, []byte{"abc"[r.IntN(3)]}) // and never e
+		}
+		if err := b.Add(row, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	built, err := b.Build(hierarchies)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := guarantee.Bind(built, guarantee.K(3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := Optimum(t.Context(), built, req, Limits{Suppressed: 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !found.Finished || found.Checked > 1000 {
+		t.Errorf("finished %t, %d nodes checked", found.Finished, found.Checked)
+	}
+	for _, lv := range found.Node {
+		if lv != 0 && lv != 5 {
+			t.Errorf("node %v has a level that changes nothing", found.Node)
+		}
+	}
+}
+
 // leastAbove tries all nodes above c that raise columns from a place on.
 func leastAbove(r *search, g *grouper, c *classes, place int) (best candidate) {
 	var visit func(at Node, place int)

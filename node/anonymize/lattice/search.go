@@ -205,10 +205,12 @@ func (r *search) climb(ctx context.Context, g *grouper) {
 		best, raised := math.Inf(1), -1
 		var next *classes
 		for q := range at {
-			if at[q] == r.space.tops[q] {
+			level := at[q]
+			higher := r.space.fields[q].above[level]
+			if higher == 0 {
 				continue
 			}
-			at[q]++
+			at[q] = higher
 			above, loss := r.visit(g, c, at)
 			if loss < best {
 				best, raised, next, above = loss, q, above, next
@@ -216,13 +218,13 @@ func (r *search) climb(ctx context.Context, g *grouper) {
 			if above != nil {
 				g.free(above)
 			}
-			at[q]--
+			at[q] = level
 		}
 		g.free(c)
 		if raised < 0 {
 			return
 		}
-		at[raised]++
+		at[raised] = r.space.fields[raised].above[at[raised]]
 		c = next
 	}
 }
@@ -290,15 +292,17 @@ func (r *search) descend(ctx context.Context, g *grouper, at Node, from int, bel
 	shared := false
 	for place := from; place < len(r.order); place++ {
 		q := r.order[place]
-		if at[q] == r.space.tops[q] {
+		level := at[q]
+		above := r.space.fields[q].above[level]
+		if above == 0 {
 			continue
 		}
 		if place > from && r.hopeless(g, c, place) {
 			break // and so are the later places, which raise fewer columns
 		}
-		at[q]++
+		at[q] = above
 		shared = r.branch(ctx, g, at, place, c) || shared
-		at[q]--
+		at[q] = level
 	}
 	if !shared {
 		g.free(c)

@@ -3,6 +3,7 @@ package lattice
 import (
 	"math/bits"
 	"math/rand/v2"
+	"slices"
 
 	"cerebrum.dev/cerebrum/node/anonymize/guarantee"
 	"cerebrum.dev/cerebrum/node/anonymize/hierarchy"
@@ -37,6 +38,9 @@ type field struct {
 	used   int      // numbers
 	// up is the field of the first used leaf of the group, by level and number.
 	up [][]uint64
+	// above is by level the next level that groups the used leaves otherwise, or 0: the
+	// levels between publish the same classes for no less.
+	above []uint8
 	// loss is the penalty of a cell, by level and number.
 	loss [][]float64
 	// more is what a cell loses more at a level than at a lower one, by the lower level,
@@ -80,7 +84,7 @@ func newSpace(t *table.Table, req *guarantee.Requirement) *space {
 			up, loss := levelOf(h, lv, used, shift)
 			f.up, f.loss = append(f.up, up), append(f.loss, loss)
 		}
-		f.more = differences(f.loss)
+		f.above, f.more = coarser(f.up), differences(f.loss)
 		s.fields, s.tops = append(s.fields, f), append(s.tops, uint8(h.Levels()-1))
 		shift += width
 	}
@@ -113,6 +117,18 @@ func levelOf(h *hierarchy.Hierarchy, lv int, used []uint32, shift uint) (up []ui
 		up[i], loss[i] = uint64(f)<<shift, h.Penalty(h.Size(lv, g))
 	}
 	return up, loss
+}
+
+// coarser finds for each level the next one that is not the same.
+func coarser(up [][]uint64) []uint8 {
+	above := make([]uint8, len(up))
+	for lv := len(up) - 2; lv >= 0; lv-- {
+		above[lv] = above[lv+1]
+		if !slices.Equal(up[lv], up[lv+1]) {
+			above[lv] = uint8(lv + 1)
+		}
+	}
+	return above
 }
 
 // differences of what is lost at each level and the levels above it.
