@@ -92,7 +92,7 @@ func mustHold(t testing.TB, dir string, n int) {
 		t.Fatalf("head is %d %v, verify said %d %v", size, h, count, chain)
 	}
 	next := 0
-	if err := l.Scan(func(i int64, e Event) error {
+	if err := scan(l, func(i int64, e Event) error {
 		if i != int64(next) || !same(e, event(next)) {
 			t.Fatalf("record %d is %+v", i, e)
 		}
@@ -101,6 +101,29 @@ func mustHold(t testing.TB, dir string, n int) {
 	}); err != nil || next != n {
 		t.Fatalf("scan: %d records, %v; want %d", next, err, n)
 	}
+}
+
+func requestOf(t testing.TB, events []Event) *request {
+	t.Helper()
+	r := &request{done: make(chan struct{})}
+	for _, e := range events {
+		leaf, err := e.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.leaves = append(r.leaves, leaf)
+	}
+	return r
+}
+
+func scan(l *Log, fn func(i int64, e Event) error) error {
+	return l.Leaves(func(i int64, leaf []byte) error {
+		e, err := decodeEvent(leaf)
+		if err != nil {
+			return err
+		}
+		return fn(i, e)
+	})
 }
 
 func same(a, b Event) bool {
@@ -185,8 +208,8 @@ func TestCloseEndsRunAndKeepsWhatWasQueued(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
 	l := openLog(t, dir)
 	stop := run(t, l)
-	r, err := l.enqueue(events(0, 7))
-	if err != nil {
+	r := requestOf(t, events(0, 7))
+	if err := l.enqueue(r); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Close(); err != nil {
@@ -210,17 +233,17 @@ func TestAFullQueueRefusesAtOnce(t *testing.T) {
 	}
 	run(t, l)
 	m.hold, m.waiting = make(chan struct{}), make(chan struct{}, 16)
-	first, err := l.enqueue(events(0, 1))
-	if err != nil {
+	first := requestOf(t, events(0, 1))
+	if err := l.enqueue(first); err != nil {
 		t.Fatal(err)
 	}
 	<-m.waiting // the writer hangs in its flush
-	many, err := l.enqueue(events(1, QueueSize))
-	if err != nil {
+	many := requestOf(t, events(1, QueueSize))
+	if err := l.enqueue(many); err != nil {
 		t.Fatalf("the queue takes %d events: %v", QueueSize, err)
 	}
-	last, err := l.enqueue(events(QueueSize, QueueSize+1))
-	if err != nil {
+	last := requestOf(t, events(QueueSize, QueueSize+1))
+	if err := l.enqueue(last); err != nil {
 		t.Fatalf("the last place: %v", err)
 	}
 	if err := l.Append(t.Context(), event(0)); !errors.Is(err, ErrFull) {
@@ -287,7 +310,7 @@ func TestManyWritersAndReaders(t *testing.T) {
 	}
 	for range 4 {
 		wg.Go(func() {
-			if err := l.Scan(func(int64, Event) error { return nil }); err != nil {
+			if err := scan(l, func(int64, Event) error { return nil }); err != nil {
 				t.Errorf("scan beside the writers: %v", err)
 			}
 			if _, _, err := Verify(dir); err != nil {
@@ -298,7 +321,7 @@ func TestManyWritersAndReaders(t *testing.T) {
 	wg.Wait()
 	stop()
 	seen := map[string]int64{}
-	if err := l.Scan(func(_ int64, e Event) error { // each writer's events in its order
+	if err := scan(l, func(_ int64, e Event) error { // each writer's events in its order
 		if e.Time*2 > seen[e.Reason] || e.Time*2+1 < seen[e.Reason] {
 			t.Errorf("%s: event %d after %d records", e.Reason, e.Time, seen[e.Reason])
 		}
@@ -391,7 +414,7 @@ func TestScanStopsWhereItsCallerSays(t *testing.T) {
 	l := openLog(t, written(t, 5, true))
 	enough := errors.New("enough")
 	seen := 0
-	err := l.Scan(func(i int64, _ Event) error {
+	err := scan(l, func(i int64, _ Event) error {
 		seen++
 		if i == 2 {
 			return enough

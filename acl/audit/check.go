@@ -128,9 +128,9 @@ func whole(at, promised mark, what string) error {
 }
 
 // Verify reads the log in dir without changing or locking it, and gives the
-// number of its records and the chain after the last. Besides everything that
-// [Open] checks it decodes every event. A torn write at the end, which [Open]
-// would cut, is not counted. It fails with a [TamperError].
+// number of its records and the chain after the last. It checks everything that
+// [Open] checks. A torn write at the end, which [Open] would cut, is not counted.
+// It fails with a [TamperError].
 func Verify(dir string) (n int64, head statement.ID, err error) {
 	f, err := os.Open(filepath.Join(dir, entriesName))
 	if err != nil {
@@ -147,14 +147,7 @@ func Verify(dir string) (n int64, head statement.ID, err error) {
 	if err != nil {
 		return 0, statement.ID{}, err
 	}
-	var offset int64
-	end, err := verify(osFile{f}, info.Size(), promised, func(i int64, leaf []byte) error {
-		if _, err := decodeEvent(leaf); err != nil {
-			return tampered(mark{n: i, offset: offset}, "the record is not an event")
-		}
-		offset += int64(fixedSize + len(leaf))
-		return nil
-	})
+	end, err := verify(osFile{f}, info.Size(), promised, func(int64, []byte) error { return nil })
 	if err != nil {
 		return 0, statement.ID{}, err
 	}

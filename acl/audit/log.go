@@ -47,9 +47,11 @@ type file interface {
 	Close() error
 }
 
-// request is one caller's events. err belongs to the writer until done is closed.
+// request is one caller's leaves. first and err belong to the writer until done is closed.
 type request struct {
 	leaves [][]byte
+	beside [][]byte // nil, or one for each leaf
+	first  int64    // index of the first leaf
 	err    error
 	done   chan struct{}
 }
@@ -73,7 +75,8 @@ type Log struct {
 	durable mark  // what callers may be told
 	failed  error // why nothing is written any more
 
-	promised mark // of the last checkpoint; owned by Open, then by Run
+	promised mark   // of the last checkpoint; owned by Open, then by Run
+	beside   Beside // set before Run, or nil
 }
 
 type state uint8
@@ -276,6 +279,7 @@ func (l *Log) write(batch []*request, at *mark) error {
 	var buf []byte
 	from, first := at.offset, at.n
 	for _, r := range batch {
+		r.first = at.n
 		for _, leaf := range r.leaves {
 			at.chain = link(at.chain, leaf)
 			buf = appendRecord(buf, first, at.chain, leaf)
@@ -286,7 +290,7 @@ func (l *Log) write(batch []*request, at *mark) error {
 	if _, err := l.file.WriteAt(buf, from); err != nil {
 		return err
 	}
-	return l.file.Sync()
+	return l.flush(first, batch)
 }
 
 // Append logs events, in order. On nil they are durable. [ErrFull] and
@@ -300,43 +304,35 @@ func (l *Log) Append(ctx context.Context, events ...Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	r, err := l.enqueue(events)
-	if err != nil {
-		return err
-	}
-	select {
-	case <-r.done:
-		return r.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (l *Log) enqueue(events []Event) (*request, error) {
-	r := &request{leaves: make([][]byte, len(events)), done: make(chan struct{})}
+	leaves := make([][]byte, len(events))
 	for i, e := range events {
 		var err error
-		if r.leaves[i], err = e.encode(); err != nil {
-			return nil, err
+		if leaves[i], err = e.encode(); err != nil {
+			return err
 		}
 	}
+	_, err := l.AppendBeside(ctx, leaves, nil)
+	return err
+}
+
+func (l *Log) enqueue(r *request) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case l.failed != nil:
-		return nil, l.failed
+		return l.failed
 	case l.state != running || l.closing:
-		return nil, ErrClosed
-	case l.queued+len(events) > QueueSize:
-		return nil, ErrFull
+		return ErrClosed
+	case l.queued+len(r.leaves) > QueueSize:
+		return ErrFull
 	}
 	l.queue = append(l.queue, r)
-	l.queued += len(events)
+	l.queued += len(r.leaves)
 	select {
 	case l.wake <- struct{}{}:
 	default: // the writer has been called already
 	}
-	return r, nil
+	return nil
 }
 
 // Size is the number of durable records.
@@ -352,10 +348,10 @@ func (l *Log) Head() (n int64, h statement.ID) {
 	return l.durable.n, l.durable.chain
 }
 
-// Scan reads the records that are durable now, verifying them again, and hands
-// each to fn. It stops at fn's first error and returns it. It does not hold up
-// the writer.
-func (l *Log) Scan(fn func(i int64, e Event) error) error {
+// Leaves reads the records that are durable now, verifying them again, and hands
+// each to fn; a leaf is valid until fn returns. It stops at fn's first error and
+// returns it. It does not hold up the writer.
+func (l *Log) Leaves(fn func(i int64, leaf []byte) error) error {
 	l.mu.Lock()
 	end := l.durable
 	l.mu.Unlock()
@@ -370,11 +366,7 @@ func (l *Log) Scan(fn func(i int64, e Event) error) error {
 		if err != nil {
 			return fmt.Errorf("reading record %d: %w", before.n, err)
 		}
-		e, err := decodeEvent(leaf)
-		if err != nil {
-			return tampered(before, "the record is not an event")
-		}
-		if err := fn(before.n, e); err != nil {
+		if err := fn(before.n, leaf); err != nil {
 			return err
 		}
 	}

@@ -307,7 +307,7 @@ func TestScanFindsWhatChangedUnderTheRunningLog(t *testing.T) {
 	bad[offsets(t, good)[2]+60] ^= 1
 	setEntries(t, dir, bad)
 	var tamper *TamperError
-	if err := l.Scan(func(int64, Event) error { return nil }); !errors.As(err, &tamper) || tamper.Index != 2 {
+	if err := scan(l, func(int64, Event) error { return nil }); !errors.As(err, &tamper) || tamper.Index != 2 {
 		t.Fatalf("%v", err)
 	}
 }
