@@ -1,0 +1,52 @@
+package journal
+
+import (
+	"iter"
+
+	"cerebrum.dev/cerebrum/acl/audit/event"
+)
+
+// Leaves reads the durable leaves, verified again, without what is beside them: an
+// entry knows its actor, but Open finds its claims lost. It stops at fn's first
+// error and returns it.
+func (j *Journal) Leaves(fn func(e *Entry) error) error {
+	return j.log.Leaves(func(i int64, leaf []byte) error {
+		e := j.entry(i, leaf)
+		e.lost = true
+		return fn(e)
+	})
+}
+
+// Scan reads the durable leaves, verified again, with what is beside them. It stops
+// at fn's first error and returns it. It does not hold up the writer.
+func (j *Journal) Scan(fn func(e *Entry) error) error {
+	var failed error
+	next, stop := iter.Pull2(func(yield func(int64, []byte) bool) {
+		failed = j.side.Scan(0, func(i int64, item []byte) (bool, error) { return yield(i, item), nil })
+	})
+	defer stop()
+	at, item, more := next()
+	return j.log.Leaves(func(i int64, leaf []byte) error {
+		for more && at < i {
+			at, item, more = next()
+		}
+		if failed != nil {
+			return failed
+		}
+		e := j.entry(i, leaf)
+		if more && at == i {
+			e.item = item
+		} else {
+			e.lost = true
+		}
+		return fn(e)
+	})
+}
+
+func (j *Journal) entry(i int64, leaf []byte) *Entry {
+	e := &Entry{Index: i, Raw: leaf, journal: j}
+	if l, err := event.ParseLeaf(leaf); err == nil {
+		e.Leaf = l
+	}
+	return e
+}
