@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/kv"
@@ -120,13 +121,13 @@ func (j *Judge) Consent(ctx context.Context, raw []byte) ([]byte, error) {
 		err = owner.Verify(capability.KindStanding, s)
 	}
 	if err == nil && slices.Contains(j.Set.Revokers(id), b.Owner) {
-		err = errors.New("its owner has ended it")
+		err = &broken{"consent-ended", "its owner has ended it"}
 	}
 	if err == nil {
 		err = j.ownsHere(b)
 	}
 	if err != nil {
-		return nil, j.deny(ctx, "consent", b.Owner[:], b.Target.Ref[:], err)
+		return nil, j.deny(ctx, event.Consent, event.Act{Actor: b.Owner, Object: b.Target.Ref[:]}, err)
 	}
 	j.consents.Lock()
 	defer j.consents.Unlock()
@@ -137,7 +138,7 @@ func (j *Judge) Consent(ctx context.Context, raw []byte) ([]byte, error) {
 	if err := j.roomForConsent(b.Owner); err != nil {
 		return nil, err
 	}
-	if err := j.note(ctx, j.event("consent", "ok", b.Owner[:], nil, b.Target.Ref[:], id[:], "")); err != nil {
+	if err := j.note(ctx, j.event(event.Consent, event.OK, event.Act{Actor: b.Owner, Object: b.Target.Ref[:], Grant: id[:]})); err != nil {
 		return nil, err
 	}
 	ops := append(acceptedOps(id), kv.Op{Key: key, Value: encode(r.Consent)}, kv.Op{Key: agreedKey(b.Owner, b.Target, id[:]), Value: []byte{1}})
@@ -159,7 +160,7 @@ func (j *Judge) ownsHere(b *capability.Standing) error {
 		return false, nil
 	})
 	if err == nil && !found {
-		err = errors.New("nothing that it is about is deposited here")
+		err = &broken{"no-deposit", "nothing that it is about is deposited here"}
 	}
 	return err
 }
@@ -225,7 +226,7 @@ func (j *Judge) Consents(ctx context.Context, c Conn, raw []byte) ([]byte, error
 	if err := checkPage(r.Address, r.After); err != nil {
 		return nil, err
 	}
-	who, err := j.caller(ctx, c, "consents", r.Authority, r.Digest(), r.Address)
+	who, err := j.caller(ctx, c, event.ConsentFind, r.Authority, r.Digest(), r.Address)
 	if err != nil {
 		return nil, err
 	}

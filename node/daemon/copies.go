@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -157,7 +158,7 @@ func (n *Node) Replicate(ctx context.Context, r api.ReplicateRequest) (*api.Repl
 			return nil, err
 		}
 	}
-	if err := n.record(ctx, "replicate", "ok", m.Owner, address.Bytes(), nil, ""); err != nil {
+	if err := n.record(ctx, event.Replicate, event.OK, event.Act{Actor: m.Owner, Object: address.Bytes()}); err != nil {
 		return nil, err
 	}
 	if err := n.copies.save(address, wanted); err != nil {

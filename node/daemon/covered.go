@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/validator"
 	"cerebrum.dev/cerebrum/crypto/envelope"
@@ -81,7 +82,7 @@ func (n *Node) serveCovered() {
 			return nil, &rpc.Error{Code: rpc.Denied, Message: "denied"}
 		}
 		leaf := v.Leaf()
-		if err := n.record(ctx, "list", "ok", v.Audience().ID(), nil, leaf[:], ""); err != nil {
+		if err := n.record(ctx, event.List, event.OK, event.Act{Actor: v.Audience().ID(), Grant: leaf[:]}); err != nil {
 			return nil, err
 		}
 		reply, err := n.listCovered(ctx, v, r.After)

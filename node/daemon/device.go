@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -216,7 +217,7 @@ func (n *Node) publish(ctx context.Context, p *home.Principal, after *identity.I
 		}
 	}
 	id := recs[0].ID()
-	if err := n.record(ctx, "identity", "ok", p.Identity.ID(), nil, id[:], string(recs[0].Kind())); err != nil {
+	if err := n.record(ctx, event.Identity, event.OK, event.Act{Actor: p.Identity.ID(), Grant: id[:], Detail: string(recs[0].Kind())}); err != nil {
 		return nil, err
 	}
 	if err := n.outbox.keepRecords(recs, entries); err != nil {

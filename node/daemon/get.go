@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
@@ -121,7 +122,7 @@ func (n *Node) get(ctx context.Context, r api.GetRequest, to *target) (*api.Got,
 	if err != nil {
 		f := fault.Of(err)
 		if f.Exit == fault.Denied {
-			if err := n.record(ctx, "get", "denied", p.Identity.ID(), address.Bytes(), nil, f.Message); err != nil {
+			if err := n.record(ctx, event.Get, event.Denied, event.Act{Actor: p.Identity.ID(), Object: address.Bytes(), Rule: "validators", Purpose: r.Purpose, Reason: f.Message}); err != nil {
 				return nil, err
 			}
 		}
@@ -131,7 +132,7 @@ func (n *Node) get(ctx context.Context, r api.GetRequest, to *target) (*api.Got,
 	if err != nil {
 		return nil, err
 	}
-	if err := n.record(ctx, "get", "ok", p.Identity.ID(), read.Bytes(), nil, r.Purpose); err != nil {
+	if err := n.record(ctx, event.Get, event.OK, event.Act{Actor: p.Identity.ID(), Object: read.Bytes(), Purpose: r.Purpose}); err != nil {
 		return nil, err
 	}
 	got.Seconds = time.Since(began).Seconds()
@@ -168,7 +169,7 @@ func (n *Node) gotKept(ctx context.Context, p *home.Principal, address cid.Cid, 
 		return nil, integrity(err)
 	}
 	got.Seconds = time.Since(began).Seconds()
-	return got, n.record(ctx, "get", "ok", p.Identity.ID(), address.Bytes(), nil, "offline")
+	return got, n.record(ctx, event.Get, event.OK, event.Act{Actor: p.Identity.ID(), Object: address.Bytes(), Detail: "offline"})
 }
 
 // getOwn reads an object of this home with the owner's wrap. Another identity of

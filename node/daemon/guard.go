@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/validator"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -67,7 +68,9 @@ func (g *guard) Open(ctx context.Context, conn network.Conn, r *exchange.Request
 		return nil, err
 	}
 	leaf := v.Leaf()
-	if err := n.record(ctx, "serve", "ok", v.Audience().ID(), r.Items[0].Address, leaf[:], fmt.Sprintf("%d objects", len(r.Items))); err != nil {
+	if err := n.record(ctx, event.Serve, event.OK, event.Act{
+		Actor: v.Audience().ID(), Object: r.Items[0].Address, Owner: v.Grants()[0].Owner, Grant: leaf[:], Detail: fmt.Sprintf("%d objects", len(r.Items)),
+	}); err != nil {
 		return nil, err
 	}
 	l := &lease{n: n, v: v}

@@ -34,19 +34,21 @@ const (
 
 // Actions on keys and rights.
 const (
-	Deposit    Action = "deposit" // shares of a key were taken in
-	Reshare    Action = "re-share"
-	Release    Action = "release" // a share of a key was given out
-	GrantIssue Action = "grant"
-	Delegate   Action = "delegate"
-	Request    Action = "request" // under a standing consent
-	Accept     Action = "accept"  // a grant that came to its holder
-	Deliver    Action = "deliver" // a grant into a mailbox
-	Approve    Action = "approve" // a person at a validator decided on a grant
-	Consent    Action = "consent" // a standing consent
-	Revoke     Action = "revoke"
-	Role       Action = "role"
-	RoleEnd    Action = "role-end"
+	Deposit     Action = "deposit" // shares of a key were taken in
+	Reshare     Action = "re-share"
+	Release     Action = "release" // a share of a key was given out
+	GrantIssue  Action = "grant"
+	Delegate    Action = "delegate"
+	Request     Action = "request" // under a standing consent
+	Accept      Action = "accept"  // a grant that came to its holder
+	Deliver     Action = "deliver" // a grant into a mailbox
+	Approve     Action = "approve" // a person at a validator decided on a grant
+	Consent     Action = "consent" // a standing consent
+	ConsentFind Action = "consent-find"
+	Mailbox     Action = "mailbox" // who holds grants asked for them
+	Revoke      Action = "revoke"
+	Role        Action = "role"
+	RoleEnd     Action = "role-end"
 )
 
 // Actions on the network and on the node.
@@ -97,7 +99,7 @@ const (
 var types = map[Action]Type{
 	Add: datastore + 6, Get: datastore + 1, Range: datastore + 1, List: datastore + 8, Latest: datastore + 4, Rekey: datastore + 9,
 	Retire: datastore + 7, Erase: datastore + 7, Destroy: datastore + 7, Drop: datastore + 7,
-	Deposit: datastore + 5, Reshare: datastore + 2, Release: datastore + 10, HoldLook: datastore + 4,
+	Deposit: datastore + 5, Reshare: datastore + 2, Release: datastore + 10, HoldLook: datastore + 4, ConsentFind: datastore + 4, Mailbox: datastore + 8,
 
 	Serve: fileHosting + 2, Import: fileHosting + 1, Replicate: fileHosting + 6, Mirror: fileHosting + 15, Carry: fileHosting + 15,
 	Unmirror: fileHosting + 16, Offer: fileHosting + 12, Deliver: fileHosting + 12, Accept: fileHosting + 17,

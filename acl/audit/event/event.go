@@ -58,6 +58,7 @@ const (
 	Reason  = "reason"  // as stated by the actor, or why it was refused
 	Detail  = "detail"  // what else there is to say, of no person
 	Peer    = "peer"    // the peer key of a node
+	Title   = "role"    // a role, and whether it was given or taken
 )
 
 // Claim is one thing that an event says, and whom it concerns.
