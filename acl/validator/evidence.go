@@ -38,7 +38,7 @@ func (j *Judge) note(ctx context.Context, events ...event.Event) error {
 // nothing but that.
 func (j *Judge) deny(ctx context.Context, action event.Action, a event.Act, err error) error {
 	if a.Rule == "" {
-		a.Rule = ruleOf(err)
+		a.Rule = RuleOf(err)
 	}
 	a.Reason = err.Error()
 	if j.Audit.Append(ctx, j.event(action, event.Denied, a)) != nil {
@@ -72,9 +72,9 @@ var rules = []struct {
 	{statement.ErrSignature, "signature"},
 }
 
-// ruleOf is the name of the rule that an error stands for. Texts of errors may hold
-// ids, so they do not come into a leaf.
-func ruleOf(err error) string {
+// RuleOf is the name of the rule that a denial stands for, for an audit log. Texts of
+// errors may hold ids, so they do not come into a leaf.
+func RuleOf(err error) string {
 	var p *policyDenial
 	var b *broken
 	switch {

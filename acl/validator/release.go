@@ -163,7 +163,7 @@ func (a *asking) act(address []byte) event.Act {
 
 // because is an act with the rule that forbids it.
 func because(err error, a event.Act) event.Act {
-	a.Rule, a.Reason = ruleOf(err), err.Error()
+	a.Rule, a.Reason = RuleOf(err), err.Error()
 	return a
 }
 

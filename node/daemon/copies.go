@@ -251,6 +251,13 @@ func (n *Node) Unreplicate(ctx context.Context, r api.UnreplicateRequest) (*api.
 	if g == nil {
 		return nil, fault.New(fault.NotFound, "see `cerebrum replicate --list`", "%s is not replicated", address)
 	}
+	act := event.Act{Object: address.Bytes()}
+	if h, err := n.library.Find(ctx, address); err == nil {
+		act.Actor = h.Manifest.Claims().Owner
+	}
+	if err := n.record(ctx, event.Unreplicate, event.OK, act); err != nil {
+		return nil, err
+	}
 	if err := n.dismiss(ctx, g, &goal{}); err != nil {
 		return nil, err
 	}

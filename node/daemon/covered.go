@@ -79,6 +79,9 @@ func (n *Node) serveCovered() {
 		})
 		if err != nil {
 			n.log.Info("what is covered was refused", "peer", c.Peer, "err", err)
+			if err := n.record(ctx, event.List, event.Denied, event.Act{Rule: validator.RuleOf(err), Reason: err.Error()}); err != nil {
+				return nil, err
+			}
 			return nil, &rpc.Error{Code: rpc.Denied, Message: "denied"}
 		}
 		leaf := v.Leaf()

@@ -91,7 +91,9 @@ func (n *Node) get(ctx context.Context, r api.GetRequest, to *target) (*api.Got,
 	}
 	if h != nil {
 		got.Address = h.CID.String()
-		err = n.getOwn(ctx, p, h, r, to, got)
+		if err = n.getOwn(ctx, p, h, r, to, got); err == nil {
+			err = n.record(ctx, event.Get, event.OK, event.Act{Actor: p.Identity.ID(), Object: h.CID.Bytes(), Purpose: r.Purpose, Detail: "its own"})
+		}
 		got.Seconds = time.Since(began).Seconds()
 		return got, integrity(err)
 	}

@@ -65,7 +65,7 @@ func (g *guard) Open(ctx context.Context, conn network.Conn, r *exchange.Request
 		Challenge: session.Given(), UseCounter: session.UseCounter, Now: n.now(),
 	})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, n.record(ctx, event.Serve, event.Denied, event.Act{Object: r.Items[0].Address, Rule: validator.RuleOf(err), Reason: err.Error()}))
 	}
 	leaf := v.Leaf()
 	if err := n.record(ctx, event.Serve, event.OK, event.Act{

@@ -12,24 +12,25 @@ type Action string
 
 // Actions on objects.
 const (
-	Add       Action = "add"       // an object was encrypted and stored
-	Get       Action = "get"       // a person here read an object
-	Range     Action = "get-range" // a part of one
-	Serve     Action = "serve"     // blocks were given to a peer
-	List      Action = "list"      // a peer was told what a grant covers
-	Latest    Action = "latest"    // a validator told of the newest version
-	Rekey     Action = "rekey"     // the same content under a new key
-	Retire    Action = "retire"    // a version, or shares of older committees, were given up
-	Import    Action = "import"
-	Export    Action = "export"
-	Erase     Action = "erase"   // the owner's order
-	Destroy   Action = "destroy" // shares of erased keys, at a validator
-	Drop      Action = "drop"    // what is here of an erased object
-	Mirror    Action = "mirror"
-	Unmirror  Action = "unmirror"
-	Offer     Action = "offer" // to carry for others
-	Replicate Action = "replicate"
-	Carry     Action = "carry" // a mirror named itself at a validator
+	Add         Action = "add"       // an object was encrypted and stored
+	Get         Action = "get"       // a person here read an object
+	Range       Action = "get-range" // a part of one
+	Serve       Action = "serve"     // blocks were given to a peer
+	List        Action = "list"      // a peer was told what a grant covers
+	Latest      Action = "latest"    // a validator told of the newest version
+	Rekey       Action = "rekey"     // the same content under a new key
+	Retire      Action = "retire"    // a version, or shares of older committees, were given up
+	Import      Action = "import"
+	Export      Action = "export"
+	Erase       Action = "erase"   // the owner's order
+	Destroy     Action = "destroy" // shares of erased keys, at a validator
+	Drop        Action = "drop"    // what is here of an erased object
+	Mirror      Action = "mirror"
+	Unmirror    Action = "unmirror"
+	Offer       Action = "offer" // to carry for others
+	Replicate   Action = "replicate"
+	Unreplicate Action = "unreplicate"
+	Carry       Action = "carry" // a mirror named itself at a validator
 )
 
 // Actions on keys and rights.
@@ -102,7 +103,7 @@ var types = map[Action]Type{
 	Deposit: datastore + 5, Reshare: datastore + 2, Release: datastore + 10, HoldLook: datastore + 4, ConsentFind: datastore + 4, Mailbox: datastore + 8,
 
 	Serve: fileHosting + 2, Import: fileHosting + 1, Replicate: fileHosting + 6, Mirror: fileHosting + 15, Carry: fileHosting + 15,
-	Unmirror: fileHosting + 16, Offer: fileHosting + 12, Deliver: fileHosting + 12, Accept: fileHosting + 17,
+	Unmirror: fileHosting + 16, Unreplicate: fileHosting + 16, Offer: fileHosting + 12, Deliver: fileHosting + 12, Accept: fileHosting + 17,
 
 	Export: api + 2, Anonymise: api + 1, ModelRun: api + 1,
 
