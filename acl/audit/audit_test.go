@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -11,8 +12,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
-	"cerebrum.dev/cerebrum/crypto/keystore/disk"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
@@ -53,13 +54,41 @@ func run(t testing.TB, l *Log) (stop func() error) {
 
 func openLog(t testing.TB, dir string) *Log {
 	t.Helper()
-	l, err := Open(dir)
+	l, err := Open(dir, config(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
 	return l
 }
+
+// key is the same for the same name.
+func key(t testing.TB, name string) statement.PrivateKey {
+	t.Helper()
+	seed := statement.Hash(name)
+	k, err := statement.KeyFromSeed(seed[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// config is that of the log of the tests, whose checkpoints no clock writes.
+func config(t testing.TB) Config {
+	t.Helper()
+	b, err := Bind(key(t, "peer"), key(t, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Config{Binding: b, Key: key(t, "log"), Every: time.Hour}
+}
+
+func peer(t testing.TB) statement.PublicKey { return key(t, "peer").Public() }
+
+// killed is a disk that no checkpoint reaches any more.
+type killed struct{ folder }
+
+func (killed) replace(string, []byte) error { return errors.New("killed") }
 
 func add(t testing.TB, l *Log, from, to int) {
 	t.Helper()
@@ -71,7 +100,7 @@ func add(t testing.TB, l *Log, from, to int) {
 // crash ends a log as a kill would: no checkpoint, no flush.
 func crash(t testing.TB, l *Log, stop func() error) {
 	t.Helper()
-	l.replace = func(string, []byte) error { return errors.New("killed") }
+	l.folder = killed{l.folder}
 	stop()
 	l.Close()
 }
@@ -79,17 +108,17 @@ func crash(t testing.TB, l *Log, stop func() error) {
 // mustHold checks that the log in dir holds exactly the first n events.
 func mustHold(t testing.TB, dir string, n int) {
 	t.Helper()
-	count, chain, err := Verify(dir)
-	if err != nil || count != int64(n) {
-		t.Fatalf("verify: %d records, %v; want %d", count, err, n)
+	found, err := Verify(dir, peer(t))
+	if err != nil || found.Tree.N != int64(n) {
+		t.Fatalf("verify: %+v, %v; want %d", found, err, n)
 	}
-	l, err := Open(dir)
+	l, err := Open(dir, config(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if size, h := l.Head(); size != int64(n) || h != chain || l.Size() != size {
-		t.Fatalf("head is %d %v, verify said %d %v", size, h, count, chain)
+	if l.Head() != found.Tree || l.Size() != int64(n) || l.Published().Tree != found.Tree {
+		t.Fatalf("head is %v, published %v, verify said %v", l.Head(), l.Published().Tree, found.Tree)
 	}
 	next := 0
 	if err := l.Scan(func(i int64, e Event) error {
@@ -132,13 +161,13 @@ func written(t testing.TB, n int, clean bool) string {
 func TestEventsComeBackAfterReopening(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
 	mustOpenEmpty := openLog(t, dir)
-	if n, h := mustOpenEmpty.Head(); n != 0 || h != start {
-		t.Fatalf("an empty log has head %d %v", n, h)
+	if h := mustOpenEmpty.Head(); h.N != 0 || h.Hash != sha256.Sum256(nil) {
+		t.Fatalf("an empty log has head %v", h)
 	}
 	mustOpenEmpty.Close()
 	mustHold(t, dir, 0)
 	n := 0
-	for _, more := range []int{1, 3, 1500, 1} { // passes a checkpoint on the way
+	for _, more := range []int{1, 3, 1500, 1} {
 		l := openLog(t, dir)
 		stop := run(t, l)
 		add(t, l, n, n+more)
@@ -185,10 +214,7 @@ func TestCloseEndsRunAndKeepsWhatWasQueued(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
 	l := openLog(t, dir)
 	stop := run(t, l)
-	r, err := l.enqueue(events(0, 7))
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := enqueue(t, l, events(0, 7))
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -202,27 +228,37 @@ func TestCloseEndsRunAndKeepsWhatWasQueued(t *testing.T) {
 	mustHold(t, dir, 7)
 }
 
-func TestAFullQueueRefusesAtOnce(t *testing.T) {
-	m := &memory{}
-	l, err := open(t.TempDir(), m, disk.Replace)
-	if err != nil {
-		t.Fatal(err)
+// enqueue gives the writer events and does not wait.
+func enqueue(t testing.TB, l *Log, all []Event) *request {
+	t.Helper()
+	r := &request{leaves: leavesOf(t, all), done: make(chan struct{})}
+	if err := l.enqueue(r); err != nil {
+		t.Fatalf("%d events: %v", len(all), err)
 	}
+	return r
+}
+
+func leavesOf(t testing.TB, all []Event) (out [][]byte) {
+	t.Helper()
+	for _, e := range all {
+		leaf, err := e.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, leaf)
+	}
+	return out
+}
+
+func TestAFullQueueRefusesAtOnce(t *testing.T) {
+	m := newMemory()
+	l := m.log(t)
 	run(t, l)
 	m.hold, m.waiting = make(chan struct{}), make(chan struct{}, 16)
-	first, err := l.enqueue(events(0, 1))
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := enqueue(t, l, events(0, 1))
 	<-m.waiting // the writer hangs in its flush
-	many, err := l.enqueue(events(1, QueueSize))
-	if err != nil {
-		t.Fatalf("the queue takes %d events: %v", QueueSize, err)
-	}
-	last, err := l.enqueue(events(QueueSize, QueueSize+1))
-	if err != nil {
-		t.Fatalf("the last place: %v", err)
-	}
+	many := enqueue(t, l, events(1, QueueSize))
+	last := enqueue(t, l, events(QueueSize, QueueSize+1)) // the last place
 	if err := l.Append(t.Context(), event(0)); !errors.Is(err, ErrFull) {
 		t.Fatalf("%v, want ErrFull", err)
 	}
@@ -244,11 +280,8 @@ func TestAFullQueueRefusesAtOnce(t *testing.T) {
 }
 
 func TestACallerMayStopWaiting(t *testing.T) {
-	m := &memory{}
-	l, err := open(t.TempDir(), m, disk.Replace)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := newMemory()
+	l := m.log(t)
 	run(t, l)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -290,7 +323,7 @@ func TestManyWritersAndReaders(t *testing.T) {
 			if err := l.Scan(func(int64, Event) error { return nil }); err != nil {
 				t.Errorf("scan beside the writers: %v", err)
 			}
-			if _, _, err := Verify(dir); err != nil {
+			if _, err := Verify(dir, peer(t)); err != nil {
 				t.Errorf("verify beside the writers: %v", err)
 			}
 		})
@@ -315,9 +348,12 @@ func TestManyWritersAndReaders(t *testing.T) {
 // The helper process of the test below: it may not open the log.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("AUDIT_TEST_OPEN"); dir != "" {
-		_, err := Open(dir)
+		_, err := Open(dir, config(&testing.T{}))
 		fmt.Print(errors.Is(err, ErrLocked), " ", err)
 		os.Exit(0)
+	}
+	if dir := os.Getenv("AUDIT_TEST_LOAD"); dir != "" {
+		load(dir)
 	}
 	os.Exit(m.Run())
 }
@@ -325,7 +361,7 @@ func TestMain(m *testing.M) {
 func TestASecondProcessIsKeptOut(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
 	l := openLog(t, dir)
-	if _, err := Open(dir); !errors.Is(err, ErrLocked) {
+	if _, err := Open(dir, config(t)); !errors.Is(err, ErrLocked) {
 		t.Fatalf("same process: %v, want ErrLocked", err)
 	}
 	other := func() string {
@@ -340,7 +376,7 @@ func TestASecondProcessIsKeptOut(t *testing.T) {
 	if got := other(); !strings.HasPrefix(got, "true") {
 		t.Fatalf("another process: %s", got)
 	}
-	if _, _, err := Verify(dir); err != nil {
+	if _, err := Verify(dir, peer(t)); err != nil {
 		t.Fatalf("verify needs no lock: %v", err)
 	}
 	l.Close()

@@ -115,8 +115,8 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 	if n.secrets, err = keystore.OpenErasable(filepath.Join(h.Dir, "slots"), h.Master()); err != nil {
 		return n, err
 	}
-	if n.audit, err = audit.Open(filepath.Join(h.Dir, "audit")); err != nil {
-		return n, fault.Wrap(fault.Integrity, err, "keep a copy of the folder as evidence before anything else", "the audit log of this home")
+	if err = n.openAudit(); err != nil {
+		return n, err
 	}
 	n.grants, n.kept = n.store.KV("grants"), n.store.KV("kept")
 	n.guards = trust.NewGuard(n.store.KV("guard"))
@@ -133,6 +133,23 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 		return n, nil
 	}
 	return n, n.openNetwork()
+}
+
+// openAudit opens the log, and verifies all of it.
+func (n *Node) openAudit() error {
+	c, err := n.home.AuditLog()
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(n.home.Dir, "audit")
+	n.audit, err = audit.Open(dir, c)
+	if errors.Is(err, audit.ErrOldFormat) {
+		return fault.Wrap(fault.Failed, err, "move the folder "+dir+" away and start again", "the audit log of this home")
+	}
+	if err != nil {
+		return fault.Wrap(fault.Integrity, err, "keep a copy of the folder as evidence before anything else", "the audit log of this home")
+	}
+	return nil
 }
 
 func (n *Node) openNetwork() (err error) {
