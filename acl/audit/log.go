@@ -56,6 +56,7 @@ type Log struct {
 	folder  folder
 	release func() error
 	binding *Binding
+	raw     []byte // the binding as it was signed
 	signer  *signer
 	segment int64
 	every   time.Duration
@@ -120,7 +121,7 @@ func open(d folder, c Config, release func() error) (l *Log, err error) {
 		return nil, fmt.Errorf("%w: it names another key than this one", ErrBinding)
 	}
 	l = &Log{
-		folder: d, release: release, binding: b, signer: newSigner(b.Origin, c.Key), segment: c.Segment, every: c.Every,
+		folder: d, release: release, binding: b, raw: c.Binding, signer: newSigner(b.Origin, c.Key), segment: c.Segment, every: c.Every,
 		wake: make(chan struct{}, 1), quit: make(chan struct{}), begun: make(chan struct{}), ended: make(chan struct{}),
 	}
 	if l.segment <= 0 {
