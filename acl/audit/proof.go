@@ -77,8 +77,11 @@ func (l *Log) Since(t time.Time) (int64, error) {
 		}
 		return nil
 	})
-	if found >= 0 || err != nil {
-		return found, err
+	switch {
+	case found >= 0:
+		return found, nil
+	case err != nil:
+		return 0, err
 	}
 	return l.Size(), nil
 }
