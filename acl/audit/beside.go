@@ -1,11 +1,6 @@
 package audit
 
-import (
-	"context"
-	"fmt"
-
-	"golang.org/x/sync/errgroup"
-)
+import "golang.org/x/sync/errgroup"
 
 // Beside keeps what belongs to leaves and must not be in the tree, by the leaf's
 // index: package sidecar. The log's writer calls it, one call at a time.
@@ -21,44 +16,18 @@ type Beside interface {
 // [Log.Size] leaves.
 func (l *Log) Attach(b Beside) { l.beside = b }
 
-// AppendBeside logs leaves, in order, with an item beside each; items may be nil. It
-// gives the index of the first. On nil both are durable. For errors see [Log.Append].
-func (l *Log) AppendBeside(ctx context.Context, leaves, items [][]byte) (first int64, err error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	if items != nil && len(items) != len(leaves) {
-		return 0, fmt.Errorf("%w: %d items beside %d leaves", ErrEvent, len(items), len(leaves))
-	}
-	for _, leaf := range leaves {
-		if len(leaf) == 0 || len(leaf) > maxLeaf {
-			return 0, fmt.Errorf("%w: a leaf of %d bytes, at most %d", ErrEvent, len(leaf), maxLeaf)
-		}
-	}
-	r := &request{leaves: leaves, beside: items, done: make(chan struct{})}
-	if err := l.enqueue(r); err != nil {
-		return 0, err
-	}
-	select {
-	case <-r.done:
-		return r.first, r.err
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
-}
-
-// flush makes a batch durable that has been written from first on: the entries, and
+// flush makes a batch durable that has been written from first on: the records, and
 // at the same time what is beside them.
 func (l *Log) flush(first int64, batch []*request) error {
 	if l.beside == nil {
-		return l.file.Sync()
+		return l.last.Sync()
 	}
 	var items [][]byte
 	for _, r := range batch {
-		if r.beside == nil {
+		if r.items == nil {
 			items = append(items, make([][]byte, len(r.leaves))...)
 		}
-		items = append(items, r.beside...)
+		items = append(items, r.items...)
 	}
 	var both errgroup.Group
 	both.Go(func() error {
@@ -67,6 +36,6 @@ func (l *Log) flush(first int64, batch []*request) error {
 		}
 		return l.beside.Sync()
 	})
-	both.Go(l.file.Sync)
+	both.Go(l.last.Sync)
 	return both.Wait()
 }

@@ -41,7 +41,7 @@ func attached(t *testing.T) (*Log, *notes, func() error) {
 func TestEveryLeafHasAnItemBesideItBeforeAnybodyIsTold(t *testing.T) {
 	l, n, _ := attached(t)
 	add(t, l, 0, 2) // without items
-	first, err := l.AppendBeside(t.Context(), [][]byte{{1}, {2}}, [][]byte{[]byte("one"), []byte("two")})
+	first, err := l.Record(t.Context(), [][]byte{{1}, {2}}, [][]byte{[]byte("one"), []byte("two")})
 	if err != nil || first != 2 {
 		t.Fatalf("first is %d, %v", first, err)
 	}
@@ -51,18 +51,12 @@ func TestEveryLeafHasAnItemBesideItBeforeAnybodyIsTold(t *testing.T) {
 	if n.early {
 		t.Error("a leaf was called durable before its item was")
 	}
-	if _, err := l.AppendBeside(t.Context(), [][]byte{{1}}, [][]byte{nil, nil}); !errors.Is(err, ErrEvent) {
+	if _, err := l.Record(t.Context(), [][]byte{{1}}, [][]byte{nil, nil}); !errors.Is(err, ErrLeaf) {
 		t.Errorf("two items for one leaf: %v", err)
-	}
-	if _, err := l.AppendBeside(t.Context(), [][]byte{nil}, nil); !errors.Is(err, ErrEvent) {
-		t.Errorf("an empty leaf: %v", err)
-	}
-	if _, err := l.AppendBeside(t.Context(), [][]byte{make([]byte, maxLeaf+1)}, nil); !errors.Is(err, ErrEvent) {
-		t.Errorf("a long leaf: %v", err)
 	}
 	cancelled, stop := context.WithCancel(t.Context())
 	stop()
-	if _, err := l.AppendBeside(cancelled, [][]byte{{1}}, nil); !errors.Is(err, context.Canceled) {
+	if _, err := l.Record(cancelled, [][]byte{{1}}, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }

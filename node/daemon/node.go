@@ -140,13 +140,21 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 	return n, n.openNetwork()
 }
 
-// openAudit opens the audit log with the table of persons that it can forget.
+// openAudit opens the audit log, verifies all of it, and joins it with the table of
+// persons that it can forget.
 func (n *Node) openAudit() (err error) {
 	if n.people, err = people.Open(n.store.KV("people"), n.secrets); err != nil {
 		return err
 	}
+	c, err := n.home.AuditLog()
+	if err != nil {
+		return err
+	}
 	dir := filepath.Join(n.home.Dir, "audit")
-	log, err := audit.Open(dir)
+	log, err := audit.Open(dir, c)
+	if errors.Is(err, audit.ErrOldFormat) {
+		return fault.Wrap(fault.Failed, err, "move the folder "+dir+" away and start again", "the audit log of this home")
+	}
 	if err != nil {
 		return fault.Wrap(fault.Integrity, err, "keep a copy of the folder as evidence before anything else", "the audit log of this home")
 	}

@@ -115,7 +115,7 @@ func (j *Journal) Record(ctx context.Context, events ...event.Event) (first int6
 			return 0, err
 		}
 	}
-	return j.log.AppendBeside(ctx, leaves, items)
+	return j.log.Record(ctx, leaves, items)
 }
 
 // item is what is kept beside a leaf.

@@ -1,7 +1,9 @@
 package journal
 
 import (
+	"errors"
 	"iter"
+	"time"
 
 	"cerebrum.dev/cerebrum/acl/audit/event"
 )
@@ -10,7 +12,7 @@ import (
 // entry knows its actor, but Open finds its claims lost. It stops at fn's first
 // error and returns it.
 func (j *Journal) Leaves(fn func(e *Entry) error) error {
-	return j.log.Leaves(func(i int64, leaf []byte) error {
+	return j.log.Scan(func(i int64, leaf []byte) error {
 		e := j.entry(i, leaf)
 		e.lost = true
 		return fn(e)
@@ -26,7 +28,7 @@ func (j *Journal) Scan(fn func(e *Entry) error) error {
 	})
 	defer stop()
 	at, item, more := next()
-	return j.log.Leaves(func(i int64, leaf []byte) error {
+	return j.log.Scan(func(i int64, leaf []byte) error {
 		for more && at < i {
 			at, item, more = next()
 		}
@@ -41,6 +43,26 @@ func (j *Journal) Scan(fn func(e *Entry) error) error {
 		}
 		return fn(e)
 	})
+}
+
+// errStop ends a scan early.
+var errStop = errors.New("that is all")
+
+// Since is the index of the first event at or after a time, by the event's own clock;
+// the log's size where there is none.
+func (j *Journal) Since(t time.Time) (int64, error) {
+	found := j.Size()
+	err := j.Leaves(func(e *Entry) error {
+		if e.Leaf == nil || e.Leaf.Time < t.UnixMilli() {
+			return nil
+		}
+		found = e.Index
+		return errStop
+	})
+	if err != nil && err != errStop {
+		return 0, err
+	}
+	return found, nil
 }
 
 func (j *Journal) entry(i int64, leaf []byte) *Entry {

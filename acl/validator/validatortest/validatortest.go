@@ -13,6 +13,7 @@ package validatortest
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -135,14 +136,26 @@ func recipient(t testing.TB) (*keystore.Opener, string) {
 
 func (net *Network) start(t testing.TB, i int, opener *keystore.Opener, bundle *policy.Bundle) *Validator {
 	t.Helper()
-	return net.open(t, seat{net.Committee.Validators[i].Peer, net.keys.Signing[i], net.keys.People[i]}, opener, bundle)
+	who := fmt.Sprint(net.Committee.Name, " validator ", i)
+	return net.open(t, seat{who, net.keys.Signing[i], net.keys.People[i]}, opener, bundle)
 }
 
 // seat is who a validator is.
 type seat struct {
-	peer    statement.PublicKey
+	name    string // which [trusttest.Key] gives the keys of its peer and its log
 	signing statement.PrivateKey
 	person  *trusttest.Person
+}
+
+// log is how its audit log is opened.
+func (s seat) log(t testing.TB) audit.Config {
+	t.Helper()
+	key := trusttest.Key(s.name + " log")
+	binding, err := audit.Bind(trusttest.Key(s.name+" peer"), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return audit.Config{Binding: binding, Key: key}
 }
 
 // open starts a validator with an empty home.
@@ -166,7 +179,7 @@ func (net *Network) open(t testing.TB, s seat, opener *keystore.Opener, bundle *
 	persons, err := keystore.OpenErasable(filepath.Join(dir, "persons"), master) // apart, so that tests can count slots
 	fail(err)
 	t.Cleanup(func() { persons.Close() })
-	log := OpenJournal(t, filepath.Join(dir, "audit"), persons)
+	log := openJournal(t, filepath.Join(dir, "audit"), s.log(t), persons)
 	done := make(chan struct{})
 	ran := make(chan struct{})
 	go func() { // until the log is closed
@@ -192,7 +205,7 @@ func (net *Network) open(t testing.TB, s seat, opener *keystore.Opener, bundle *
 	book, err := validator.OpenRoles(v.Memory, net.Chain)
 	fail(err)
 	v.Judge = &validator.Judge{
-		Trust: net.Chain, Peer: s.peer, Signing: s.signing, Opener: opener, Store: v.Memory, Shares: erase,
+		Trust: net.Chain, Peer: trusttest.Key(s.name + " peer").Public(), Signing: s.signing, Opener: opener, Store: v.Memory, Shares: erase,
 		Log: rlog, Set: set, Verifier: &capability.Verifier{Trust: net.Chain, Revocations: set, People: set, Now: net.Clock.Now},
 		Guard: trust.NewGuard(v.Memory), Policies: policies, Roles: book, Book: book, Audit: log, Fresh: v.Tracker, Now: net.Clock.Now, Logger: Logger(t),
 	}
@@ -200,14 +213,14 @@ func (net *Network) open(t testing.TB, s seat, opener *keystore.Opener, bundle *
 	return v
 }
 
-// OpenJournal opens an audit log whose persons nobody knows after the test.
-func OpenJournal(t testing.TB, dir string, secrets people.Secrets) *journal.Journal {
+// openJournal opens an audit log whose persons nobody knows after the test.
+func openJournal(t testing.TB, dir string, c audit.Config, secrets people.Secrets) *journal.Journal {
 	t.Helper()
 	table, err := people.Open(&kv.Memory{}, secrets)
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, err := audit.Open(dir)
+	log, err := audit.Open(dir, c)
 	if err != nil {
 		t.Fatal(err)
 	}
