@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -250,7 +251,8 @@ func leavesOf(t testing.TB, all []Event) (out [][]byte) {
 	return out
 }
 
-func TestAFullQueueRefusesAtOnce(t *testing.T) {
+// Rule 7: the queue is bounded, and what does not fit is refused whole.
+func TestRule7AFullQueueRefusesAtOnce(t *testing.T) {
 	m := newMemory()
 	l := m.log(t)
 	run(t, l)
@@ -302,7 +304,13 @@ func TestACallerMayStopWaiting(t *testing.T) {
 
 func TestManyWritersAndReaders(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
-	l := openLog(t, dir)
+	c := config(t)
+	c.Segment, c.Every = 4000, time.Millisecond
+	l, err := Open(dir, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
 	stop := run(t, l)
 	const writers, each = 64, 20
 	var wg sync.WaitGroup
@@ -325,6 +333,16 @@ func TestManyWritersAndReaders(t *testing.T) {
 			}
 			if _, err := Verify(dir, peer(t)); err != nil {
 				t.Errorf("verify beside the writers: %v", err)
+			}
+			if err := l.ExportBundle(io.Discard, Export{}); err != nil {
+				t.Errorf("export beside the writers: %v", err)
+			}
+			c, err := l.Checkpoint(t.Context())
+			if err != nil {
+				t.Errorf("checkpoint beside the writers: %v", err)
+			}
+			if _, err := l.ProveConsistency(c.N/2, c.N); err != nil {
+				t.Errorf("proof beside the writers: %v", err)
 			}
 		})
 	}
