@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -179,7 +180,12 @@ func TestAForgedBundleIsRefusedAndTheFirstFaultIsNamed(t *testing.T) {
 		"group left out":      {"log", func(f [][]byte) [][]byte { f[groups] = f[groups][32:]; return f }, -1, "fewer or more roots"},
 		"disclosures emptied": {"other", func(f [][]byte) [][]byte { return append(f[:records+1000:records+1000], nil) }, -1, "did not sign the seal"},
 		"network exchanged": {"other", func(f [][]byte) [][]byte {
-			f[head] = bytes.Replace(f[head], []byte{0x80}, []byte{0x80}, 1)
+			var h bundleHead
+			if err := statement.Unmarshal(f[head], &h); err != nil {
+				t.Fatal(err)
+			}
+			h.Network = [][]byte{[]byte("the record of another network")}
+			f[head], _ = statement.Marshal(h)
 			return f
 		}, -1, "did not sign the seal"},
 	} {
@@ -188,6 +194,22 @@ func TestAForgedBundleIsRefusedAndTheFirstFaultIsNamed(t *testing.T) {
 		if !errors.As(err, &tamper) || tamper.Index != c.index || !strings.Contains(err.Error(), c.what) {
 			t.Errorf("%s: %v; want record %d and %q", name, err, c.index, c.what)
 		}
+	}
+}
+
+// Nothing but the seal covers the disclosures.
+func TestExchangedDisclosuresBreakTheSeal(t *testing.T) {
+	good := bundle(t, filled(t, 3), Export{})
+	from, to := []byte("what opens digest 1"), []byte("what opens digest 2")
+	bad := bytes.Replace(good, from, to, 1)
+	at := bytes.Index(bad, to)
+	binary.BigEndian.PutUint32(bad[at-4:], frameCheck(bad[at-8:at-4], to))
+	if _, _, _, err := inspect(t, bad, Check{}); !errors.Is(err, ErrTampered) || !strings.Contains(err.Error(), "the seal is of other bytes") {
+		t.Errorf("%v", err)
+	}
+	binary.BigEndian.PutUint32(good[at-4:], frameCheck(good[at-8:at-4], from)) // control
+	if _, _, _, err := inspect(t, good, Check{}); err != nil {
+		t.Error(err)
 	}
 }
 

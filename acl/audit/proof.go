@@ -3,6 +3,7 @@ package audit
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/tlog"
@@ -35,8 +36,9 @@ var errStop = errors.New("that is all")
 // scan reads the records that are durable now and verifies them again.
 func (l *Log) scan(visit visitor) error {
 	l.mu.Lock()
-	end, segs := l.durable, l.segs[:len(l.segs):len(l.segs)]
+	end, segs := l.durable, slices.Clone(l.segs)
 	l.mu.Unlock()
+	segs = segs[:1+slices.Index(segs, end.segment)] // the writer may just have begun another
 	at, err := walk(l.folder, segs, end.offset, visit)
 	var bad errBad
 	if errors.As(err, &bad) {

@@ -119,7 +119,7 @@ type scanner struct {
 
 func newScanner(f io.ReaderAt, size int64, at *mark) *scanner {
 	return &scanner{
-		r: bufio.NewReaderSize(io.NewSectionReader(f, 0, size), 1<<18), left: size, at: at, buf: make([]byte, fixedSize+maxRecord),
+		r: bufio.NewReaderSize(io.NewSectionReader(f, 0, size), int(min(max(size, 16), 1<<18))), left: size, at: at, buf: make([]byte, fixedSize+maxRecord),
 	}
 }
 
