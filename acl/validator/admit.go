@@ -130,6 +130,22 @@ func (c *claim) act(id statement.ID) event.Act {
 	return a
 }
 
+// logRefusal puts into the log that an invitation that is over was shown; once, so
+// that nobody fills it. The refusal does not wait for that: nothing is given.
+func (j *Judge) logRefusal(ctx context.Context, c *claim) {
+	why := &broken{"invitation-expired", "the invitation has expired"}
+	if c.refusal == RefusedRevoked {
+		why = &broken{"invitation-revoked", "the invitation was revoked"}
+	}
+	type shown struct {
+		invitation statement.ID
+		refusal    Refusal
+	}
+	if _, told := j.admissions.denied.LoadOrStore(shown{c.id, c.refusal}, struct{}{}); !told {
+		j.deny(ctx, event.Admit, c.act(c.id), why)
+	}
+}
+
 func (j *Judge) otherRecord(draft []byte, record *trust.Committee) bool {
 	s, err := statement.Parse(draft)
 	var m trust.Membership
