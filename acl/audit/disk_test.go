@@ -18,7 +18,7 @@ import (
 type memory struct {
 	mu            sync.Mutex
 	files         map[string]*memoryFile
-	fail          func(op, name string) error // "write", "sync" or "replace"; nil: never
+	fail          func(op, name string) error // "open", "write", "sync" or "replace"; nil: never
 	hold, waiting chan struct{}               // when set, Sync tells waiting and waits for hold
 }
 
@@ -55,6 +55,9 @@ func (m *memory) failing(op, name string) error {
 func (m *memory) open(name string) (file, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.failing("open", name); err != nil {
+		return nil, err
+	}
 	if m.files[name] == nil {
 		m.files[name] = &memoryFile{m: m, name: name}
 	}
@@ -217,6 +220,40 @@ func TestRule4AfterAnErrorOfTheDiskNothingIsWrittenUntilReopened(t *testing.T) {
 			if last := m.log(t); last.Size() != int64(n+1) {
 				t.Fatalf("%s: %d records survived, want %d", part, last.Size(), n+1)
 			}
+		}
+	}
+}
+
+// A segment that cannot be made, because the disk is full say, ends the log too,
+// and it goes on where it was.
+func TestWithoutRoomForASegmentTheLogEnds(t *testing.T) {
+	for _, op := range []string{"open", "replace"} { // the segment, or the checkpoint before it
+		m := newMemory()
+		c := config(t)
+		c.Segment = 500
+		l, err := m.openWith(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := run(t, l)
+		add(t, l, 0, 10)
+		full := errors.New("no space left on device")
+		m.mu.Lock()
+		m.fail = only(op, full)
+		m.mu.Unlock()
+		if err := l.Append(t.Context(), event(10)); !errors.Is(err, ErrFailed) || !errors.Is(err, full) {
+			t.Fatalf("%s: %v", op, err)
+		}
+		stop()
+		m.fail = nil
+		again, err := m.openWith(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, again)
+		add(t, again, 10, 20)
+		if again.Size() != 20 || len(again.segs) < 2 {
+			t.Fatalf("%s: %d records in %d segments", op, again.Size(), len(again.segs))
 		}
 	}
 }

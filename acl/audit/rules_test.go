@@ -205,6 +205,10 @@ func TestRule8SegmentsAreOneLog(t *testing.T) {
 	os.WriteFile(extra, nil, 0o600)
 	refused("one too many", 700)
 	os.Remove(extra)
+	next := filepath.Join(dir, segmentName(700)) // as a crash may leave it: made, nothing written
+	os.WriteFile(next, nil, 0o600)
+	mustHold(t, dir, 700)
+	os.Remove(next)
 	for _, name := range []string{segmentPrefix + "7", segmentPrefix + "00000000000000zz", segmentPrefix + "000000000000002A", segmentPrefix} {
 		odd := filepath.Join(dir, name)
 		os.WriteFile(odd, nil, 0o600)
