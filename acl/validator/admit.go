@@ -123,9 +123,9 @@ func (j *Judge) admit(ctx context.Context, c *claim, draft []byte) (*EnterReply,
 // act is the admission of who is owed a membership, by a statement. Without an
 // invitation it acts for itself.
 func (c *claim) act(id statement.ID) event.Act {
-	a := event.Act{Actor: c.member.Identity, Object: c.member.Peer[:], Grant: id[:], Detail: "as " + c.member.Role.String()}
+	a := event.Act{Actor: c.member.Identity, Peer: c.member.Peer[:], Grant: id[:], Detail: "as " + c.member.Role.String()}
 	if c.invitation != nil {
-		a.Actor, a.Subject, a.Owner = c.invitation.Inviter, c.member.Identity, c.member.Identity
+		a.Actor, a.Subject = c.invitation.Inviter, c.member.Identity
 	}
 	return a
 }

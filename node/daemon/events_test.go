@@ -152,11 +152,11 @@ func TestStartsStopsAndBansAreLogged(t *testing.T) {
 	key, id := m.nodes[0].home.PeerKey(), m.nodes[0].home.Principals()[0].Identity.ID()
 	mustLog(t, n, event.Start, event.OK, nil)
 	mustLog(t, n, event.Configure, event.OK, nil)
-	mustLog(t, n, event.Ban, event.OK, map[string]string{event.Object: event.Ref(key[:])})
+	mustLog(t, n, event.Ban, event.OK, map[string]string{event.Peer: event.Ref(key[:]), event.Subject: id.String()})
 	mustLog(t, n, event.Stop, event.OK, nil)
 	for _, e := range eventsOf(t, n) {
 		for _, c := range e.claims {
-			if e.Action == event.Ban && c.Name == event.Object && c.Of != id {
+			if e.Action == event.Ban && c.Name == event.Peer && c.Of != id {
 				t.Errorf("the ban concerns %v and not the member", c.Of)
 			}
 			if e.Action == event.Configure && c.Name == event.Detail && !bytes.Contains([]byte(c.Value), []byte("listen")) {
