@@ -20,6 +20,7 @@ type memory struct {
 	files         map[string]*memoryFile
 	fail          func(op, name string) error // "open", "write", "sync" or "replace"; nil: never
 	hold, waiting chan struct{}               // when set, Sync tells waiting and waits for hold
+	lies          bool                        // Sync says that it did, and did not
 }
 
 type memoryFile struct {
@@ -146,6 +147,9 @@ func (f *memoryFile) Sync() error {
 	if err := f.m.failing("sync", f.name); err != nil {
 		return err
 	}
+	if f.m.lies {
+		return nil
+	}
 	if len(f.synced) > len(f.data) {
 		f.synced = f.synced[:len(f.data)]
 	}
@@ -220,6 +224,67 @@ func TestRule4AfterAnErrorOfTheDiskNothingIsWrittenUntilReopened(t *testing.T) {
 			if last := m.log(t); last.Size() != int64(n+1) {
 				t.Fatalf("%s: %d records survived, want %d", part, last.Size(), n+1)
 			}
+		}
+	}
+}
+
+// What follows from the records is no evidence, but a disk that does not take it
+// takes nothing else either. The records were durable before that.
+func TestAFailureToWriteDerivedHashesEndsTheLog(t *testing.T) {
+	m := newMemory()
+	l := m.log(t)
+	stop := run(t, l)
+	add(t, l, 0, 3)
+	broken := errors.New("input/output error")
+	m.mu.Lock()
+	m.fail = func(op, name string) error {
+		if op == "write" && name == hashesName {
+			return broken
+		}
+		return nil
+	}
+	m.mu.Unlock()
+	if err := l.Append(t.Context(), event(3)); !errors.Is(err, ErrFailed) || !errors.Is(err, broken) {
+		t.Fatalf("%v", err)
+	}
+	if err := stop(); !errors.Is(err, broken) {
+		t.Fatalf("run ended with %v", err)
+	}
+	m.fail = nil
+	again := m.log(t)
+	if again.Size() != 4 {
+		t.Fatalf("%d records", again.Size())
+	}
+	if _, err := again.ProveInclusion(3); err != nil {
+		t.Error(err)
+	}
+}
+
+// A disk that says it has flushed and has not cannot be made to remember. What it
+// lost below a checkpoint is missed, and named.
+func TestALyingDiskIsFoundOut(t *testing.T) {
+	for _, lies := range []bool{false, true} {
+		m := newMemory()
+		l := m.log(t)
+		stop := run(t, l)
+		add(t, l, 0, 3)
+		if _, err := l.Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		m.mu.Lock()
+		m.lies = lies
+		m.mu.Unlock()
+		add(t, l, 3, 9)
+		stop() // with a checkpoint of nine
+		m.lies = false
+		m.cut(^uint64(0))
+		again, err := m.openWith(config(t))
+		var tamper *TamperError
+		switch {
+		case lies && (!errors.As(err, &tamper) || tamper.Index < 3 || tamper.Index > 8):
+			t.Errorf("a disk that lied: %v", err)
+		case !lies && (err != nil || again.Size() != 9): // control
+			t.Errorf("a disk that did not lie: %v", err)
 		}
 	}
 }
