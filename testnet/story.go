@@ -31,13 +31,17 @@ func connect(ctx context.Context, p *localnet.Process) (node, error) {
 	if c == nil {
 		return node{}, fault.New(fault.Unavailable, "", "%s does not answer", p.Name)
 	}
-	h, err := home.Open(p.Home, func() ([]byte, error) {
-		return nil, fault.New(fault.Failed, "", "the keys of a local network are plain")
-	})
+	h, err := openHome(p)
 	if err != nil {
 		return node{}, err
 	}
 	return node{c, h.Principals()[0].Identity.Contact()}, nil
+}
+
+func openHome(p *localnet.Process) (*home.Home, error) {
+	return home.Open(p.Home, func() ([]byte, error) {
+		return nil, fault.New(fault.Failed, "", "the keys of a local network are plain")
+	})
 }
 
 // audit stops the network and checks every log from the outside.
@@ -47,16 +51,20 @@ func (d *demo) audit(ctx context.Context) (report, error) {
 	}
 	var total int64
 	for _, p := range d.net.Processes {
-		n, _, err := audit.Verify(filepath.Join(p.Home, "audit"))
+		h, err := openHome(p)
+		if err != nil {
+			return report{}, err
+		}
+		found, err := audit.Verify(filepath.Join(p.Home, "audit"), h.PeerKey())
 		if err != nil {
 			return report{}, fault.Wrap(fault.Integrity, err, "", "the log of %s", p.Name)
 		}
-		if n == 0 {
-			return report{}, fault.New(fault.Integrity, "", "the log of %s is empty", p.Name)
+		if n := found.Signed.N; n == 0 || n != found.Tree.N {
+			return report{}, fault.New(fault.Integrity, "", "the log of %s has %d entries, %d of them signed", p.Name, found.Tree.N, n)
 		}
-		total += n
+		total += found.Tree.N
 	}
-	return say("%d logs, %d entries, each bound to the one before", len(d.net.Processes), total).
+	return say("%d logs, %d entries, each under a checkpoint that its node signed", len(d.net.Processes), total).
 		with("logs", len(d.net.Processes)).with("entries", total), nil
 }
 

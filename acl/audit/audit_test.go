@@ -3,29 +3,28 @@ package audit
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
-	"cerebrum.dev/cerebrum/crypto/keystore/disk"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
-func event(i int) Event {
-	who := Commit([32]byte{1}, "actor", fmt.Append(nil, i))
-	return Event{
-		Time: 1_790_000_000_000 + int64(i), Action: "release", Outcome: "ok",
-		Actor: who[:], Object: fmt.Appendf(nil, "object %d", i), Reason: fmt.Sprintf("rule %d", i),
-	}
+// event is a leaf of the tests.
+func event(i int) []byte {
+	who := statement.Hash("actor", fmt.Append(nil, i))
+	return fmt.Appendf(who[:], " released object %d by rule %d, which was in force when this was decided", i, i)
 }
 
-func events(from, to int) []Event {
-	var out []Event
+func events(from, to int) (out [][]byte) {
 	for i := from; i < to; i++ {
 		out = append(out, event(i))
 	}
@@ -53,13 +52,41 @@ func run(t testing.TB, l *Log) (stop func() error) {
 
 func openLog(t testing.TB, dir string) *Log {
 	t.Helper()
-	l, err := Open(dir)
+	l, err := Open(dir, config(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
 	return l
 }
+
+// key is the same for the same name.
+func key(t testing.TB, name string) statement.PrivateKey {
+	t.Helper()
+	seed := statement.Hash(name)
+	k, err := statement.KeyFromSeed(seed[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// config is that of the log of the tests, whose checkpoints no clock writes.
+func config(t testing.TB) Config {
+	t.Helper()
+	b, err := Bind(key(t, "peer"), key(t, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Config{Binding: b, Key: key(t, "log"), Every: time.Hour}
+}
+
+func peer(t testing.TB) statement.PublicKey { return key(t, "peer").Public() }
+
+// killed is a disk that no checkpoint reaches any more.
+type killed struct{ folder }
+
+func (killed) replace(string, []byte) error { return errors.New("killed") }
 
 func add(t testing.TB, l *Log, from, to int) {
 	t.Helper()
@@ -71,7 +98,7 @@ func add(t testing.TB, l *Log, from, to int) {
 // crash ends a log as a kill would: no checkpoint, no flush.
 func crash(t testing.TB, l *Log, stop func() error) {
 	t.Helper()
-	l.replace = func(string, []byte) error { return errors.New("killed") }
+	l.folder = killed{l.folder}
 	stop()
 	l.Close()
 }
@@ -79,34 +106,28 @@ func crash(t testing.TB, l *Log, stop func() error) {
 // mustHold checks that the log in dir holds exactly the first n events.
 func mustHold(t testing.TB, dir string, n int) {
 	t.Helper()
-	count, chain, err := Verify(dir)
-	if err != nil || count != int64(n) {
-		t.Fatalf("verify: %d records, %v; want %d", count, err, n)
+	found, err := Verify(dir, peer(t))
+	if err != nil || found.Tree.N != int64(n) {
+		t.Fatalf("verify: %+v, %v; want %d", found, err, n)
 	}
-	l, err := Open(dir)
+	l, err := Open(dir, config(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if size, h := l.Head(); size != int64(n) || h != chain || l.Size() != size {
-		t.Fatalf("head is %d %v, verify said %d %v", size, h, count, chain)
+	if l.Head() != found.Tree || l.Size() != int64(n) || l.Published().Tree != found.Tree {
+		t.Fatalf("head is %v, published %v, verify said %v", l.Head(), l.Published().Tree, found.Tree)
 	}
 	next := 0
-	if err := l.Scan(func(i int64, e Event) error {
-		if i != int64(next) || !same(e, event(next)) {
-			t.Fatalf("record %d is %+v", i, e)
+	if err := l.Scan(func(i int64, leaf []byte) error {
+		if i != int64(next) || !bytes.Equal(leaf, event(next)) {
+			t.Fatalf("record %d is %q", i, leaf)
 		}
 		next++
 		return nil
 	}); err != nil || next != n {
 		t.Fatalf("scan: %d records, %v; want %d", next, err, n)
 	}
-}
-
-func same(a, b Event) bool {
-	x, err1 := a.encode()
-	y, err2 := b.encode()
-	return err1 == nil && err2 == nil && bytes.Equal(x, y)
 }
 
 // written makes a log of n events, one write each, and ends it well or badly.
@@ -132,13 +153,13 @@ func written(t testing.TB, n int, clean bool) string {
 func TestEventsComeBackAfterReopening(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
 	mustOpenEmpty := openLog(t, dir)
-	if n, h := mustOpenEmpty.Head(); n != 0 || h != start {
-		t.Fatalf("an empty log has head %d %v", n, h)
+	if h := mustOpenEmpty.Head(); h.N != 0 || h.Hash != sha256.Sum256(nil) {
+		t.Fatalf("an empty log has head %v", h)
 	}
 	mustOpenEmpty.Close()
 	mustHold(t, dir, 0)
 	n := 0
-	for _, more := range []int{1, 3, 1500, 1} { // passes a checkpoint on the way
+	for _, more := range []int{1, 3, 1500, 1} {
 		l := openLog(t, dir)
 		stop := run(t, l)
 		add(t, l, n, n+more)
@@ -185,10 +206,7 @@ func TestCloseEndsRunAndKeepsWhatWasQueued(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
 	l := openLog(t, dir)
 	stop := run(t, l)
-	r, err := l.enqueue(events(0, 7))
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := enqueue(t, l, events(0, 7))
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -202,27 +220,26 @@ func TestCloseEndsRunAndKeepsWhatWasQueued(t *testing.T) {
 	mustHold(t, dir, 7)
 }
 
-func TestAFullQueueRefusesAtOnce(t *testing.T) {
-	m := &memory{}
-	l, err := open(t.TempDir(), m, disk.Replace)
-	if err != nil {
-		t.Fatal(err)
+// enqueue gives the writer events and does not wait.
+func enqueue(t testing.TB, l *Log, all [][]byte) *request {
+	t.Helper()
+	r := &request{leaves: all, done: make(chan struct{})}
+	if err := l.enqueue(r); err != nil {
+		t.Fatalf("%d events: %v", len(all), err)
 	}
+	return r
+}
+
+// Rule 7: the queue is bounded, and what does not fit is refused whole.
+func TestRule7AFullQueueRefusesAtOnce(t *testing.T) {
+	m := newMemory()
+	l := m.log(t)
 	run(t, l)
 	m.hold, m.waiting = make(chan struct{}), make(chan struct{}, 16)
-	first, err := l.enqueue(events(0, 1))
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := enqueue(t, l, events(0, 1))
 	<-m.waiting // the writer hangs in its flush
-	many, err := l.enqueue(events(1, QueueSize))
-	if err != nil {
-		t.Fatalf("the queue takes %d events: %v", QueueSize, err)
-	}
-	last, err := l.enqueue(events(QueueSize, QueueSize+1))
-	if err != nil {
-		t.Fatalf("the last place: %v", err)
-	}
+	many := enqueue(t, l, events(1, QueueSize))
+	last := enqueue(t, l, events(QueueSize, QueueSize+1)) // the last place
 	if err := l.Append(t.Context(), event(0)); !errors.Is(err, ErrFull) {
 		t.Fatalf("%v, want ErrFull", err)
 	}
@@ -238,17 +255,14 @@ func TestAFullQueueRefusesAtOnce(t *testing.T) {
 	if l.Size() != QueueSize+1 {
 		t.Fatalf("size %d", l.Size())
 	}
-	if err := l.Append(t.Context(), make([]Event, QueueSize+1)...); err == nil {
+	if err := l.Append(t.Context(), events(0, QueueSize+1)...); err == nil {
 		t.Fatal("more events than the queue can ever hold were taken")
 	}
 }
 
 func TestACallerMayStopWaiting(t *testing.T) {
-	m := &memory{}
-	l, err := open(t.TempDir(), m, disk.Replace)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := newMemory()
+	l := m.log(t)
 	run(t, l)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -269,15 +283,20 @@ func TestACallerMayStopWaiting(t *testing.T) {
 
 func TestManyWritersAndReaders(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
-	l := openLog(t, dir)
+	c := config(t)
+	c.Segment, c.Every = 4000, time.Millisecond
+	l, err := Open(dir, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
 	stop := run(t, l)
 	const writers, each = 64, 20
 	var wg sync.WaitGroup
 	for w := range writers {
 		wg.Go(func() {
 			for i := range each {
-				e := event(w)
-				e.Time = int64(i)
+				e := []byte{byte(w), byte(i), 'e'}
 				if err := l.Append(t.Context(), e, e); err != nil {
 					t.Error(err)
 					return
@@ -287,22 +306,33 @@ func TestManyWritersAndReaders(t *testing.T) {
 	}
 	for range 4 {
 		wg.Go(func() {
-			if err := l.Scan(func(int64, Event) error { return nil }); err != nil {
+			if err := l.Scan(func(int64, []byte) error { return nil }); err != nil {
 				t.Errorf("scan beside the writers: %v", err)
 			}
-			if _, _, err := Verify(dir); err != nil {
+			if _, err := Verify(dir, peer(t)); err != nil {
 				t.Errorf("verify beside the writers: %v", err)
+			}
+			if err := l.ExportBundle(io.Discard, Export{}); err != nil {
+				t.Errorf("export beside the writers: %v", err)
+			}
+			c, err := l.Checkpoint(t.Context())
+			if err != nil {
+				t.Errorf("checkpoint beside the writers: %v", err)
+			}
+			if _, err := l.ProveConsistency(c.N/2, c.N); err != nil {
+				t.Errorf("proof beside the writers: %v", err)
 			}
 		})
 	}
 	wg.Wait()
 	stop()
-	seen := map[string]int64{}
-	if err := l.Scan(func(_ int64, e Event) error { // each writer's events in its order
-		if e.Time*2 > seen[e.Reason] || e.Time*2+1 < seen[e.Reason] {
-			t.Errorf("%s: event %d after %d records", e.Reason, e.Time, seen[e.Reason])
+	seen := map[byte]int{}
+	if err := l.Scan(func(_ int64, leaf []byte) error { // each writer's leaves in its order
+		w, i := leaf[0], int(leaf[1])
+		if i*2 > seen[w] || i*2+1 < seen[w] {
+			t.Errorf("writer %d: leaf %d after %d records", w, i, seen[w])
 		}
-		seen[e.Reason]++
+		seen[w]++
 		return nil
 	}); err != nil {
 		t.Fatal(err)
@@ -315,9 +345,12 @@ func TestManyWritersAndReaders(t *testing.T) {
 // The helper process of the test below: it may not open the log.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("AUDIT_TEST_OPEN"); dir != "" {
-		_, err := Open(dir)
+		_, err := Open(dir, config(&testing.T{}))
 		fmt.Print(errors.Is(err, ErrLocked), " ", err)
 		os.Exit(0)
+	}
+	if dir := os.Getenv("AUDIT_TEST_LOAD"); dir != "" {
+		load(dir)
 	}
 	os.Exit(m.Run())
 }
@@ -325,7 +358,7 @@ func TestMain(m *testing.M) {
 func TestASecondProcessIsKeptOut(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
 	l := openLog(t, dir)
-	if _, err := Open(dir); !errors.Is(err, ErrLocked) {
+	if _, err := Open(dir, config(t)); !errors.Is(err, ErrLocked) {
 		t.Fatalf("same process: %v, want ErrLocked", err)
 	}
 	other := func() string {
@@ -340,7 +373,7 @@ func TestASecondProcessIsKeptOut(t *testing.T) {
 	if got := other(); !strings.HasPrefix(got, "true") {
 		t.Fatalf("another process: %s", got)
 	}
-	if _, _, err := Verify(dir); err != nil {
+	if _, err := Verify(dir, peer(t)); err != nil {
 		t.Fatalf("verify needs no lock: %v", err)
 	}
 	l.Close()
@@ -349,40 +382,18 @@ func TestASecondProcessIsKeptOut(t *testing.T) {
 	}
 }
 
-func TestEventsThatDoNotFitAreRefusedWhole(t *testing.T) {
+func TestLeavesThatDoNotFitAreRefusedWhole(t *testing.T) {
 	l := openLog(t, filepath.Join(t.TempDir(), "log"))
 	run(t, l)
-	for name, spoil := range map[string]func(*Event){
-		"no action":       func(e *Event) { e.Action = "" },
-		"no outcome":      func(e *Event) { e.Outcome = "" },
-		"long action":     func(e *Event) { e.Action = strings.Repeat("a", MaxWord+1) },
-		"long reason":     func(e *Event) { e.Reason = strings.Repeat("r", MaxReason+1) },
-		"reason no UTF-8": func(e *Event) { e.Reason = "\xff" },
-		"reason with ESC": func(e *Event) { e.Reason = "\x1b[2J" },
-		"reason with NUL": func(e *Event) { e.Reason = "rule\x00" },
-		"long actor":      func(e *Event) { e.Actor = make([]byte, MaxBytes+1) },
-		"long policy":     func(e *Event) { e.Policy = make([]byte, MaxBytes+1) },
-	} {
-		e := event(1)
-		spoil(&e)
-		if err := l.Append(t.Context(), event(0), e); !errors.Is(err, ErrEvent) {
-			t.Errorf("%s: %v, want ErrEvent", name, err)
+	for name, leaf := range map[string][]byte{"empty": {}, "too long": bytes.Repeat([]byte("x"), maxRecord+1)} {
+		if err := l.Append(t.Context(), event(0), leaf); !errors.Is(err, ErrLeaf) {
+			t.Errorf("%s: %v, want ErrLeaf", name, err)
 		}
 	}
 	if l.Size() != 0 {
 		t.Fatal("a part of a refused call was logged")
 	}
-	largest := Event{
-		Time: -1 << 63, Action: strings.Repeat("a", MaxWord), Outcome: strings.Repeat("o", MaxWord),
-		Reason: strings.Repeat("r", MaxReason),
-	}
-	for _, f := range []*[]byte{&largest.Actor, &largest.Subject, &largest.Object, &largest.Grant, &largest.Policy} {
-		*f = make([]byte, MaxBytes)
-	}
-	if leaf, err := largest.encode(); err != nil || len(leaf) > maxLeaf {
-		t.Fatalf("the largest event: %d bytes, %v", len(leaf), err)
-	}
-	if err := l.Append(t.Context(), largest); err != nil { // control
+	if err := l.Append(t.Context(), bytes.Repeat([]byte("x"), maxRecord)); err != nil { // control
 		t.Fatal(err)
 	}
 }
@@ -391,7 +402,7 @@ func TestScanStopsWhereItsCallerSays(t *testing.T) {
 	l := openLog(t, written(t, 5, true))
 	enough := errors.New("enough")
 	seen := 0
-	err := l.Scan(func(i int64, _ Event) error {
+	err := l.Scan(func(i int64, _ []byte) error {
 		seen++
 		if i == 2 {
 			return enough
@@ -400,22 +411,5 @@ func TestScanStopsWhereItsCallerSays(t *testing.T) {
 	})
 	if !errors.Is(err, enough) || seen != 3 {
 		t.Fatalf("%d records, %v", seen, err)
-	}
-}
-
-func TestCommitmentsHideAndBind(t *testing.T) {
-	salt := [32]byte{1}
-	a := Commit(salt, "actor", []byte("ada@example.org"))
-	if a != Commit(salt, "actor", []byte("ada@example.org")) {
-		t.Error("the same opening gives another commitment")
-	}
-	for name, b := range map[string]statement.ID{
-		"salt": Commit([32]byte{2}, "actor", []byte("ada@example.org")),
-		"kind": Commit(salt, "subject", []byte("ada@example.org")),
-		"both": Commit(salt, "actorada", []byte("@example.org")),
-	} {
-		if a == b {
-			t.Errorf("%s does not matter", name)
-		}
 	}
 }

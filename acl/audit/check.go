@@ -1,182 +1,248 @@
 package audit
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 
 	"cerebrum.dev/cerebrum/crypto/statement"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
-const (
-	entriesName    = "entries"
-	checkpointName = "checkpoint"
-	format         = 1
-)
-
-// checkpoint is the file of that name: a durable promise that the log has at
-// least N records and that the chain after the Nth is Head. It is not signed
-// here; whoever can write the folder can write both files.
-type checkpoint struct {
-	_      struct{} `cbor:",toarray"`
-	Format uint16
-	N      int64
-	Offset int64
-	First  int64
-	Head   statement.ID
+// record is what a visitor is handed. Its slices are valid until it returns.
+type record struct {
+	place
+	leaf   []byte
+	hashes []tlog.Hash // that it adds to the file of stored hashes
+	after  *mark
 }
 
-func (m mark) encode() ([]byte, error) {
-	return statement.Marshal(checkpoint{Format: format, N: m.n, Offset: m.offset, First: m.first, Head: m.chain})
-}
+// visitor is handed every record in order; its error ends the walk.
+type visitor func(r record) error
 
-func decodeCheckpoint(raw []byte) (mark, error) {
-	var c checkpoint
-	if err := statement.Unmarshal(raw, &c); err != nil {
-		return mark{}, err
-	}
-	if c.Format != format || c.N < 0 || c.Offset < 0 || c.First < 0 || c.First > c.N {
-		return mark{}, errors.New("the checkpoint makes no sense")
-	}
-	return mark{n: c.N, offset: c.Offset, first: c.First, chain: c.Head}, nil
-}
-
-// readCheckpoint gives the checkpoint of a log whose entries have a size. None
-// is in order only before the first record: it is written before that.
-func readCheckpoint(dir string, size int64) (mark, error) {
-	none := mark{chain: start}
-	f, err := os.Open(filepath.Join(dir, checkpointName))
-	if errors.Is(err, fs.ErrNotExist) {
-		if size > 0 {
-			return none, tampered(none, "the checkpoint is missing")
+// walk reads the segments in order, the last one up to end bytes or, where end is
+// negative, to its own end. It gives the mark behind the last whole record and, at
+// bytes that are no record, an errBad.
+func walk(d folder, segs []int64, end int64, visit visitor) (at mark, err error) {
+	for i, first := range segs {
+		if first != at.n {
+			at.segment, at.offset = at.n, 0
+			return at, tampered(at.place, fmt.Sprintf("the next records that are there begin with %d", first))
 		}
-		return none, nil
+		at.segment, at.offset = first, 0
+		most := int64(-1)
+		if i == len(segs)-1 {
+			most = end
+		}
+		if err := walkSegment(d, &at, most, visit); err != nil {
+			return at, err
+		}
 	}
+	return at, nil
+}
+
+func walkSegment(d folder, at *mark, end int64, visit visitor) error {
+	f, err := d.view(segmentName(at.segment))
 	if err != nil {
-		return none, err
+		return err
 	}
 	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, 1<<10))
-	if err != nil {
-		return none, err
+	if end < 0 {
+		if end, err = f.Size(); err != nil {
+			return err
+		}
 	}
-	m, err := decodeCheckpoint(raw)
-	if err != nil {
-		return none, tampered(none, "the checkpoint is damaged")
-	}
-	return m, nil
-}
-
-// reader is the file "entries".
-type reader interface {
-	io.ReaderAt
-	Size() (int64, error)
-}
-
-// verify reads a whole log against its checkpoint and hands every record to
-// visit. It gives the position after the last whole record; what follows there,
-// if anything, is a torn write that may be cut.
-func verify(file reader, size int64, promised mark, visit func(i int64, leaf []byte) error) (mark, error) {
-	s := newScanner(bufio.NewReaderSize(io.NewSectionReader(file, 0, size), 1<<18), size)
+	s := newScanner(f, end, at)
 	for {
-		if s.at.n == promised.n && s.at != promised {
-			return s.at, tampered(s.at, "the records before it do not match the checkpoint")
-		}
-		i := s.at.n
+		before := at.place
 		leaf, err := s.next()
-		var bad errBad
-		switch {
-		case err == nil:
-		case errors.Is(err, io.EOF) && s.left == 0:
-			return s.at, whole(s.at, promised, "the log ends here")
-		case errors.As(err, &bad):
-			return s.at, judge(file, size, s.at, promised, bad)
-		default:
-			return s.at, fmt.Errorf("reading record %d: %w", i, err)
+		if err == io.EOF && s.left == 0 {
+			return nil
 		}
-		if err := visit(i, leaf); err != nil {
-			return s.at, err
+		var bad errBad
+		if errors.As(err, &bad) {
+			return bad
+		}
+		if err != nil {
+			return fmt.Errorf("reading record %d: %w", before.n, err)
+		}
+		if err := visit(record{before, leaf, s.hashes, at}); err != nil {
+			return err
 		}
 	}
 }
 
-// judge turns bad bytes into a verdict: nil means a torn write.
-func judge(file io.ReaderAt, size int64, at, promised mark, bad errBad) error {
-	if err := whole(at, promised, string(bad)); err != nil {
-		return err
+// promise is a checkpoint that a log must live up to, and what it is called.
+type promise struct {
+	name string
+	Checkpoint
+}
+
+// verify reads a whole log against what it promised, and hands every record to
+// visit. It gives the mark behind the last whole record; what follows there, if
+// anything, is a torn write that may be cut.
+func verify(d folder, segs []int64, promises []promise, visit visitor) (mark, error) {
+	check := func(m *mark) error {
+		for _, p := range promises {
+			if p.N == m.n && p.Hash != m.root() {
+				return mismatch(d, segs, p)
+			}
+		}
+		return nil
 	}
-	cut, err := torn(file, size, at, bad)
-	if err != nil {
-		return err
+	if err := check(&mark{}); err != nil {
+		return mark{}, err
 	}
-	if !cut {
+	at, err := walk(d, segs, -1, func(r record) error {
+		if err := check(r.after); err != nil {
+			return err
+		}
+		return visit(r)
+	})
+	var bad errBad
+	if err != nil && !errors.As(err, &bad) {
+		return at, err
+	}
+	for _, p := range promises {
+		if at.n < p.N {
+			what := "the log ends here"
+			if bad != "" {
+				what = string(bad)
+			}
+			return at, tampered(at.place, fmt.Sprintf("%s, but the %s promises %d records", what, p.name, p.N))
+		}
+	}
+	if bad == "" {
+		return at, nil
+	}
+	return at, judge(d, segs, at.place, bad)
+}
+
+// judge turns bad bytes behind every promise into a verdict: nil means a torn
+// write, which only the last segment can have.
+func judge(d folder, segs []int64, at place, bad errBad) error {
+	if at.segment != segs[len(segs)-1] {
 		return tampered(at, string(bad))
 	}
-	return nil
-}
-
-// whole refuses a log that ends before its checkpoint.
-func whole(at, promised mark, what string) error {
-	if at.n >= promised.n {
-		return nil
-	}
-	return tampered(at, fmt.Sprintf("%s, but the checkpoint promises %d records", what, promised.n))
-}
-
-// Verify reads the log in dir without changing or locking it, and gives the
-// number of its records and the chain after the last. Besides everything that
-// [Open] checks it decodes every event. A torn write at the end, which [Open]
-// would cut, is not counted. It fails with a [TamperError].
-func Verify(dir string) (n int64, head statement.ID, err error) {
-	f, err := os.Open(filepath.Join(dir, entriesName))
+	f, err := d.view(segmentName(at.segment))
 	if err != nil {
-		return 0, statement.ID{}, err
+		return err
 	}
 	defer f.Close()
-	// The checkpoint first: a running log may write more records meanwhile, but
-	// never promises records that are not in the file yet.
-	promised, err := readCheckpointFor(dir, f)
+	size, err := f.Size()
 	if err != nil {
-		return 0, statement.ID{}, err
+		return err
 	}
-	info, err := f.Stat()
+	cut, err := torn(f, size, at, bad)
+	if err == nil && !cut {
+		err = tampered(at, string(bad))
+	}
+	return err
+}
+
+// mismatch names, where it can, the first record that is not what a checkpoint
+// covers. The stored hashes are no evidence by themselves; where they give the
+// checkpoint's root, though, the record whose hash is another was changed.
+func mismatch(d folder, segs []int64, p promise) error {
+	none := tamperedFile(p.name, fmt.Sprintf("the first %d records are not those that it covers", p.N))
+	f, err := d.view(hashesName)
 	if err != nil {
-		return 0, statement.ID{}, err
+		return none
 	}
-	var offset int64
-	end, err := verify(osFile{f}, info.Size(), promised, func(i int64, leaf []byte) error {
-		if _, err := decodeEvent(leaf); err != nil {
-			return tampered(mark{n: i, offset: offset}, "the record is not an event")
+	defer f.Close()
+	stored := hashFile{f}
+	var m mark
+	for m.n < p.N {
+		h, err := stored.ReadHashes([]int64{tlog.StoredHashIndex(0, m.n)})
+		if err != nil {
+			return none
 		}
-		offset += int64(fixedSize + len(leaf))
+		m.tree.add(m.n, 0, h[0], nil)
+		m.n++
+	}
+	if m.root() != p.Hash {
+		return none
+	}
+	_, err = walk(d, segs, -1, func(r record) error {
+		if h, err := stored.ReadHashes([]int64{tlog.StoredHashIndex(0, r.n)}); err != nil || h[0] != r.hashes[0] {
+			return tampered(r.place, "the record is not the one that the "+p.name+" covers")
+		}
 		return nil
 	})
-	if err != nil {
-		return 0, statement.ID{}, err
+	if errors.Is(err, ErrTampered) {
+		return err
 	}
-	return end.n, end.chain, nil
+	return none
 }
 
-func readCheckpointFor(dir string, f *os.File) (mark, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return mark{}, err
-	}
-	return readCheckpoint(dir, info.Size())
+// Found is what [Verify] says about a log.
+type Found struct {
+	Binding *Binding
+	Tree    tlog.Tree  // all whole records
+	Signed  Checkpoint // the newest that the log published; not necessarily all records
 }
 
-// osFile is a file that is only read.
-type osFile struct{ *os.File }
-
-// Size is the size in bytes.
-func (f osFile) Size() (int64, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return 0, err
+// Verify reads the log in dir without changing or locking it. It must be the log
+// of peer, as its binding says. Everything up to its checkpoint is proven to be
+// what the log's key signed; of records behind that, at most some seconds of a log
+// that runs or was killed, only damage is found. known are checkpoints of this log
+// that others kept, witnesses say: a log that was rolled back or replaced does not
+// live up to them, and without them that cannot be seen. A torn write
+// at the end, which [Open] would cut, is not counted. Verify fails with a
+// [TamperError] or with [ErrBinding].
+func Verify(dir string, peer statement.PublicKey, known ...[]byte) (*Found, error) {
+	d := osFolder(dir)
+	if _, err := segments(d); err != nil { // before all else: an old log has no binding
+		return nil, err
 	}
-	return info.Size(), nil
+	raw, err := read(d, bindingName, maxCheckpoint)
+	if err != nil {
+		return nil, err
+	}
+	b, err := VerifyBinding(raw)
+	if err != nil {
+		return nil, err
+	}
+	if b.Peer != peer {
+		return nil, fmt.Errorf("%w: it is of the peer %s", ErrBinding, b.Peer)
+	}
+	// The checkpoints first: a running log may write more records meanwhile, but
+	// never promises records that are not in the file yet.
+	promises, err := readPromises(d, b, known)
+	if err != nil {
+		return nil, err
+	}
+	segs, err := segments(d)
+	if err != nil {
+		return nil, err
+	}
+	if len(promises) == 0 || promises[0].name != checkpointName {
+		return nil, tamperedFile(checkpointName, "it is missing")
+	}
+	end, err := verify(d, segs, promises, func(record) error { return nil })
+	if err != nil {
+		return nil, err
+	}
+	return &Found{Binding: b, Tree: tlog.Tree{N: end.n, Hash: end.root()}, Signed: promises[0].Checkpoint}, nil
+}
+
+// readPromises gives what a log must live up to, its own checkpoint first.
+func readPromises(d folder, b *Binding, known [][]byte) (out []promise, err error) {
+	for _, name := range []string{checkpointName, cosignedName} {
+		c, err := readCheckpoint(d, name, b)
+		if err != nil {
+			return nil, err
+		}
+		if c != nil {
+			out = append(out, promise{name, *c})
+		}
+	}
+	for _, raw := range known {
+		c, err := b.OpenCheckpoint(raw)
+		if err != nil {
+			return nil, fmt.Errorf("a checkpoint that is known of this log: %w", err)
+		}
+		out = append(out, promise{"checkpoint known to others", c})
+	}
+	return out, nil
 }

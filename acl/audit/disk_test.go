@@ -3,8 +3,10 @@ package audit
 import (
 	"bytes"
 	"errors"
+	"io/fs"
+	"maps"
 	"math/rand/v2"
-	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,139 +16,324 @@ import (
 
 // memory is a disk that fails on order; what was not synced can be lost.
 type memory struct {
-	mu                  sync.Mutex
-	data, synced        []byte
-	dirty               map[int64]bool // sectors written since the last sync
-	failWrite, failSync error
-	hold, waiting       chan struct{} // when set, Sync tells waiting and waits for hold
+	mu            sync.Mutex
+	files         map[string]*memoryFile
+	fail          func(op, name string) error // "open", "write", "sync" or "replace"; nil: never
+	hold, waiting chan struct{}               // when set, Sync tells waiting and waits for hold
+	lies          bool                        // Sync says that it did, and did not
 }
 
-func (m *memory) ReadAt(p []byte, off int64) (int, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return bytes.NewReader(m.data).ReadAt(p, off)
+type memoryFile struct {
+	m            *memory
+	name         string
+	data, synced []byte
+	dirty        map[int64]bool // sectors written since the last sync
 }
 
-func (m *memory) WriteAt(p []byte, off int64) (int, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.failWrite != nil {
-		return 0, m.failWrite
+func newMemory() *memory { return &memory{files: map[string]*memoryFile{}} }
+
+// log opens the log on this disk.
+func (m *memory) log(t testing.TB) *Log {
+	t.Helper()
+	l, err := m.openWith(config(t))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if need := int(off) + len(p); need > len(m.data) {
-		m.data = append(m.data, make([]byte, need-len(m.data))...)
+	return l
+}
+
+func (m *memory) openWith(c Config) (*Log, error) {
+	return open(m, c, func() error { return nil })
+}
+
+func (m *memory) failing(op, name string) error {
+	if m.fail == nil {
+		return nil
+	}
+	return m.fail(op, name)
+}
+
+func (m *memory) open(name string) (file, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.failing("open", name); err != nil {
+		return nil, err
+	}
+	if m.files[name] == nil {
+		m.files[name] = &memoryFile{m: m, name: name}
+	}
+	return m.files[name], nil
+}
+
+func (m *memory) view(name string) (file, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.files[name] == nil {
+		return nil, fs.ErrNotExist
+	}
+	return m.files[name], nil
+}
+
+func (m *memory) replace(name string, b []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.failing("replace", name); err != nil {
+		return err
+	}
+	m.files[name] = &memoryFile{m: m, name: name, data: bytes.Clone(b), synced: bytes.Clone(b)}
+	return nil
+}
+
+func (m *memory) names() ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Collect(maps.Keys(m.files)), nil
+}
+
+// cut is a power cut: of the sectors written since the last sync, those whose bit
+// in lost is set are as before, or zero.
+func (m *memory) cut(lost uint64) {
+	for _, f := range m.files {
+		f.dirty = nil
+		data := bytes.Clone(f.data)
+		for at := len(f.synced) / sector * sector; at < len(data); at += sector {
+			if lost&(1<<(at/sector%64)) == 0 {
+				continue
+			}
+			end := min(at+sector, len(data))
+			clear(data[at:end])
+			if at < len(f.synced) {
+				copy(data[at:end], f.synced[at:])
+			}
+		}
+		f.data = data
+	}
+}
+
+func (f *memoryFile) ReadAt(p []byte, off int64) (int, error) {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	return bytes.NewReader(f.data).ReadAt(p, off)
+}
+
+func (f *memoryFile) WriteAt(p []byte, off int64) (int, error) {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	if err := f.m.failing("write", f.name); err != nil {
+		return 0, err
+	}
+	if need := int(off) + len(p); need > len(f.data) {
+		f.data = append(f.data, make([]byte, need-len(f.data))...)
+	}
+	if f.dirty == nil {
+		f.dirty = make(map[int64]bool)
 	}
 	for s := off / sector; s <= (off+int64(len(p))-1)/sector; s++ {
-		if m.dirty == nil {
-			m.dirty = make(map[int64]bool)
-		}
-		m.dirty[s] = true
+		f.dirty[s] = true
 	}
-	return copy(m.data[off:], p), nil
+	return copy(f.data[off:], p), nil
 }
 
 // Sync flushes what is dirty; when it fails, the system forgets what was.
-func (m *memory) Sync() error {
-	if m.hold != nil {
-		m.waiting <- struct{}{}
-		<-m.hold
+func (f *memoryFile) Sync() error {
+	if f.m.hold != nil {
+		f.m.waiting <- struct{}{}
+		<-f.m.hold
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	dirty := m.dirty
-	m.dirty = nil
-	if m.failSync != nil {
-		return m.failSync
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	dirty := f.dirty
+	f.dirty = nil
+	if err := f.m.failing("sync", f.name); err != nil {
+		return err
 	}
-	if len(m.synced) > len(m.data) {
-		m.synced = m.synced[:len(m.data)]
+	if f.m.lies {
+		return nil
 	}
-	m.synced = append(m.synced, make([]byte, len(m.data)-len(m.synced))...)
+	if len(f.synced) > len(f.data) {
+		f.synced = f.synced[:len(f.data)]
+	}
+	f.synced = append(f.synced, make([]byte, len(f.data)-len(f.synced))...)
 	for s := range dirty {
-		if at := s * sector; at < int64(len(m.data)) {
-			copy(m.synced[at:], m.data[at:min(at+sector, int64(len(m.data)))])
+		if at := s * sector; at < int64(len(f.data)) {
+			copy(f.synced[at:], f.data[at:min(at+sector, int64(len(f.data)))])
 		}
 	}
 	return nil
 }
 
-func (m *memory) Truncate(size int64) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.data = m.data[:size]
+func (f *memoryFile) Truncate(size int64) error {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	f.data = f.data[:size]
 	return nil
 }
 
-func (m *memory) Size() (int64, error) { return int64(len(m.data)), nil }
+func (f *memoryFile) Size() (int64, error) {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	return int64(len(f.data)), nil
+}
 
-func (m *memory) Close() error { return nil }
+func (f *memoryFile) Close() error { return nil }
 
-func TestAfterAFailedWriteOrFlushNothingIsLoggedUntilReopened(t *testing.T) {
-	broken := errors.New("input/output error")
+var _ file = (*disk.File)(nil)
+
+// only fails one kind of operation.
+func only(op string, err error) func(string, string) error {
+	return func(did, _ string) error {
+		if did == op {
+			return err
+		}
+		return nil
+	}
+}
+
+// Rule 4: an error of the disk is never tried again. What a failed flush left in
+// the system's cache reaches the disk when the log is opened again.
+func TestRule4AfterAnErrorOfTheDiskNothingIsWrittenUntilReopened(t *testing.T) {
 	for _, part := range []string{"write", "sync"} {
-		dir, m := t.TempDir(), &memory{}
-		l, err := open(dir, m, disk.Replace)
+		for _, broken := range []error{errors.New("input/output error"), errors.New("no space left on device")} {
+			m := newMemory()
+			l := m.log(t)
+			stop := run(t, l)
+			add(t, l, 0, 3)
+			m.fail = only(part, broken)
+			if err := l.Append(t.Context(), event(3)); !errors.Is(err, ErrFailed) || !errors.Is(err, broken) {
+				t.Fatalf("%s: %v", part, err)
+			}
+			if err := stop(); !errors.Is(err, broken) {
+				t.Fatalf("%s: run ended with %v", part, err)
+			}
+			m.fail = nil // it must not be tried again
+			if err := l.Append(t.Context(), event(3)); !errors.Is(err, ErrFailed) {
+				t.Fatalf("%s: again: %v, want ErrFailed", part, err)
+			}
+			if l.Size() != 3 {
+				t.Fatalf("%s: size %d", part, l.Size())
+			}
+			l.Close()
+
+			again := m.log(t)
+			run(t, again)
+			n := int(again.Size())
+			add(t, again, n, n+1)
+			for _, f := range m.files { // the power fails: what was acknowledged must be there
+				f.data = bytes.Clone(f.synced)
+			}
+			if last := m.log(t); last.Size() != int64(n+1) {
+				t.Fatalf("%s: %d records survived, want %d", part, last.Size(), n+1)
+			}
+		}
+	}
+}
+
+// What follows from the records is no evidence, but a disk that does not take it
+// takes nothing else either. The records were durable before that.
+func TestAFailureToWriteDerivedHashesEndsTheLog(t *testing.T) {
+	m := newMemory()
+	l := m.log(t)
+	stop := run(t, l)
+	add(t, l, 0, 3)
+	broken := errors.New("input/output error")
+	m.mu.Lock()
+	m.fail = func(op, name string) error {
+		if op == "write" && name == hashesName {
+			return broken
+		}
+		return nil
+	}
+	m.mu.Unlock()
+	if err := l.Append(t.Context(), event(3)); !errors.Is(err, ErrFailed) || !errors.Is(err, broken) {
+		t.Fatalf("%v", err)
+	}
+	if err := stop(); !errors.Is(err, broken) {
+		t.Fatalf("run ended with %v", err)
+	}
+	m.fail = nil
+	again := m.log(t)
+	if again.Size() != 4 {
+		t.Fatalf("%d records", again.Size())
+	}
+	if _, err := again.ProveInclusion(3); err != nil {
+		t.Error(err)
+	}
+}
+
+// A disk that says it has flushed and has not cannot be made to remember. What it
+// lost below a checkpoint is missed, and named.
+func TestALyingDiskIsFoundOut(t *testing.T) {
+	for _, lies := range []bool{false, true} {
+		m := newMemory()
+		l := m.log(t)
+		stop := run(t, l)
+		add(t, l, 0, 3)
+		if _, err := l.Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		m.mu.Lock()
+		m.lies = lies
+		m.mu.Unlock()
+		add(t, l, 3, 9)
+		stop() // with a checkpoint of nine
+		m.lies = false
+		m.cut(^uint64(0))
+		again, err := m.openWith(config(t))
+		var tamper *TamperError
+		switch {
+		case lies && (!errors.As(err, &tamper) || tamper.Index < 3 || tamper.Index > 8):
+			t.Errorf("a disk that lied: %v", err)
+		case !lies && (err != nil || again.Size() != 9): // control
+			t.Errorf("a disk that did not lie: %v", err)
+		}
+	}
+}
+
+// A segment that cannot be made, because the disk is full say, ends the log too,
+// and it goes on where it was.
+func TestWithoutRoomForASegmentTheLogEnds(t *testing.T) {
+	for _, op := range []string{"open", "replace"} { // the segment, or the checkpoint before it
+		m := newMemory()
+		c := config(t)
+		c.Segment = 500
+		l, err := m.openWith(c)
 		if err != nil {
 			t.Fatal(err)
 		}
 		stop := run(t, l)
-		add(t, l, 0, 3)
-		if part == "write" {
-			m.failWrite = broken
-		} else {
-			m.failSync = broken
+		add(t, l, 0, 10)
+		full := errors.New("no space left on device")
+		m.mu.Lock()
+		m.fail = only(op, full)
+		m.mu.Unlock()
+		if err := l.Append(t.Context(), event(10)); !errors.Is(err, ErrFailed) || !errors.Is(err, full) {
+			t.Fatalf("%s: %v", op, err)
 		}
-		if err := l.Append(t.Context(), event(3)); !errors.Is(err, ErrFailed) || !errors.Is(err, broken) {
-			t.Fatalf("%s: %v", part, err)
-		}
-		m.failWrite, m.failSync = nil, nil // it must not be tried again
-		if err := l.Append(t.Context(), event(3)); !errors.Is(err, ErrFailed) {
-			t.Fatalf("%s: again: %v, want ErrFailed", part, err)
-		}
-		if err := stop(); !errors.Is(err, broken) {
-			t.Fatalf("%s: run ended with %v", part, err)
-		}
-		if l.Size() != 3 {
-			t.Fatalf("%s: size %d", part, l.Size())
-		}
-		l.Close()
-
-		again, err := open(dir, m, disk.Replace)
+		stop()
+		m.fail = nil
+		again, err := m.openWith(c)
 		if err != nil {
 			t.Fatal(err)
 		}
 		run(t, again)
-		n := int(again.Size())
-		add(t, again, n, n+1)
-		m.data = bytes.Clone(m.synced) // the power fails: what was acknowledged must be there
-		last, err := open(dir, m, disk.Replace)
-		if err != nil {
-			t.Fatalf("%s: %v", part, err)
-		}
-		if last.Size() != int64(n+1) {
-			t.Fatalf("%s: %d records survived, want %d", part, last.Size(), n+1)
+		add(t, again, 10, 20)
+		if again.Size() != 20 || len(again.segs) < 2 {
+			t.Fatalf("%s: %d records in %d segments", op, again.Size(), len(again.segs))
 		}
 	}
 }
 
 func TestAFailedCheckpointEndsTheLog(t *testing.T) {
-	dir := t.TempDir()
 	broken := errors.New("no space left")
-	fails := false
-	l, err := open(dir, &memory{}, func(path string, b []byte) error {
-		if fails {
-			return broken
-		}
-		return disk.Replace(path, b)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := newMemory()
+	l := m.log(t)
 	stop := run(t, l)
-	add(t, l, 0, checkpointEvery-1)
-	fails = true // no checkpoint is due before the next event, which synchronises with the writer
-	if err := l.Append(t.Context(), event(0)); err != nil && !errors.Is(err, ErrFailed) {
-		t.Fatal(err)
+	add(t, l, 0, 5)
+	m.mu.Lock()
+	m.fail = only("replace", broken)
+	m.mu.Unlock()
+	if _, err := l.Checkpoint(t.Context()); !errors.Is(err, broken) {
+		t.Fatalf("a checkpoint that cannot be written: %v", err)
 	}
 	if err := stop(); !errors.Is(err, broken) {
 		t.Fatalf("run ended with %v", err)
@@ -154,13 +341,16 @@ func TestAFailedCheckpointEndsTheLog(t *testing.T) {
 	if err := l.Append(t.Context(), event(0)); !errors.Is(err, ErrFailed) {
 		t.Fatalf("%v, want ErrFailed", err)
 	}
+	if c := l.Published(); c.N != 0 {
+		t.Fatalf("a checkpoint of %d records counts as published", c.N)
+	}
 }
 
 // A crash at any moment, with any of the unsynced sectors lost: what was
 // acknowledged is there, and the log opens without help.
-func TestAPowerCutNeedsNoRepair(t *testing.T) {
+func TestFiveHundredPowerCutsLoseNothing(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	for range 150 {
+	for range 500 {
 		sizes := make([]byte, 1+rng.IntN(4))
 		for i := range sizes {
 			sizes[i] = byte(1 + rng.IntN(40))
@@ -184,63 +374,40 @@ func FuzzPowerCut(f *testing.F) {
 	})
 }
 
-// powerCut writes batches of these sizes and loses sectors of the last.
+// powerCut writes batches of these sizes, in small segments, and loses sectors of
+// the last.
 func powerCut(t *testing.T, sizes []byte, lost uint64) {
-	dir, m := t.TempDir(), &memory{}
-	quick := func(path string, b []byte) error { return os.WriteFile(path, b, 0o600) }
-	l, err := open(dir, m, quick)
+	m := newMemory()
+	c := config(t)
+	c.Segment = 4000
+	l, err := m.openWith(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	acknowledged := int64(0)
 	for i, n := range sizes {
-		var leaves [][]byte
+		var all [][]byte
 		for j := range int(n) {
-			e := event(j)
-			e.Reason = strings.Repeat("r", (j*37+i*11)%200)
-			leaf, err := e.encode()
-			if err != nil {
-				t.Fatal(err)
-			}
-			leaves = append(leaves, leaf)
-		}
-		if len(leaves) == 0 {
-			continue
+			all = append(all, append(event(j), strings.Repeat("r", (j*37+i*11)%200)...))
 		}
 		if i == len(sizes)-1 { // the last write never gets its flush
-			m.failSync = errors.New("the power failed")
+			m.fail = only("sync", errors.New("the power failed"))
 		}
-		if err := l.write([]*request{{leaves: leaves}}, &l.durable); err == nil {
-			acknowledged = l.durable.n
-		} else {
-			m.data = survive(m, lost)
+		at := l.durable
+		if err := l.write([]*request{{leaves: all}}, &at); err == nil {
+			l.durable, acknowledged = at, at.n
 		}
-		m.failSync = nil
 	}
-	again, err := open(dir, m, quick)
+	m.fail = nil
+	m.cut(lost)
+	again, err := m.openWith(c)
 	if err != nil {
 		t.Fatalf("%v, lost %b: refused after a crash: %v", sizes, lost, err)
 	}
-	if again.Size() < acknowledged {
+	if again.Size() < acknowledged || again.Published().N != again.Size() {
 		t.Fatalf("%v, lost %b: %d records, %d were acknowledged", sizes, lost, again.Size(), acknowledged)
 	}
-}
-
-// survive is the disk after a power cut: of the sectors written since the last
-// sync, those whose bit in lost is set are as before, or zero.
-func survive(m *memory, lost uint64) []byte {
-	data := bytes.Clone(m.data)
-	for at := len(m.synced) / sector * sector; at < len(data); at += sector {
-		if lost&(1<<(at/sector%64)) == 0 {
-			continue
-		}
-		end := min(at+sector, len(data))
-		clear(data[at:end])
-		if at < len(m.synced) {
-			copy(data[at:end], m.synced[at:])
-		}
+	if p, err := again.rootAt(acknowledged); err != nil || p != l.Head().Hash {
+		t.Fatalf("%v, lost %b: the records are others: %v", sizes, lost, err)
 	}
-	return data
 }
-
-var _ file = (*disk.File)(nil)

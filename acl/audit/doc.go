@@ -4,48 +4,70 @@
 // has returned nil; then the evidence is on the disk. When it cannot be logged
 // it does not happen.
 //
+// The log is a Merkle tree (RFC 6962) of opaque leaves; package event says what is in
+// them, and package journal joins both. Its formats are those of C2SP: checkpoints, cosignatures, proofs of
+// inclusion and tiles can be verified with other tools.
+//
+// # Words
+//
+//	origin      names a log in its checkpoints; it follows from the peer key: [Origin]
+//	checkpoint  an origin, a size and a root, signed with the log's own key
+//	binding     the statement, signed by the peer key and by the log's key, that the
+//	            origin and the key belong to the peer: [Bind], [VerifyBinding]
+//	cosigned    a checkpoint that witnesses signed too: [Log.Cosign]
+//
 // # Files
 //
-// A log is a folder with two files:
+// A log is a folder:
 //
-//	entries     the records, appended; the layout is in record.go
-//	checkpoint  CBOR [format, n, offset, first, head], replaced as a whole
+//	binding          whose log it is
+//	checkpoint       the newest checkpoint, a C2SP signed note, replaced as a whole
+//	cosigned         the newest checkpoint with cosignatures
+//	entries-INDEX    records, appended; the next file begins after 64 MiB, and is
+//	                 named by the index of its first record; layout in record.go
+//	hashes           the tree's stored hashes, derived, never flushed, made anew by Open
+//	lock             held by whoever has the log open
 //
-// Every record carries a hash of itself and of all records before it, so that an
-// edit, a removal or an exchange breaks the chain at its place, and the reader
-// names that place. The checkpoint promises a length: records up to it cannot be
-// cut off unseen. It is written when the log is opened and closed and every
-// 1,024 records.
+// # Rules
 //
-// # Recovery
-//
-// A crash in the middle of a write leaves records that nobody was told about.
-// [Open] cuts those, and nothing else: never below the checkpoint, never where a
-// record of a later write follows, never where bytes changed rather than failed
-// to arrive. A repair that trusted the first bad byte would let one flipped bit
-// destroy everything behind it.
+//  1. Only sizes that are already durable are signed. A checkpoint of records that
+//     a crash takes back would be a fork for ever.
+//  2. [Open] reads every record and compares the root with the checkpoint's.
+//  3. Nothing below a checkpoint is ever cut off. Behind it only what a crash left
+//     unfinished is: never where a record of a later write follows, never where
+//     bytes changed rather than failed to arrive. A repair that trusted the first
+//     bad byte would let one flipped bit destroy everything behind it.
+//  4. After any error of the disk nothing is written until the log is opened again.
+//  5. Whoever can write the folder and has the log's key can write another log. Only
+//     checkpoints that others know stand against that.
+//  6. One log has one writer: a lock on the folder, and a list in the process.
+//  7. The queue is bounded, and what does not fit is refused at once.
+//  8. Records go into segments by size. Shards by period would be folders of their
+//     own, with the period at the end of their origin; there are none yet.
 //
 // # What it does not prove
 //
-// Whoever can write the folder can write a whole new log with a checkpoint that
-// fits, or bring back an old copy of both files, and can cut the records since
-// the last checkpoint as a crash might. Against that, heads must be known to
-// others: [Log.Head] is what they are to witness.
+// Rule 5, and: the records since the last checkpoint, at most some seconds of a log
+// that was killed, can be cut off as a crash might have. A folder that was emptied
+// becomes a new log under the old origin. Against all of that give checkpoints to
+// others, and hand them to [Verify] and to [Config.Known].
 //
 // # People
 //
-// Records are for ever, so they hold commitments instead of names ([Commit]).
-// Destroying the salt makes a commitment say nothing, and no hash changes.
+// Leaves are for ever, so nothing that may have to be forgotten belongs into them.
+// It is kept beside them ([Log.Attach]) and made durable with the same flush.
 //
 // # Example
 //
-//	l, err := audit.Open(dir)
+//	binding, err := audit.Bind(peerKey, logKey)
+//	l, err := audit.Open(dir, audit.Config{Binding: binding, Key: logKey})
 //	go func() { stopped <- l.Run(ctx) }()
-//	err = l.Append(ctx, audit.Event{Time: now.UnixMilli(), Action: "release", Outcome: "ok",
-//		Actor: who[:], Object: keyID, Grant: leaf[:], Policy: bundle[:], Reason: "grant"})
+//	i, err := l.Record(ctx, [][]byte{leaf}, nil)
 //	if err != nil {
 //		return err // and release nothing
 //	}
+//	_, err = l.Checkpoint(ctx)
+//	proof, err := l.ProveInclusion(i)
 //
 // One writer serves all callers: it takes whatever has queued up while it was
 // flushing, writes that at once and flushes once. No timer delays anybody.

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+
+	"golang.org/x/mod/sumdb/note"
 )
 
-// Arbitrary bytes in place of a log are refused or read, never both ways.
+// Arbitrary bytes in place of a segment are refused or read, never both ways.
 func FuzzEntries(f *testing.F) {
 	good := entries(f, written(f, 4, true))
 	f.Add(good, uint16(70), byte(1))
@@ -18,37 +20,70 @@ func FuzzEntries(f *testing.F) {
 		if int(at) < len(content) {
 			content[at] ^= flip
 		}
-		m := &memory{data: content}
+		m := newMemory()
+		m.replace(segmentName(0), content)
 		seen := int64(0)
-		end, err := verify(m, int64(len(content)), mark{chain: start}, func(_ int64, leaf []byte) error {
+		end, err := verify(m, []int64{0}, nil, func(record) error {
 			seen++
-			if e, err := decodeEvent(leaf); err == nil {
-				if again, err := e.encode(); err != nil || !bytes.Equal(again, leaf) {
-					t.Fatalf("an event re-encodes differently: %v", err)
-				}
-			}
 			return nil
 		})
 		if err != nil && !errors.Is(err, ErrTampered) {
 			t.Fatalf("an error of no kind: %v", err)
 		}
 		if end.n != seen || end.offset > int64(len(content)) {
-			t.Fatalf("ends at %+v after %d records", end, seen)
+			t.Fatalf("ends at %+v after %d records", end.place, seen)
 		}
 	})
 }
 
 func FuzzCheckpoint(f *testing.F) {
-	raw, _ := mark{n: 3, offset: 400, first: 2, chain: start}.encode()
-	f.Add(raw)
+	l := openLog(f, written(f, 3, true))
+	f.Add(l.Published().Note)
 	f.Add([]byte{})
+	f.Add(append(bytes.Clone(l.Published().Note), "— other abcdefgh\n"...))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := decodeCheckpoint(b)
+		c, err := l.Binding().OpenCheckpoint(b)
 		if err != nil {
 			return
 		}
-		if again, err := m.encode(); err != nil || !bytes.Equal(again, b) {
-			t.Fatalf("re-encodes differently: %v", err)
+		if !bytes.HasPrefix(b, l.Published().Note[:bytes.Index(l.Published().Note, []byte("\n\n"))+2]) || c.Tree != l.Published().Tree {
+			t.Fatalf("a checkpoint that nobody signed: %q", b)
+		}
+	})
+}
+
+func FuzzBinding(f *testing.F) {
+	good := config(f).Binding
+	f.Add(good)
+	f.Add(good[:len(good)-1])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if _, err := VerifyBinding(b); err == nil && !bytes.Equal(b, good) {
+			t.Fatalf("a binding that nobody signed: %x", b)
+		}
+	})
+}
+
+// What witnesses answer is kept only if it is signatures of theirs, and what is
+// kept is still the log's checkpoint.
+func FuzzCosignatures(f *testing.F) {
+	l := openLog(f, written(f, 3, true))
+	w, known := witnesses(f, 2)
+	own := l.Published()
+	line := cosign(f, own.Note, w[0])
+	f.Add(line)
+	f.Add(append(bytes.Clone(line), cosign(f, own.Note, w[1])...))
+	f.Add(append([]byte("more\n\n"), line...))
+	f.Fuzz(func(t *testing.T, lines []byte) {
+		merged, err := addLines(own.Note, lines, known)
+		if err != nil {
+			return
+		}
+		if c, err := l.Binding().OpenCheckpoint(merged); err == nil && c.Tree != own.Tree {
+			t.Fatalf("cosignatures changed the checkpoint: %q", merged)
+		}
+		n, err := note.Open(merged, known)
+		if err != nil || len(n.Sigs) == 0 || len(n.UnverifiedSigs) != 1 {
+			t.Fatalf("%q holds no cosignature, %v", merged, err)
 		}
 	})
 }

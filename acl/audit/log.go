@@ -1,29 +1,25 @@
 package audit
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"sync"
+	"time"
 
 	"cerebrum.dev/cerebrum/crypto/keystore/disk"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
-// QueueSize is how many events may wait for the writer.
+// QueueSize is how many leaves may wait for the writer.
 const QueueSize = 4096
 
-// checkpointEvery is how many records may pass without a checkpoint. More
-// would leave a longer tail that can be cut off unseen; fewer would cost
-// throughput.
-const checkpointEvery = 1024
-
-// Errors that callers branch on; see also [ErrTampered] and [ErrEvent].
+// Errors that callers branch on; see also [ErrTampered].
 var (
+	// ErrLeaf reports a leaf that is empty, or longer than 8 KiB.
+	ErrLeaf = errors.New("the leaf does not fit the audit log")
 	// ErrFull reports a queue without room. The act that was to be logged must
 	// not happen.
 	ErrFull = errors.New("the audit log's queue is full")
@@ -32,24 +28,27 @@ var (
 	// ErrFailed reports a log that refuses to write because a write or flush
 	// failed, until it is opened again.
 	ErrFailed = errors.New("the audit log failed and writes nothing until it is opened again")
-	// ErrLocked reports a log that another process has open.
+	// ErrLocked reports a log that somebody else has open, in this process or
+	// another.
 	ErrLocked = disk.ErrLocked
 )
 
-// file is the disk that the log needs. What was written is durable only once
-// Sync returned nil; after an error of WriteAt, Truncate or Sync nothing is known.
-type file interface {
-	io.ReaderAt
-	io.WriterAt
-	Truncate(size int64) error
-	Sync() error
-	Size() (int64, error)
-	Close() error
+// Config is how a log is opened.
+type Config struct {
+	Binding []byte               // whose log it is: see [Bind]
+	Key     statement.PrivateKey // the log's, which the binding names
+	Known   [][]byte             // checkpoints of this log that others have; it must live up to them
+
+	Segment int64         // bytes after which another file begins; 0: 64 MiB
+	Every   time.Duration // most time that a durable record waits for a checkpoint; 0: 2 s
 }
 
-// request is one caller's events. err belongs to the writer until done is closed.
+// request is one caller's leaves, or a wish for a checkpoint. first and err belong
+// to the writer until done is closed.
 type request struct {
 	leaves [][]byte
+	items  [][]byte // beside them: nil, or one for each
+	first  int64
 	err    error
 	done   chan struct{}
 }
@@ -57,23 +56,34 @@ type request struct {
 // Log is an open log: any number of callers append and read, one writer, Run,
 // writes.
 type Log struct {
-	dir     string
-	file    file
-	replace func(path string, data []byte) error // disk.Replace, or a test's failing disk
-	wake    chan struct{}                        // one token: the queue is not empty
-	quit    chan struct{}                        // closed by Close
-	begun   chan struct{}                        // closed when Run takes events
-	ended   chan struct{}                        // closed when Run has returned
+	folder  folder
+	release func() error
+	binding *Binding
+	raw     []byte // the binding as it was signed
+	signer  *signer
+	segment int64
+	every   time.Duration
+	hashes  file          // derived: never flushed, made anew by Open
+	wake    chan struct{} // one token: the queue is not empty
+	quit    chan struct{} // closed by Close
+	begun   chan struct{} // closed when Run takes events
+	ended   chan struct{} // closed when Run has returned
 
-	mu      sync.Mutex // guards what follows
-	state   state
-	closing bool
-	queue   []*request
-	queued  int   // events in queue
-	durable mark  // what callers may be told
-	failed  error // why nothing is written any more
+	last   file   // the segment that is written; owned by Open, then by Run
+	beside Beside // set before Run, or nil
 
-	promised mark // of the last checkpoint; owned by Open, then by Run
+	cosigning sync.Mutex // held from reading the cosigned checkpoint to replacing it; before mu
+
+	mu        sync.Mutex // guards what follows
+	state     state
+	closing   bool
+	queue     []*request
+	queued    int        // events in queue
+	segs      []int64    // segments by the index of their first record
+	durable   mark       // what callers may be told
+	published Checkpoint // durable too
+	cosigned  Checkpoint // durable too; its Note is nil where there is none
+	failed    error      // why nothing is written any more
 }
 
 type state uint8
@@ -85,303 +95,228 @@ const (
 )
 
 // Open opens the log in dir, makes it where there is none, and locks it
-// ([ErrLocked]). It reads and verifies every record. It cuts off a write that a
-// crash left unfinished, of which nobody was told that it is durable, and
-// refuses everything else that is not as it was written with a [TamperError].
-// Open starts nothing: call [Log.Run].
-func Open(dir string) (*Log, error) {
+// ([ErrLocked]). It reads every record and verifies them against the checkpoints
+// that the log signed. It cuts off a write that a crash left unfinished, of which
+// nobody was told that it is durable, and refuses everything else that is not as
+// it was written with a [TamperError]. When it returns, everything that is there
+// is durable and under a checkpoint. Open starts nothing: call [Log.Run].
+func Open(dir string, c Config) (*Log, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	f, err := disk.Open(filepath.Join(dir, entriesName))
+	release, err := hold(dir)
 	if err != nil {
-		return nil, fmt.Errorf("audit log: %w", err)
+		return nil, fmt.Errorf("audit log %s: %w", dir, err)
 	}
-	l, err := open(dir, f, disk.Replace)
+	l, err := open(osFolder(dir), c, release)
 	if err != nil {
-		f.Close()
+		release()
 		return nil, fmt.Errorf("audit log %s: %w", dir, err)
 	}
 	return l, nil
 }
 
-func open(dir string, f file, replace func(string, []byte) error) (*Log, error) {
-	size, err := f.Size()
+func open(d folder, c Config, release func() error) (l *Log, err error) {
+	b, err := VerifyBinding(c.Binding)
 	if err != nil {
 		return nil, err
 	}
-	promised, err := readCheckpoint(dir, size)
-	if err != nil {
+	if c.Key.IsZero() || c.Key.Public() != b.Log {
+		return nil, fmt.Errorf("%w: it names another key than this one", ErrBinding)
+	}
+	l = &Log{
+		folder: d, release: release, binding: b, raw: c.Binding, signer: newSigner(b.Origin, c.Key), segment: c.Segment, every: c.Every,
+		wake: make(chan struct{}, 1), quit: make(chan struct{}), begun: make(chan struct{}), ended: make(chan struct{}),
+	}
+	if l.segment <= 0 {
+		l.segment = 64 << 20
+	}
+	if l.every <= 0 {
+		l.every = 2 * time.Second
+	}
+	if l.segs, err = segments(d); err != nil {
 		return nil, err
 	}
-	end, err := verify(f, size, promised, func(int64, []byte) error { return nil })
-	if err != nil {
+	if err := l.bind(c.Binding); err != nil {
 		return nil, err
 	}
-	l := &Log{
-		dir: dir, file: f, replace: replace, durable: end, promised: promised,
-		wake: make(chan struct{}, 1), quit: make(chan struct{}),
-		begun: make(chan struct{}), ended: make(chan struct{}),
+	if l.hashes, err = d.open(hashesName); err != nil {
+		return nil, err
 	}
-	return l, l.recover(size)
+	if err := l.recover(c.Known); err != nil {
+		l.closeFiles()
+		return nil, err
+	}
+	return l, nil
 }
 
-// recover cuts a torn tail and makes certain that the rest is on the disk
-// before anybody relies on it.
-func (l *Log) recover(size int64) error {
-	if size > l.durable.offset {
-		if err := l.file.Truncate(l.durable.offset); err != nil {
+// bind puts the binding beside the log, for whoever verifies it from outside.
+func (l *Log) bind(raw []byte) error {
+	old, err := read(l.folder, bindingName, maxCheckpoint)
+	if err != nil || bytes.Equal(old, raw) {
+		return err
+	}
+	if old != nil {
+		return fmt.Errorf("%w: this folder holds the log of another key or peer: restore the keys that belong to it", ErrBinding)
+	}
+	return l.folder.replace(bindingName, raw)
+}
+
+// recover verifies what is there, cuts a torn tail, and makes certain that the
+// rest is on the disk before anybody relies on it.
+func (l *Log) recover(known [][]byte) error {
+	promises, err := readPromises(l.folder, l.binding, known)
+	if err != nil {
+		return err
+	}
+	for _, p := range promises {
+		switch p.name {
+		case checkpointName:
+			l.published = p.Checkpoint
+		case cosignedName:
+			l.cosigned = p.Checkpoint
+		}
+	}
+	if len(promises) == 0 && len(l.segs) == 0 { // the log begins here
+		if err := l.publish(); err != nil {
+			return err
+		}
+		promises = append(promises, promise{checkpointName, l.published})
+	}
+	if l.published.Note == nil {
+		return tamperedFile(checkpointName, "it is missing, and there are records or promises of them")
+	}
+	if len(l.segs) == 0 {
+		if l.published.N > 0 {
+			return tampered(place{}, fmt.Sprintf("there are no records, but the checkpoint promises %d", l.published.N))
+		}
+		l.segs = []int64{0}
+	}
+	if l.last, err = l.folder.open(segmentName(l.segs[len(l.segs)-1])); err != nil {
+		return err
+	}
+	derived := &rewriter{file: l.hashes} // only looks: until all is verified, the hashes are evidence
+	var signed place                     // where the records behind the checkpoint begin
+	l.durable, err = verify(l.folder, l.segs, promises, func(r record) error {
+		if r.n == l.published.N {
+			signed = r.place
+		}
+		return derived.add(r.hashes)
+	})
+	if err != nil {
+		return err
+	}
+	if err := derived.flush(); err != nil {
+		return err
+	}
+	if derived.differs {
+		if err := l.derive(); err != nil {
 			return err
 		}
 	}
-	if err := l.rewrite(); err != nil {
-		return err
-	}
-	if err := l.file.Sync(); err != nil {
-		return err
-	}
-	return l.promise()
+	return l.settle(signed)
 }
 
-// rewrite writes the records behind the checkpoint once more, as they are. The
-// process before may have ended because a flush failed; then they are in the
-// system's cache, marked clean, and no further flush would carry them to the disk.
-func (l *Log) rewrite() error {
+// derive makes the file of stored hashes say what the records say.
+func (l *Log) derive() error {
+	w := &rewriter{file: l.hashes, write: true}
+	_, err := walk(l.folder, l.segs, l.durable.offset, func(r record) error { return w.add(r.hashes) })
+	if err != nil {
+		return err
+	}
+	return w.flush()
+}
+
+// settle cuts what is behind the last whole record and writes the records behind
+// the checkpoint once more, as they are. The process before may have ended because
+// a flush failed; then they are in the system's cache, marked clean, and no further
+// flush would carry them to the disk.
+func (l *Log) settle(signed place) error {
+	size, err := l.last.Size()
+	if err != nil {
+		return err
+	}
+	end := l.durable.offset
+	if size > end {
+		if err := l.last.Truncate(end); err != nil {
+			return err
+		}
+	}
+	from := end
+	switch {
+	case l.published.N == l.durable.n: // nothing is behind it
+	case signed.segment == l.durable.segment:
+		from = signed.offset
+	default:
+		from = 0
+	}
 	buf := make([]byte, 1<<18)
-	for at := l.promised.offset; at < l.durable.offset; {
-		part := buf[:min(int64(len(buf)), l.durable.offset-at)]
-		if _, err := l.file.ReadAt(part, at); err != nil {
+	for from < end {
+		part := buf[:min(int64(len(buf)), end-from)]
+		if n, err := l.last.ReadAt(part, from); n < len(part) {
 			return err
 		}
-		if _, err := l.file.WriteAt(part, at); err != nil {
+		if _, err := l.last.WriteAt(part, from); err != nil {
 			return err
 		}
-		at += int64(len(part))
+		from += int64(len(part))
 	}
-	return nil
-}
-
-// promise writes a checkpoint of what is durable, durably.
-func (l *Log) promise() error {
-	path := filepath.Join(l.dir, checkpointName)
-	if l.promised == l.durable && l.durable.n > 0 {
-		return nil
-	}
-	raw, err := l.durable.encode()
-	if err != nil {
+	if err := l.last.Sync(); err != nil {
 		return err
 	}
-	if err := l.replace(path, raw); err != nil {
-		return err
-	}
-	l.promised = l.durable
-	return nil
+	return l.publish()
 }
 
 // Running is closed once [Log.Run] takes events; before, Append is refused.
 func (l *Log) Running() <-chan struct{} { return l.begun }
 
-// Run writes what is appended until ctx ends, [Log.Close] is called, or the
-// disk fails. Before it returns it writes what is queued and a checkpoint. It
-// returns the cause of ctx's end, nil after Close, or the disk's error; a log
-// runs once.
-func (l *Log) Run(ctx context.Context) error {
-	l.mu.Lock()
-	if l.state != opened || l.closing {
-		l.mu.Unlock()
-		return ErrClosed
-	}
-	l.state = running
-	l.mu.Unlock()
-	close(l.begun)
-	defer close(l.ended)
-
-	var reason error
-	for open := true; open; {
-		select {
-		case <-l.wake:
-		case <-l.quit:
-			open = false
-		case <-ctx.Done():
-			reason, open = context.Cause(ctx), false
-		}
-		if !open {
-			l.mu.Lock()
-			l.state = stopped // nothing is queued from here on
-			l.mu.Unlock()
-		}
-		if err := l.commit(!open); err != nil {
-			return err
-		}
-	}
-	return reason
+// Append logs leaves, in order; what they say is the caller's. On nil they are
+// durable. [ErrFull] and [ErrLeaf] log nothing; so does [ErrClosed], before Run or
+// after it. After any other error, and when ctx ends first, the leaves may be logged
+// or not. Whatever the error, the act that was to be logged must not happen.
+func (l *Log) Append(ctx context.Context, leaves ...[]byte) error {
+	_, err := l.Record(ctx, leaves, nil)
+	return err
 }
 
-// commit makes everything that is queued durable with one write and one flush,
-// then tells the callers. A checkpoint follows when one is due, or at the end.
-func (l *Log) commit(last bool) error {
-	l.mu.Lock()
-	batch := l.queue
-	l.queue, l.queued = nil, 0
-	now := l.durable
-	l.mu.Unlock()
-
-	err := l.write(batch, &now)
-	l.mu.Lock()
-	if err == nil {
-		l.durable = now
-	} else {
-		l.failed = fmt.Errorf("%w: %w", ErrFailed, err)
-		l.state = stopped
-		batch = append(batch, l.queue...) // whoever came meanwhile
-		l.queue, l.queued = nil, 0
-	}
-	failed := l.failed
-	l.mu.Unlock()
-	for _, r := range batch {
-		r.err = failed
-		close(r.done)
-	}
-	if failed != nil {
-		return failed
-	}
-	if last || now.n-l.promised.n >= checkpointEvery {
-		if err := l.promise(); err != nil {
-			return l.fail(err)
-		}
-	}
-	return nil
-}
-
-// fail ends the log and everybody who waits for it.
-func (l *Log) fail(err error) error {
-	l.mu.Lock()
-	l.failed = fmt.Errorf("%w: %w", ErrFailed, err)
-	l.state = stopped
-	batch, failed := l.queue, l.failed
-	l.queue, l.queued = nil, 0
-	l.mu.Unlock()
-	for _, r := range batch {
-		r.err = failed
-		close(r.done)
-	}
-	return failed
-}
-
-// write puts a batch behind the end and moves the mark.
-func (l *Log) write(batch []*request, at *mark) error {
-	if len(batch) == 0 {
-		return nil
-	}
-	var buf []byte
-	from, first := at.offset, at.n
-	for _, r := range batch {
-		for _, leaf := range r.leaves {
-			at.chain = link(at.chain, leaf)
-			buf = appendRecord(buf, first, at.chain, leaf)
-			at.n++
-		}
-	}
-	at.offset, at.first = from+int64(len(buf)), first
-	if _, err := l.file.WriteAt(buf, from); err != nil {
-		return err
-	}
-	return l.file.Sync()
-}
-
-// Append logs events, in order. On nil they are durable. [ErrFull] and
-// [ErrEvent] log nothing; so does [ErrClosed], before Run or after it. After
-// any other error, and when ctx ends first, the events may be logged or not.
-// Whatever the error, the act that was to be logged must not happen.
-func (l *Log) Append(ctx context.Context, events ...Event) error {
+// Record is [Log.Append] with an item beside each leaf (see [Log.Attach]; nil: none),
+// durable together with it. It says at which index the first leaf stands; the others
+// follow it.
+func (l *Log) Record(ctx context.Context, leaves, items [][]byte) (first int64, err error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return 0, err
 	}
-	if len(events) == 0 {
-		return nil
+	if len(leaves) == 0 {
+		return l.Size(), nil
 	}
-	r, err := l.enqueue(events)
-	if err != nil {
-		return err
+	if items != nil && len(items) != len(leaves) {
+		return 0, fmt.Errorf("%w: %d items are beside %d", ErrLeaf, len(items), len(leaves))
 	}
-	select {
-	case <-r.done:
-		return r.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (l *Log) enqueue(events []Event) (*request, error) {
-	r := &request{leaves: make([][]byte, len(events)), done: make(chan struct{})}
-	for i, e := range events {
-		var err error
-		if r.leaves[i], err = e.encode(); err != nil {
-			return nil, err
+	for _, leaf := range leaves {
+		if len(leaf) == 0 || len(leaf) > maxRecord {
+			return 0, fmt.Errorf("%w: it has %d bytes, from 1 to %d are allowed", ErrLeaf, len(leaf), maxRecord)
 		}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case l.failed != nil:
-		return nil, l.failed
-	case l.state != running || l.closing:
-		return nil, ErrClosed
-	case l.queued+len(events) > QueueSize:
-		return nil, ErrFull
+	r := &request{leaves: leaves, items: items, done: make(chan struct{})}
+	if err := l.wait(ctx, r); err != nil {
+		return 0, err
 	}
-	l.queue = append(l.queue, r)
-	l.queued += len(events)
-	select {
-	case l.wake <- struct{}{}:
-	default: // the writer has been called already
-	}
-	return r, nil
+	return r.first, nil
 }
 
-// Size is the number of durable records.
-func (l *Log) Size() int64 {
-	n, _ := l.Head()
-	return n
-}
-
-// Head is the number of durable records and the chain after the last.
-func (l *Log) Head() (n int64, h statement.ID) {
+// Checkpoint publishes a checkpoint of everything that is durable now, and
+// returns it once it is durable itself.
+func (l *Log) Checkpoint(ctx context.Context) (Checkpoint, error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.durable.n, l.durable.chain
-}
-
-// Scan reads the records that are durable now, verifying them again, and hands
-// each to fn. It stops at fn's first error and returns it. It does not hold up
-// the writer.
-func (l *Log) Scan(fn func(i int64, e Event) error) error {
-	l.mu.Lock()
-	end := l.durable
+	idle := l.state != running && l.failed == nil // then nothing grows behind the published one
 	l.mu.Unlock()
-	s := newScanner(bufio.NewReaderSize(io.NewSectionReader(l.file, 0, end.offset), 1<<18), end.offset)
-	for s.at.n < end.n {
-		before := s.at
-		leaf, err := s.next()
-		var bad errBad
-		if errors.As(err, &bad) || errors.Is(err, io.EOF) {
-			return tampered(before, err.Error())
-		}
-		if err != nil {
-			return fmt.Errorf("reading record %d: %w", before.n, err)
-		}
-		e, err := decodeEvent(leaf)
-		if err != nil {
-			return tampered(before, "the record is not an event")
-		}
-		if err := fn(before.n, e); err != nil {
-			return err
-		}
+	if idle {
+		return l.Published(), nil
 	}
-	if s.at.chain != end.chain {
-		return tampered(s.at, "the records before it are not those that were written")
+	if err := l.wait(ctx, &request{done: make(chan struct{})}); err != nil {
+		return Checkpoint{}, err
 	}
-	return nil
+	return l.Published(), nil
 }
 
 // Close ends Run, waits for it, and releases the log. Without it the log stays
@@ -399,5 +334,15 @@ func (l *Log) Close() error {
 	if ran {
 		<-l.ended
 	}
-	return l.file.Close()
+	return errors.Join(l.closeFiles(), l.release())
+}
+
+func (l *Log) closeFiles() error {
+	var errs []error
+	for _, f := range []file{l.last, l.hashes} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -1,84 +1,100 @@
 package audit
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 
-	"cerebrum.dev/cerebrum/crypto/statement"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
-// A record in the file "entries" (integers big endian):
+// A record in a segment (integers big endian):
 //
-//	 0  length  uint32, of the leaf
-//	 4  first   uint64, the index of the first record of the same write
-//	12  check   uint32, CRC-32C of bytes 0 to 12
-//	16  body    uint32, CRC-32C of everything that follows
-//	20  chain   32 bytes, H(chain of the record before, leaf)
-//	52  leaf    the event's CBOR
+//	 0  mark    byte, 0xCE
+//	 1  length  uint24, of the leaf
+//	 4  index   uint64, of the record in the log
+//	12  back    uint32, how many records before it came with the same write
+//	16  check   uint32, CRC-32C of bytes 0 to 16
+//	20  body    uint32, CRC-32C of the leaf
+//	24  leaf    opaque
+//	    end     byte, 0x0A
 //
-// The CRCs find damage, the chain finds edits that repair the CRCs. first says
-// what was durable when the record was written: everything before index first.
-// That is how a torn write, whose records all have the same first, is told
-// from damage to records that had been acknowledged.
+// The CRCs find and locate damage; edits that repair them are the Merkle tree's
+// to find. index and back say what was durable when the record was written:
+// everything before index-back. That is how a torn write is told from damage to
+// records that had been acknowledged. Neither mark nor end is zero, so that no
+// part of a sector that arrived at a record's edge looks as if it never had.
 const (
-	headSize  = 20
-	chainSize = 32
-	fixedSize = headSize + chainSize
+	recordMark = 0xCE
+	recordEnd  = 0x0A
+	headSize   = 24
+	fixedSize  = headSize + 1
 )
+
+// maxRecord is the largest leaf. No leaf holds 512 zeros in a row: see hasHole.
+const maxRecord = 8 << 10
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// start is the chain of an empty log.
-var start = statement.Hash("audit-start")
-
-func link(before statement.ID, leaf []byte) statement.ID {
-	return statement.Hash("audit-entry", before[:], leaf)
-}
-
-func appendRecord(buf []byte, first int64, chain statement.ID, leaf []byte) []byte {
+func appendRecord(buf []byte, index, first int64, leaf []byte) []byte {
 	at := len(buf)
-	buf = binary.BigEndian.AppendUint32(buf, uint32(len(leaf)))
-	buf = binary.BigEndian.AppendUint64(buf, uint64(first))
+	buf = binary.BigEndian.AppendUint32(buf, recordMark<<24|uint32(len(leaf)))
+	buf = binary.BigEndian.AppendUint64(buf, uint64(index))
+	buf = binary.BigEndian.AppendUint32(buf, uint32(index-first))
 	buf = binary.BigEndian.AppendUint32(buf, crc32.Checksum(buf[at:], castagnoli))
-	buf = append(buf, 0, 0, 0, 0)
-	buf = append(buf, chain[:]...)
+	buf = binary.BigEndian.AppendUint32(buf, crc32.Checksum(leaf, castagnoli))
 	buf = append(buf, leaf...)
-	binary.BigEndian.PutUint32(buf[at+16:], crc32.Checksum(buf[at+headSize:], castagnoli))
-	return buf
+	return append(buf, recordEnd)
 }
 
-// head is the fixed part of a record that says how long it is.
+// head is the fixed part of a record.
 type head struct {
 	length int
-	first  int64
+	index  int64
+	first  int64 // index of the first record of the same write
 	body   uint32
 }
 
 // parseHead reads the first headSize bytes of b.
 func parseHead(b []byte) (head, bool) {
-	if crc32.Checksum(b[:12], castagnoli) != binary.BigEndian.Uint32(b[12:]) {
+	if b[0] != recordMark || crc32.Checksum(b[:16], castagnoli) != binary.BigEndian.Uint32(b[16:]) {
 		return head{}, false
 	}
 	h := head{
-		length: int(binary.BigEndian.Uint32(b)),
-		first:  int64(binary.BigEndian.Uint64(b[4:])),
-		body:   binary.BigEndian.Uint32(b[16:]),
+		length: int(binary.BigEndian.Uint32(b) & 0xFFFFFF),
+		index:  int64(binary.BigEndian.Uint64(b[4:])),
+		body:   binary.BigEndian.Uint32(b[20:]),
 	}
-	return h, h.length <= maxLeaf && h.first >= 0
+	h.first = h.index - int64(binary.BigEndian.Uint32(b[12:]))
+	return h, h.length <= maxRecord && h.first >= 0
 }
 
-// mark is a position in the log: after n records, offset bytes into the file.
+// whole reports whether b begins with the record that h is the head of.
+func (h head) whole(b []byte) bool {
+	end := headSize + h.length
+	return end < len(b) && b[end] == recordEnd && crc32.Checksum(b[headSize:end], castagnoli) == h.body
+}
+
+// place is where a record begins.
+type place struct {
+	n       int64 // its index
+	segment int64 // index of the first record of its segment
+	offset  int64 // in bytes, in the segment
+}
+
+// mark is a place and what came before it.
 type mark struct {
-	n      int64
-	offset int64
-	first  int64 // of the last record before it
-	chain  statement.ID
+	place
+	first int64 // of the record before it
+	tree  edge  // of the n records before it
 }
 
-// errBad says why the bytes at a mark are no record. It is a finding, not yet a
+func (m *mark) root() tlog.Hash { return m.tree.root(m.n) }
+
+// errBad says why the bytes at a place are no record. It is a finding, not yet a
 // verdict: see torn.
 type errBad string
 
@@ -86,24 +102,25 @@ func (e errBad) Error() string { return string(e) }
 
 const (
 	badShort errBad = "the record is cut short"
-	badHead  errBad = "the record's length does not check"
+	badHead  errBad = "the record's head does not check"
 	badBody  errBad = "the record's content does not check"
+	badIndex errBad = "the record belongs in another place"
 	badFirst errBad = "the record does not say which write it came from"
-	badChain errBad = "the record does not follow from the one before it"
 )
 
-// scanner reads records one after the other and checks everything but the
-// meaning of the leaf.
+// scanner reads the records of one segment, one after the other.
 type scanner struct {
-	r    io.Reader
-	left int64 // bytes of the file not read yet
-	at   mark  // where the next record begins
-	buf  []byte
+	r      io.Reader
+	left   int64 // bytes of the segment not read yet
+	at     *mark // where the next record begins
+	buf    []byte
+	hashes []tlog.Hash // to be stored for the last record; valid until the next call
 }
 
-// newScanner reads the first size bytes of a file from its beginning.
-func newScanner(r io.Reader, size int64) *scanner {
-	return &scanner{r: r, left: size, at: mark{chain: start}, buf: make([]byte, fixedSize+maxLeaf)}
+func newScanner(f io.ReaderAt, size int64, at *mark) *scanner {
+	return &scanner{
+		r: bufio.NewReaderSize(io.NewSectionReader(f, 0, size), int(min(max(size, 16), 1<<18))), left: size, at: at, buf: make([]byte, fixedSize+maxRecord),
+	}
 }
 
 // next gives the next record's leaf, valid until the next call, and moves the
@@ -127,28 +144,28 @@ func (s *scanner) next() ([]byte, error) {
 	if s.left < int64(size) {
 		return nil, badShort
 	}
-	rest := s.buf[headSize:size]
-	if _, err := io.ReadFull(s.r, rest); err != nil {
+	if _, err := io.ReadFull(s.r, s.buf[headSize:size]); err != nil {
 		return nil, err
 	}
-	if crc32.Checksum(rest, castagnoli) != h.body {
+	if !h.whole(s.buf[:size]) {
 		return nil, badBody
 	}
-	if h.first != s.at.n && (h.first != s.at.first || s.at.n == 0) {
+	if h.index != s.at.n {
+		return nil, badIndex
+	}
+	if h.first != h.index && (h.first != s.at.first || s.at.n == 0) {
 		return nil, badFirst
 	}
-	leaf := rest[chainSize:]
-	chain := link(s.at.chain, leaf)
-	if chain != statement.ID(rest[:chainSize]) {
-		return nil, badChain
-	}
+	leaf := s.buf[headSize : size-1]
+	s.hashes = s.at.tree.add(s.at.n, 0, tlog.RecordHash(leaf), s.hashes[:0])
 	s.left -= int64(size)
-	s.at = mark{n: s.at.n + 1, offset: s.at.offset + int64(size), first: h.first, chain: chain}
+	s.at.n, s.at.first = s.at.n+1, h.first
+	s.at.offset += int64(size)
 	return leaf, nil
 }
 
 // maxTear is the longest write that a crash can have torn: a full queue.
-const maxTear = QueueSize * (fixedSize + maxLeaf)
+const maxTear = QueueSize * (fixedSize + maxRecord)
 
 // sector is the smallest unit in which a write reaches the disk or does not.
 const sector = 512
@@ -158,15 +175,15 @@ const sector = 512
 // they change later? A crash leaves records cut off by the end of the file or
 // with sectors still zero, and no record of a later write behind them. In doubt
 // it is tampering: a log that refuses loses nothing.
-func torn(file io.ReaderAt, size int64, at mark, bad errBad) (bool, error) {
-	if bad == badChain || bad == badFirst {
+func torn(f io.ReaderAt, size int64, at place, bad errBad) (bool, error) {
+	if bad == badIndex || bad == badFirst {
 		return false, nil // such a record is whole, only in the wrong place
 	}
 	if size-at.offset > maxTear {
 		return false, nil
 	}
 	rest := make([]byte, size-at.offset)
-	if _, err := file.ReadAt(rest, at.offset); err != nil && !errors.Is(err, io.EOF) {
+	if n, err := f.ReadAt(rest, at.offset); err != nil && (n < len(rest) || !errors.Is(err, io.EOF)) {
 		return false, err
 	}
 	next, later := findLater(rest, at.n)
@@ -185,32 +202,25 @@ func findLater(rest []byte, n int64) (next int, later bool) {
 	next = len(rest)
 	for i := 1; i+fixedSize <= len(rest); i++ {
 		h, ok := parseHead(rest[i:])
-		if !ok || i+fixedSize+h.length > len(rest) {
-			continue
-		}
-		end := i + fixedSize + h.length
-		if crc32.Checksum(rest[i+headSize:end], castagnoli) != h.body {
+		if !ok || !h.whole(rest[i:]) {
 			continue
 		}
 		next = min(next, i)
 		if h.first > n {
 			return next, true
 		}
-		i = end - 1
+		i += headSize + h.length
 	}
 	return next, false
 }
 
 // hasHole reports a sector of the bad bytes that never arrived: zeros from its
-// beginning to its end, or to the end of the file. No record ends in a zero (see
-// Event.check), and none is as long as a sector of zeros. Of the sector in which
-// the bad bytes begin only their part counts; under three bytes would be the
-// upper bytes of a length, which are zero anyway.
+// beginning to its end, or to the end of the file. Of the sector in which the bad
+// bytes begin only their part counts.
 func hasHole(rest []byte, next int, offset int64) bool {
 	for from := 0; from < next; {
 		to := from + sector - int((offset+int64(from))%sector)
-		end := min(to, len(rest))
-		if zeros(rest[from:end]) && (from > 0 || end-from >= 3) {
+		if zeros(rest[from:min(to, len(rest))]) {
 			return true
 		}
 		from = to
@@ -233,19 +243,27 @@ var ErrTampered = errors.New("the log was tampered with or damaged")
 // TamperError says where a log stops being what was written. It is
 // [ErrTampered].
 type TamperError struct {
-	Index  int64  // of the first record that is wrong or missing
-	Offset int64  // of that record in the file "entries"
-	What   string // what is wrong with it
+	Index  int64  // of the first record that is wrong or missing; -1 where it cannot be told
+	File   string // where it is or should be
+	Offset int64  // of that record in the file, in bytes
+	What   string // what is wrong
 }
 
 // Error is one sentence with the position.
 func (e *TamperError) Error() string {
-	return fmt.Sprintf("%v: record %d, at byte %d: %s", ErrTampered, e.Index, e.Offset, e.What)
+	if e.Index < 0 {
+		return fmt.Sprintf("%v: %s: %s", ErrTampered, e.File, e.What)
+	}
+	return fmt.Sprintf("%v: record %d, at byte %d of %s: %s", ErrTampered, e.Index, e.Offset, e.File, e.What)
 }
 
 // Is reports that the error is [ErrTampered].
 func (e *TamperError) Is(target error) bool { return target == ErrTampered }
 
-func tampered(at mark, what string) error {
-	return &TamperError{Index: at.n, Offset: at.offset, What: what}
+func tampered(at place, what string) error {
+	return &TamperError{Index: at.n, File: segmentName(at.segment), Offset: at.offset, What: what}
+}
+
+func tamperedFile(name, what string) error {
+	return &TamperError{Index: -1, File: name, What: what}
 }

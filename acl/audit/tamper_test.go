@@ -8,12 +8,13 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
 func entries(t testing.TB, dir string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(dir, entriesName))
+	b, err := os.ReadFile(filepath.Join(dir, segmentName(0)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +23,7 @@ func entries(t testing.TB, dir string) []byte {
 
 func setEntries(t testing.TB, dir string, b []byte) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(dir, entriesName), b, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, segmentName(0)), b, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -47,11 +48,11 @@ func offsets(t testing.TB, b []byte) []int {
 func mustRefuse(t testing.TB, dir string, index int64, what string) {
 	t.Helper()
 	before := entries(t, dir)
-	l, err := Open(dir)
+	l, err := Open(dir, config(t))
 	if err == nil {
 		l.Close()
 	}
-	_, _, verifyErr := Verify(dir)
+	_, verifyErr := Verify(dir, peer(t))
 	for _, err := range []error{err, verifyErr} {
 		var tamper *TamperError
 		if !errors.Is(err, ErrTampered) || !errors.As(err, &tamper) {
@@ -72,13 +73,13 @@ func TestATornTailIsCut(t *testing.T) {
 	dir := written(t, 5, false)
 	good := entries(t, dir)
 	l := openLog(t, dir)
-	leaf, _ := event(5).encode()
-	record := appendRecord(nil, 5, link(l.durable.chain, leaf), leaf)
+	leaf := event(5)
+	record := appendRecord(nil, 5, 5, leaf)
 	l.Close()
 	for n := 1; n < len(record); n++ {
 		setEntries(t, dir, append(bytes.Clone(good), record[:n]...))
-		if got, _, err := Verify(dir); err != nil || got != 5 {
-			t.Fatalf("%d of %d bytes: verify: %d, %v", n, len(record), got, err)
+		if found, err := Verify(dir, peer(t)); err != nil || found.Tree.N != 5 {
+			t.Fatalf("%d of %d bytes: verify: %+v, %v", n, len(record), found, err)
 		}
 		if len(entries(t, dir)) == len(good) {
 			t.Fatal("verify changed the log")
@@ -100,27 +101,19 @@ func TestATornTailIsCut(t *testing.T) {
 func TestAWriteWithHolesIsCut(t *testing.T) {
 	dir := written(t, 3, false)
 	good := entries(t, dir)
-	l := openLog(t, dir)
-	at := l.durable
-	l.Close()
-	var leaves [][]byte
-	for _, e := range events(3, 40) {
-		leaf, _ := e.encode()
-		leaves = append(leaves, leaf)
+	cp := filepath.Join(dir, checkpointName)
+	openLog(t, dir).Close()
+	signed, _ := os.ReadFile(cp) // of 3 records
+	whole := bytes.Clone(good)
+	for i, leaf := range events(3, 40) {
+		whole = appendRecord(whole, int64(3+i), 3, leaf)
 	}
-	var sink memory
-	w := &Log{file: &sink}
-	before := at
-	if err := w.write([]*request{{leaves: leaves}}, &at); err != nil {
-		t.Fatal(err)
-	}
-	whole := append(bytes.Clone(good), sink.data[before.offset:]...)
 	firstSector := (len(good) + sector - 1) / sector
 	for s := firstSector; s < len(whole)/sector; s++ {
 		torn := bytes.Clone(whole)
 		clear(torn[s*sector : (s+1)*sector])
 		setEntries(t, dir, torn)
-		l, err := Open(dir)
+		l, err := Open(dir, config(t))
 		if err != nil {
 			t.Fatalf("sector %d missing: %v", s, err)
 		}
@@ -128,17 +121,14 @@ func TestAWriteWithHolesIsCut(t *testing.T) {
 			t.Fatalf("sector %d missing: %d records", s, n)
 		}
 		l.Close()
-		os.Remove(filepath.Join(dir, checkpointName))
-		raw, _ := before.encode()
-		os.WriteFile(filepath.Join(dir, checkpointName), raw, 0o600)
+		os.WriteFile(cp, signed, 0o600)
 	}
 	// Control: the same hole with a later write behind it was durable once.
-	more, _ := event(40).encode()
-	torn := appendRecord(bytes.Clone(whole), 40, link(at.chain, more), more)
+	more := event(40)
+	torn := appendRecord(bytes.Clone(whole), 40, 40, more)
 	setEntries(t, dir, torn)
 	mustOpenN(t, dir, 41)
-	raw, _ := before.encode()
-	os.WriteFile(filepath.Join(dir, checkpointName), raw, 0o600)
+	os.WriteFile(cp, signed, 0o600)
 	clear(torn[firstSector*sector : (firstSector+1)*sector])
 	setEntries(t, dir, torn)
 	mustRefuse(t, dir, -1, "a hole in a durable write")
@@ -146,7 +136,7 @@ func TestAWriteWithHolesIsCut(t *testing.T) {
 
 func mustOpenN(t testing.TB, dir string, n int64) {
 	t.Helper()
-	l, err := Open(dir)
+	l, err := Open(dir, config(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,34 +204,125 @@ func TestRecordsRemovedMovedOrRepeatedAreFound(t *testing.T) {
 	}
 }
 
-// The forger repairs the CRCs; the chain, and at the end the checkpoint, stay.
-func TestARewrittenRecordWithGoodChecksumsIsFound(t *testing.T) {
-	dir := written(t, 6, true)
-	good := entries(t, dir)
+// forge changes the first place where a text stands in a record, and repairs the
+// record's CRC.
+func forge(t testing.TB, good []byte, record int, from, to string) []byte {
+	t.Helper()
 	o := offsets(t, good)
 	forged := bytes.Clone(good)
-	at := bytes.Index(forged, []byte("object 3"))
-	copy(forged[at:], "object X")
-	body := crc32.Checksum(forged[o[3]+headSize:o[4]], castagnoli)
-	binary.BigEndian.PutUint32(forged[o[3]+16:], body)
-	setEntries(t, dir, forged)
-	mustRefuse(t, dir, 3, "forged record")
+	at := bytes.Index(forged[o[record]:o[record+1]], []byte(from))
+	if at < 0 || len(from) != len(to) {
+		t.Fatalf("nothing to forge in record %d", record)
+	}
+	copy(forged[o[record]+at:], to)
+	leaf := forged[o[record]+headSize : o[record+1]-1]
+	binary.BigEndian.PutUint32(forged[o[record]+20:], crc32.Checksum(leaf, castagnoli))
+	return forged
+}
 
-	// A whole new chain is consistent in itself; only the checkpoint knows.
+// Rule 2: the forger repairs the CRCs, and the root is another one. Which record
+// it was the stored hashes tell, as long as they are those of the checkpoint.
+func TestRule2EveryRecordIsComparedWithTheCheckpoint(t *testing.T) {
+	dir := written(t, 6, true)
+	good := entries(t, dir)
+	setEntries(t, dir, forge(t, good, 3, "object 3", "object X"))
+	mustRefuse(t, dir, 3, "forged record")
+	hashes := filepath.Join(dir, hashesName)
+	stored, _ := os.ReadFile(hashes)
+	os.Truncate(hashes, 0)
+	mustRefuse(t, dir, -1, "forged record, no hashes")
+	os.WriteFile(hashes, make([]byte, len(stored)), 0o600)
+	mustRefuse(t, dir, -1, "forged record, useless hashes")
+	setEntries(t, dir, good)
+	mustHold(t, dir, 6) // control: hashes are made anew
+	if again, _ := os.ReadFile(hashes); !bytes.Equal(again, stored) {
+		t.Error("the stored hashes are not what they were")
+	}
+}
+
+// Opening a log that is refused leaves the stored hashes alone, which tell the
+// record, however long the log is.
+func TestTheStoredHashesOfARefusedLogStay(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	l := openLog(t, dir)
+	stop := run(t, l)
+	for i := 0; i < 12_000; i += 1000 {
+		add(t, l, i, i+1000)
+	}
+	stop()
+	l.Close()
+	good := entries(t, dir)
+	before, _ := os.ReadFile(filepath.Join(dir, hashesName))
+	setEntries(t, dir, forge(t, good, 5000, "object 5000", "object 5001"))
+	mustRefuse(t, dir, 5000, "forged")
+	mustRefuse(t, dir, 5000, "forged, and opened before")
+	if after, _ := os.ReadFile(filepath.Join(dir, hashesName)); !bytes.Equal(after, before) {
+		t.Error("the hashes were changed")
+	}
+	setEntries(t, dir, good)
+	os.Truncate(filepath.Join(dir, hashesName), 70_000)
+	openLog(t, dir).Close() // control: of a sound log they are made anew
+	if after, _ := os.ReadFile(filepath.Join(dir, hashesName)); !bytes.Equal(after, before) {
+		t.Error("the hashes were not made anew")
+	}
+}
+
+// A fork is consistent in itself and as long; only the checkpoint knows.
+func TestAForkIsFound(t *testing.T) {
+	dir := written(t, 6, true)
 	other := filepath.Join(t.TempDir(), "log")
 	l := openLog(t, other)
 	stop := run(t, l)
 	for i := range 6 {
 		e := event(i)
-		e.Outcome = "denied"
+		e[0] ^= 1 // another decision
 		if err := l.Append(t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
 	}
 	stop()
 	l.Close()
+	good, known := entries(t, dir), newest(t, dir)
 	setEntries(t, dir, entries(t, other))
-	mustRefuse(t, dir, -1, "another log in place of this one")
+	mustRefuse(t, dir, 0, "another log in place of this one")
+
+	// With its own checkpoint it passes, as the package says, but not for anybody
+	// who knows a checkpoint of the log that was replaced.
+	if _, err := Verify(other, peer(t)); err != nil {
+		t.Fatal(err)
+	}
+	mustBreakPromise(t, other, known)
+	setEntries(t, dir, good)
+	if _, err := Verify(dir, peer(t), known); err != nil { // control
+		t.Fatal(err)
+	}
+}
+
+// newest is the checkpoint of the log in a folder.
+func newest(t testing.TB, dir string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, checkpointName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// mustBreakPromise checks that a log that is sound in itself does not live up to a
+// checkpoint that is known of it.
+func mustBreakPromise(t testing.TB, dir string, known []byte) {
+	t.Helper()
+	if _, err := Verify(dir, peer(t), known); !errors.Is(err, ErrTampered) || !strings.Contains(err.Error(), "known to others") {
+		t.Fatalf("verify with a checkpoint that others have: %v", err)
+	}
+	c := config(t)
+	c.Known = [][]byte{known}
+	if l, err := Open(dir, c); !errors.Is(err, ErrTampered) {
+		if err == nil {
+			l.Close()
+		}
+		t.Fatalf("open with a checkpoint that others have: %v", err)
+	}
 }
 
 func TestALogCutBelowItsCheckpointIsRefused(t *testing.T) {
@@ -253,9 +334,12 @@ func TestALogCutBelowItsCheckpointIsRefused(t *testing.T) {
 		setEntries(t, dir, good[:at+7])
 		mustRefuse(t, dir, int64(i), fmt.Sprintf("cut into record %d", i))
 	}
-	os.Remove(filepath.Join(dir, entriesName))
-	if _, err := Open(dir); !errors.Is(err, ErrTampered) {
+	os.Remove(filepath.Join(dir, segmentName(0)))
+	if _, err := Open(dir, config(t)); !errors.Is(err, ErrTampered) {
 		t.Fatalf("entries removed: %v", err)
+	}
+	if _, err := os.Lstat(filepath.Join(dir, segmentName(0))); err == nil {
+		t.Fatal("empty entries took the place of those that were removed")
 	}
 }
 
@@ -274,29 +358,30 @@ func TestTheCheckpointItselfIsChecked(t *testing.T) {
 		mustRefuse(t, dir, -1, fmt.Sprintf("checkpoint cut to %d", n))
 	}
 	os.Remove(path)
-	mustRefuse(t, dir, 0, "no checkpoint")
+	mustRefuse(t, dir, -1, "no checkpoint")
 	os.WriteFile(path, good, 0o600)
 	mustHold(t, dir, 4) // control
 }
 
-// What the package says it cannot see, so that nobody relies on it: an old copy
-// of both files. This is what witnesses are for.
-func TestAnOldCopyOfBothFilesPassesHere(t *testing.T) {
+// Rule 5: what the package says it cannot see, so that nobody relies on it: an old
+// copy of both files. A cosigned checkpoint sees it, in the folder or elsewhere.
+func TestRule5ALogRolledBackWithItsCheckpointBreaksWhatWasCosigned(t *testing.T) {
 	dir := written(t, 3, true)
-	old, cp := entries(t, dir), filepath.Join(dir, checkpointName)
-	oldCP, _ := os.ReadFile(cp)
+	old, cp, oldCP := entries(t, dir), filepath.Join(dir, checkpointName), newest(t, dir)
 	l := openLog(t, dir)
 	stop := run(t, l)
 	add(t, l, 3, 9)
 	stop()
 	l.Close()
-	_, newHead, _ := Verify(dir)
+	known := newest(t, dir)
 	setEntries(t, dir, old)
 	os.WriteFile(cp, oldCP, 0o600)
-	n, head, err := Verify(dir)
-	if err != nil || n != 3 || head == newHead {
-		t.Fatalf("%d, %v", n, err)
+	if found, err := Verify(dir, peer(t)); err != nil || found.Tree.N != 3 {
+		t.Fatalf("%+v, %v", found, err)
 	}
+	mustBreakPromise(t, dir, known)
+	os.WriteFile(filepath.Join(dir, cosignedName), known, 0o600)
+	mustRefuse(t, dir, 3, "rolled back behind a cosigned checkpoint")
 }
 
 func TestScanFindsWhatChangedUnderTheRunningLog(t *testing.T) {
@@ -307,7 +392,7 @@ func TestScanFindsWhatChangedUnderTheRunningLog(t *testing.T) {
 	bad[offsets(t, good)[2]+60] ^= 1
 	setEntries(t, dir, bad)
 	var tamper *TamperError
-	if err := l.Scan(func(int64, Event) error { return nil }); !errors.As(err, &tamper) || tamper.Index != 2 {
+	if err := l.Scan(func(int64, []byte) error { return nil }); !errors.As(err, &tamper) || tamper.Index != 2 {
 		t.Fatalf("%v", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -102,11 +103,11 @@ func (j *Judge) Carry(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	}
 	who, err := j.openAsker(a, j.expect(c, r.Digest()))
 	if err != nil {
-		return nil, j.deny(ctx, "carry", nil, r.Address, err)
+		return nil, j.deny(ctx, event.Carry, event.Act{Object: r.Address}, err)
 	}
 	dep, o, err := j.carriedObject(who, r)
 	if err != nil {
-		return nil, j.deny(ctx, "carry", who.id[:], r.Address, err)
+		return nil, j.deny(ctx, event.Carry, event.Act{Actor: who.id, Object: r.Address, Owner: o.Owner, Grant: who.leaf}, err)
 	}
 	reason := "asks"
 	switch {
@@ -115,7 +116,7 @@ func (j *Judge) Carry(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	case len(r.Holder) > 0:
 		reason = "carries"
 	}
-	if err := j.Audit.Append(ctx, j.event("carry", "ok", who.id[:], nil, r.Address, who.leaf, reason)); err != nil {
+	if err := j.Audit.Append(ctx, j.event(event.Carry, event.OK, event.Act{Actor: who.id, Object: r.Address, Owner: o.Owner, Grant: who.leaf, Detail: reason})); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	if r.Stop || len(r.Holder) > 0 {
@@ -164,7 +165,7 @@ func peerName(k statement.PublicKey) string {
 func (j *Judge) carriedObject(who *asker, r CarryRequest) (*deposit, capability.Object, error) {
 	dep, _, err := j.load(r.Address)
 	if err != nil {
-		return nil, capability.Object{}, errors.New("no such deposit")
+		return nil, capability.Object{}, errNoDeposit
 	}
 	o, err := dep.object()
 	if err != nil {
@@ -174,7 +175,7 @@ func (j *Judge) carriedObject(who *asker, r CarryRequest) (*deposit, capability.
 		return nil, o, err
 	}
 	if who.v == nil && (r.Stop || len(r.Holder) > 0) {
-		return nil, o, errors.New("an owner is named with its deposit")
+		return nil, o, &broken{"owner-named", "an owner is named with its deposit"}
 	}
 	return dep, o, nil
 }

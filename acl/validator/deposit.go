@@ -7,7 +7,7 @@ import (
 	"slices"
 	"sync"
 
-	"cerebrum.dev/cerebrum/acl/audit"
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/acl/trust"
@@ -233,7 +233,7 @@ func (j *Judge) keep(ctx context.Context, c Conn, owner *identity.Identity, todo
 	id := owner.ID()
 	ops := append(append(lines.ops, use.ops()...), kv.Op{Key: slices.Concat(ownerPrefix, id[:]), Value: owner.Record()})
 	var old []uint64
-	events := make([]audit.Event, len(write))
+	events := make([]event.Event, len(write))
 	for i, p := range write {
 		p.deposit.Shares = []held{{Epoch: p.id, Record: p.dealing.Record, Share: sealed[i]}}
 		ops = append(ops,
@@ -244,7 +244,7 @@ func (j *Judge) keep(ctx context.Context, c Conn, owner *identity.Identity, todo
 		for _, h := range p.old {
 			old = append(old, h.Share.Slot)
 		}
-		events[i] = j.event("deposit", "ok", id[:], nil, p.deposit.Address, nil, "")
+		events[i] = j.event(event.Deposit, event.OK, event.Act{Actor: id, Object: p.deposit.Address})
 	}
 	if err := j.Audit.Append(ctx, events...); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(err, j.Shares.Destroy(slotsOf(sealed)...)))

@@ -11,8 +11,10 @@ import (
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
-// Format is the version of [Contents] that this package writes.
-const Format = 1
+// Format is the version of [Contents] that new homes have. Contents of format 1
+// have no log key; they are read, and written back as they are until
+// [Contents.Upgrade].
+const Format = 2
 
 // MasterSize is the length of [Contents.Master] in bytes.
 const MasterSize = 32
@@ -52,12 +54,25 @@ type Contents struct {
 	Master     []byte   // 32 bytes: wraps the slots of the erasable store and local secrets
 	Identities []Identity
 	Validators []Validator // none or one
+	Log        []byte      // Ed25519 seed: checkpoints of the home's audit log; a validator's is the same
 }
 
-// NewContents makes the contents of a new home: a peer key and a master key,
-// nobody to act for yet.
+// firstContents is what format 1 wrote.
+type firstContents struct {
+	_          struct{} `cbor:",toarray"`
+	Format     uint16
+	Peer       []byte
+	Master     []byte
+	Identities []Identity
+	Validators []Validator
+}
+
+// NewContents makes the contents of a new home: a peer key, a log key and a
+// master key, nobody to act for yet.
 func NewContents() *Contents {
-	c := &Contents{Format: Format, Peer: NewDeviceKey().Seed(), Master: make([]byte, MasterSize)}
+	c := &Contents{
+		Format: Format, Peer: NewDeviceKey().Seed(), Log: NewDeviceKey().Seed(), Master: make([]byte, MasterSize),
+	}
 	rand.Read(c.Master) // never fails: crypto/rand aborts the program instead
 	return c
 }
@@ -72,15 +87,28 @@ func NewIdentity(name string) (Identity, error) {
 	return Identity{Name: name, Device: NewDeviceKey().Seed(), Recipient: []byte(secret)}, nil
 }
 
-// NewValidator makes a validator's four keys.
-func NewValidator() (Validator, error) {
+// Upgrade gives contents of format 1 the log key that they lack, and reports
+// whether they did: the validator's, which the network knows, or else a new one.
+func (c *Contents) Upgrade() bool {
+	if c.Format != 1 {
+		return false
+	}
+	c.Format, c.Log = Format, NewDeviceKey().Seed()
+	if len(c.Validators) > 0 {
+		c.Log = bytes.Clone(c.Validators[0].Log)
+	}
+	return true
+}
+
+// NewValidator makes the keys of a validator whose home has this log key.
+func NewValidator(log []byte) (Validator, error) {
 	secret, _, err := GenerateHybrid()
 	if err != nil {
 		return Validator{}, err
 	}
 	return Validator{
 		Signing:   NewDeviceKey().Seed(),
-		Log:       NewDeviceKey().Seed(),
+		Log:       bytes.Clone(log),
 		Witness:   NewDeviceKey().Seed(),
 		Recipient: []byte(secret),
 	}, nil
@@ -99,7 +127,7 @@ func (v Validator) SigningKey() (statement.PrivateKey, error) {
 
 // Clone is a copy that shares no memory with c.
 func (c *Contents) Clone() *Contents {
-	out := &Contents{Format: c.Format, Peer: bytes.Clone(c.Peer), Master: bytes.Clone(c.Master)}
+	out := &Contents{Format: c.Format, Peer: bytes.Clone(c.Peer), Master: bytes.Clone(c.Master), Log: bytes.Clone(c.Log)}
 	for _, i := range c.Identities {
 		out.Identities = append(out.Identities, Identity{
 			Name: i.Name, Document: bytes.Clone(i.Document),
@@ -127,13 +155,26 @@ func (c *Contents) encode() ([]byte, error) {
 	if err := out.check(); err != nil {
 		return nil, err
 	}
+	if out.Format == 1 {
+		return statement.Marshal(firstContents{
+			Format: 1, Peer: out.Peer, Master: out.Master, Identities: out.Identities, Validators: out.Validators,
+		})
+	}
 	return statement.Marshal(out)
 }
 
 // decodeContents is the inverse of encode, and as strict.
 func decodeContents(raw []byte) (*Contents, error) {
 	var c Contents
-	if err := statement.Unmarshal(raw, &c); err != nil {
+	var first firstContents
+	if err := statement.Unmarshal(raw, &first); err == nil {
+		c = Contents{
+			Format: first.Format, Peer: first.Peer, Master: first.Master, Identities: first.Identities, Validators: first.Validators,
+		}
+		if c.Format != 1 {
+			return nil, errors.New("the keys lack the log key of their format")
+		}
+	} else if err := statement.Unmarshal(raw, &c); err != nil {
 		return nil, err
 	}
 	if err := c.check(); err != nil {
@@ -143,7 +184,19 @@ func decodeContents(raw []byte) (*Contents, error) {
 }
 
 func (c *Contents) check() error {
-	if c.Format != Format {
+	switch c.Format {
+	case 1:
+		if len(c.Log) != 0 {
+			return errors.New("keys of format 1 have no log key")
+		}
+	case Format:
+		if err := checkSeed("the log key", c.Log); err != nil {
+			return err
+		}
+		if bytes.Equal(c.Log, c.Peer) {
+			return errors.New("the log key and the peer key must differ")
+		}
+	default:
 		return fmt.Errorf("keys of format %d are not known to this version", c.Format)
 	}
 	if err := checkSeed("the peer key", c.Peer); err != nil {
@@ -171,6 +224,9 @@ func (c *Contents) check() error {
 	for _, v := range c.Validators {
 		if err := v.check(); err != nil {
 			return err
+		}
+		if c.Format != 1 && !bytes.Equal(v.Log, c.Log) {
+			return errors.New("a home has one log key, which is its validator's too")
 		}
 	}
 	return nil

@@ -12,22 +12,27 @@ import (
 
 func TestContentsThatMakeNoSenseAreRefused(t *testing.T) {
 	for name, spoil := range map[string]func(c *Contents){
-		"future format":       func(c *Contents) { c.Format = Format + 1 },
-		"short peer key":      func(c *Contents) { c.Peer = c.Peer[1:] },
-		"zero peer key":       func(c *Contents) { clear(c.Peer) },
-		"no master":           func(c *Contents) { c.Master = nil },
-		"zero master":         func(c *Contents) { clear(c.Master) },
-		"two validators":      func(c *Contents) { c.Validators = append(c.Validators, c.Validators[0]) },
-		"one key twice":       func(c *Contents) { c.Validators[0].Log = c.Validators[0].Signing },
-		"zero witness key":    func(c *Contents) { clear(c.Validators[0].Witness) },
-		"validator recipient": func(c *Contents) { c.Validators[0].Recipient = []byte("age1...") },
-		"same name":           func(c *Contents) { c.Identities[1].Name = c.Identities[0].Name },
-		"no name":             func(c *Contents) { c.Identities[0].Name = "" },
-		"long name":           func(c *Contents) { c.Identities[0].Name = strings.Repeat("n", MaxName+1) },
-		"name not UTF-8":      func(c *Contents) { c.Identities[0].Name = "\xff" },
-		"huge document":       func(c *Contents) { c.Identities[0].Document = make([]byte, maxDocument+1) },
-		"short device key":    func(c *Contents) { c.Identities[0].Device = []byte{1} },
-		"recipient in place":  func(c *Contents) { c.Identities[0].Recipient = publicHalf(t, c) },
+		"future format":          func(c *Contents) { c.Format = Format + 1 },
+		"format 1 and a log key": func(c *Contents) { c.Format = 1 },
+		"no log key":             func(c *Contents) { c.Log = nil },
+		"zero log key":           func(c *Contents) { clear(c.Log) },
+		"peer key as log key":    func(c *Contents) { c.Log, c.Validators = c.Peer, nil },
+		"another log key":        func(c *Contents) { c.Log = NewDeviceKey().Seed() },
+		"short peer key":         func(c *Contents) { c.Peer = c.Peer[1:] },
+		"zero peer key":          func(c *Contents) { clear(c.Peer) },
+		"no master":              func(c *Contents) { c.Master = nil },
+		"zero master":            func(c *Contents) { clear(c.Master) },
+		"two validators":         func(c *Contents) { c.Validators = append(c.Validators, c.Validators[0]) },
+		"one key twice":          func(c *Contents) { c.Validators[0].Log = c.Validators[0].Signing },
+		"zero witness key":       func(c *Contents) { clear(c.Validators[0].Witness) },
+		"validator recipient":    func(c *Contents) { c.Validators[0].Recipient = []byte("age1...") },
+		"same name":              func(c *Contents) { c.Identities[1].Name = c.Identities[0].Name },
+		"no name":                func(c *Contents) { c.Identities[0].Name = "" },
+		"long name":              func(c *Contents) { c.Identities[0].Name = strings.Repeat("n", MaxName+1) },
+		"name not UTF-8":         func(c *Contents) { c.Identities[0].Name = "\xff" },
+		"huge document":          func(c *Contents) { c.Identities[0].Document = make([]byte, maxDocument+1) },
+		"short device key":       func(c *Contents) { c.Identities[0].Device = []byte{1} },
+		"recipient in place":     func(c *Contents) { c.Identities[0].Recipient = publicHalf(t, c) },
 		"too many identities": func(c *Contents) {
 			for i := range MaxIdentities {
 				id := c.Identities[0]
@@ -52,6 +57,56 @@ func TestContentsThatMakeNoSenseAreRefused(t *testing.T) {
 	}
 	if err := Create(home(t), fullContents(t), Protection{Plain: true}); err != nil { // control
 		t.Errorf("sound contents: %v", err)
+	}
+}
+
+// Homes of format 1 are read as they are, and get a log key once: the one that
+// the network knows, where there is a validator.
+func TestContentsOfFormat1GetALogKey(t *testing.T) {
+	for _, validator := range []bool{true, false} {
+		old := fullContents(t)
+		old.Format, old.Log = 1, nil
+		if !validator {
+			old.Validators = nil
+		}
+		raw, err := old.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := home(t)
+		if err := Create(dir, old, Protection{Plain: true}); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(dir, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := s.Contents()
+		if again, err := c.encode(); err != nil || !bytes.Equal(again, raw) {
+			t.Fatalf("reading changed the contents: %v", err)
+		}
+		if !c.Upgrade() || c.Format != Format || validator && !bytes.Equal(c.Log, old.Validators[0].Log) {
+			t.Fatalf("validator %v: format %d, log key %d bytes", validator, c.Format, len(c.Log))
+		}
+		if c.Upgrade() {
+			t.Error("upgraded twice")
+		}
+		if err := s.Save(c); err != nil {
+			t.Fatal(err)
+		}
+		again, err := Open(dir, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(again.Contents().Log, c.Log) {
+			t.Error("another log key came back")
+		}
+	}
+	short := fullContents(t) // a newer format in the older shape
+	if raw, err := statement.Marshal(firstContents{Format: Format, Peer: short.Peer, Master: short.Master}); err != nil {
+		t.Fatal(err)
+	} else if _, err := decodeContents(raw); err == nil {
+		t.Error("contents without their log key were read")
 	}
 }
 
@@ -132,7 +187,14 @@ func FuzzContents(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	first := fullContents(f)
+	first.Format, first.Log = 1, nil
+	old, err := first.encode()
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Add(raw)
+	f.Add(old)
 	f.Add(plain)
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -44,7 +44,7 @@ func fullContents(t testing.TB) *Contents {
 		id.Document = []byte("signed document of " + name)
 		c.Identities = append(c.Identities, id)
 	}
-	v, err := NewValidator()
+	v, err := NewValidator(c.Log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/validator"
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
@@ -78,7 +79,7 @@ func (n *Node) add(ctx context.Context, r api.AddRequest, with making) (*api.Add
 	if err != nil {
 		return nil, diskFault(err)
 	}
-	if err := n.record(ctx, "add", "ok", p.Identity.ID(), added.Root.Address.Bytes(), nil, fmt.Sprintf("%d files", added.Files)); err != nil {
+	if err := n.record(ctx, event.Add, event.OK, event.Act{Actor: p.Identity.ID(), Object: added.Root.Address.Bytes(), Detail: fmt.Sprintf("%d files", added.Files)}); err != nil {
 		return nil, err
 	}
 	out, err := n.share(ctx, p, added)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/validator"
 	"cerebrum.dev/cerebrum/crypto/envelope"
@@ -78,10 +79,13 @@ func (n *Node) serveCovered() {
 		})
 		if err != nil {
 			n.log.Info("what is covered was refused", "peer", c.Peer, "err", err)
+			if err := n.record(ctx, event.List, event.Denied, event.Act{Rule: validator.RuleOf(err), Reason: err.Error()}); err != nil {
+				return nil, err
+			}
 			return nil, &rpc.Error{Code: rpc.Denied, Message: "denied"}
 		}
 		leaf := v.Leaf()
-		if err := n.record(ctx, "list", "ok", v.Audience().ID(), nil, leaf[:], ""); err != nil {
+		if err := n.record(ctx, event.List, event.OK, event.Act{Actor: v.Audience().ID(), Grant: leaf[:]}); err != nil {
 			return nil, err
 		}
 		reply, err := n.listCovered(ctx, v, r.After)

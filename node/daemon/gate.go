@@ -1,11 +1,13 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"sync"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/p2p/admission"
@@ -90,8 +92,20 @@ func (g *gate) blame(p peer.ID, points float64, why string) {
 		g.n.log.Error("a ban cannot be kept", "peer", p, "err", err)
 	}
 	if barred && g.Barred(p) {
+		g.recordBan(p, why)
 		g.n.log.Warn("a peer is barred for a while", "peer", p, "why", why)
 		g.n.host.Drop(p)
+	}
+}
+
+// recordBan logs a ban.
+func (g *gate) recordBan(p peer.ID, why string) {
+	act := event.Act{Rule: "conduct", Detail: why}
+	if key, err := peerKey(p); err == nil {
+		act.Peer, act.Subject = key[:], g.n.memberIdentity(key)
+	}
+	if err := g.n.record(context.Background(), event.Ban, event.OK, act); err != nil {
+		g.n.log.Error("a ban is not in the audit log", "peer", p, "err", err)
 	}
 }
 

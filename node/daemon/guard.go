@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/validator"
@@ -66,10 +67,12 @@ func (g *guard) Open(ctx context.Context, conn network.Conn, r *exchange.Request
 		Challenge: session.Given(), UseCounter: session.UseCounter, Now: n.now(),
 	})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, n.record(ctx, event.Serve, event.Denied, event.Act{Object: r.Items[0].Address, Rule: validator.RuleOf(err), Reason: err.Error()}))
 	}
 	leaf := v.Leaf()
-	if err := n.record(ctx, "serve", "ok", v.Audience().ID(), r.Items[0].Address, leaf[:], fmt.Sprintf("%d objects", len(r.Items))); err != nil {
+	if err := n.record(ctx, event.Serve, event.OK, event.Act{
+		Actor: v.Audience().ID(), Object: r.Items[0].Address, Owner: v.Grants()[0].Owner, Grant: leaf[:], Detail: fmt.Sprintf("%d objects", len(r.Items)),
+	}); err != nil {
 		return nil, err
 	}
 	l := &lease{n: n, v: v}

@@ -19,12 +19,16 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/audit"
+	"cerebrum.dev/cerebrum/acl/audit/event"
+	"cerebrum.dev/cerebrum/acl/audit/journal"
+	"cerebrum.dev/cerebrum/acl/audit/people"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/acl/policy"
@@ -57,7 +61,8 @@ type Node struct {
 	lock    *store.Lock
 	store   *store.Store
 	secrets *keystore.Erasable
-	audit   *audit.Log
+	people  *people.Table // whom the audit log can forget
+	audit   *journal.Journal
 	library *object.Library
 	grants  *store.KV
 	kept    *store.KV // keys of grants for offline use
@@ -115,8 +120,8 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 	if n.secrets, err = keystore.OpenErasable(filepath.Join(h.Dir, "slots"), h.Master()); err != nil {
 		return n, err
 	}
-	if n.audit, err = audit.Open(filepath.Join(h.Dir, "audit")); err != nil {
-		return n, fault.Wrap(fault.Integrity, err, "keep a copy of the folder as evidence before anything else", "the audit log of this home")
+	if err = n.openAudit(); err != nil {
+		return n, err
 	}
 	n.grants, n.kept = n.store.KV("grants"), n.store.KV("kept")
 	n.guards = trust.NewGuard(n.store.KV("guard"))
@@ -133,6 +138,36 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 		return n, nil
 	}
 	return n, n.openNetwork()
+}
+
+// openAudit opens the audit log, verifies all of it, and joins it with the table of
+// persons that it can forget.
+func (n *Node) openAudit() (err error) {
+	if n.people, err = people.Open(n.store.KV("people"), n.secrets); err != nil {
+		return err
+	}
+	c, err := n.home.AuditLog()
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(n.home.Dir, "audit")
+	log, err := audit.Open(dir, c)
+	if errors.Is(err, audit.ErrOldFormat) {
+		return fault.Wrap(fault.Failed, err, "move the folder "+dir+" away and start again", "the audit log of this home")
+	}
+	if err != nil {
+		return fault.Wrap(fault.Integrity, err, "keep a copy of the folder as evidence before anything else", "the audit log of this home")
+	}
+	if n.audit, err = journal.Open(log, dir, n.people); err != nil {
+		return err
+	}
+	if lost := n.audit.Lost(); lost > 0 {
+		n.log.Warn("what some entries of the audit log are about is lost; the log itself is whole", "entries", lost)
+	}
+	if rows := n.people.Damaged(); rows > 0 {
+		n.log.Warn("what the audit log knows of some persons is damaged", "persons", rows)
+	}
+	return nil
 }
 
 func (n *Node) openNetwork() (err error) {
@@ -205,7 +240,7 @@ func (n *Node) openJudge(revocations kv.Store) error {
 	if err := n.judge.Reindex(); err != nil {
 		return err
 	}
-	return n.judge.Recount(n.audit.Scan)
+	return n.judge.Recount(n.audit.Leaves)
 }
 
 // reclaim frees slots of the erasable store that nothing refers to: what a crash
@@ -215,6 +250,7 @@ func (n *Node) reclaim() error {
 	if err != nil {
 		return err
 	}
+	maps.Copy(used, n.people.Slots())
 	kept, err := n.sweepKept()
 	if err != nil {
 		return err
@@ -273,12 +309,9 @@ func (n *Node) bootstrap() []peer.AddrInfo {
 	return out
 }
 
-// record writes an event of this node to its audit log.
-func (n *Node) record(ctx context.Context, action, outcome string, actor statement.ID, object, grant []byte, reason string) error {
-	err := n.audit.Append(ctx, audit.Event{
-		Time: n.now().UnixMilli(), Action: action, Outcome: outcome, Actor: actor[:], Object: object, Grant: grant, Reason: audit.Clean(reason),
-	})
-	if err != nil {
+// record writes an event of this node to its audit log, durably.
+func (n *Node) record(ctx context.Context, action event.Action, outcome event.Outcome, a event.Act) error {
+	if err := n.audit.Append(ctx, a.Event(n.now(), action, outcome)); err != nil {
 		return fault.Wrap(fault.Failed, err, "free the disk, then start the node again", "nothing is done that cannot be recorded, and the audit log")
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/p2p/admission"
@@ -230,11 +231,20 @@ func (n *Node) followRecords(ctx context.Context) error {
 	}
 }
 
+// recordCommittee logs that this home follows another committee record.
+func (n *Node) recordCommittee(ctx context.Context, now *trust.Committee) error {
+	id := now.ID()
+	return n.record(ctx, event.Committee, event.OK, event.Act{Grant: id[:], Detail: fmt.Sprintf("root epoch %d, version %d", now.RootEpoch, now.Version)})
+}
+
 // recordChanged is called, on one goroutine, after the newest record became
 // another one: here everything is set again that was computed from a record.
 // Everything else looks the record up when it needs it.
 func (n *Node) recordChanged(now *trust.Committee) {
 	n.log.Info("the committee has a new record", "root epoch", now.RootEpoch, "version", now.Version, "validator", n.seat() >= 0)
+	if err := n.recordCommittee(context.Background(), now); err != nil {
+		n.log.Error("the new committee record is not in the audit log", "err", err)
+	}
 	n.changed.Store(n.now().UnixNano())
 	n.learnValidators()
 	n.gate.review()

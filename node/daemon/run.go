@@ -2,9 +2,11 @@ package daemon
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"path/filepath"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
 	"cerebrum.dev/cerebrum/node/home"
@@ -86,12 +88,15 @@ func (n *Node) serve(ctx context.Context, upper func(context.Context) error, rea
 	// The network side ends after the API has drained: requests under way need it.
 	below, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	if err := n.recordStart(ctx); err != nil {
+		return errors.Join(err, n.host.Close())
+	}
 	g, below := errgroup.WithContext(below)
 	g.Go(func() error { return n.host.Run(below) })
 	select {
 	case <-n.host.Listening():
 	case <-below.Done():
-		return g.Wait()
+		return n.recordStop(ctx, g.Wait())
 	}
 	n.running.Store(true)
 	defer n.running.Store(false)
@@ -102,7 +107,28 @@ func (n *Node) serve(ctx context.Context, upper func(context.Context) error, rea
 	ready(Ready{PeerID: n.host.ID().String(), Addrs: n.addresses()})
 	err := upper(up)
 	stop()
-	return errors.Join(err, g.Wait())
+	return n.recordStop(ctx, errors.Join(err, g.Wait()))
+}
+
+// recordStop logs that the node has stopped, because of an error or not.
+func (n *Node) recordStop(ctx context.Context, err error) error {
+	outcome := event.OK
+	if err != nil {
+		outcome = event.Failed
+	}
+	return errors.Join(err, n.record(context.WithoutCancel(ctx), event.Stop, outcome, event.Act{}))
+}
+
+// recordStart logs that the node starts to work, and under which configuration.
+func (n *Node) recordStart(ctx context.Context) error {
+	text, err := n.home.Config.Bytes()
+	if err != nil {
+		return err
+	}
+	now, sum := n.now(), sha256.Sum256(text)
+	return n.audit.Append(ctx,
+		event.Act{}.Event(now, event.Start, event.OK),
+		event.Act{Object: sum[:], Detail: string(text)}.Event(now, event.Configure, event.OK))
 }
 
 // work starts what a node does by itself.

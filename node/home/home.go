@@ -11,7 +11,6 @@
 package home
 
 import (
-	"crypto/rand"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -22,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/crypto/keystore"
@@ -100,11 +100,8 @@ func Init(dir string, o Options) (h *Home, recovery string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	c := &keystore.Contents{
-		Format: 1, Peer: statement.GenerateKey().Seed(), Master: make([]byte, 32),
-		Identities: []keystore.Identity{*p},
-	}
-	rand.Read(c.Master)
+	c := keystore.NewContents()
+	c.Identities = []keystore.Identity{*p}
 	text, err := o.Config.Bytes()
 	if err != nil {
 		return nil, "", err
@@ -251,6 +248,27 @@ func (h *Home) PeerKey() statement.PublicKey {
 // Master wraps the keys of the erasable store.
 func (h *Home) Master() []byte { return h.kept().Master }
 
+// AuditLog is how the home's audit log is opened: its key, and the signed
+// statement of whose log it is. A home made before homes had a log key gets it
+// here, durably; the home's lock is to be held.
+func (h *Home) AuditLog() (audit.Config, error) {
+	if h.kept().Format == 1 {
+		if err := h.changeKeys(func(c *keystore.Contents) error { c.Upgrade(); return nil }); err != nil {
+			return audit.Config{}, err
+		}
+	}
+	log, err := statement.KeyFromSeed(h.kept().Log)
+	if err != nil {
+		return audit.Config{}, err
+	}
+	peer, err := statement.KeyFromSeed(h.kept().Peer)
+	if err != nil {
+		return audit.Config{}, err
+	}
+	binding, err := audit.Bind(peer, log)
+	return audit.Config{Binding: binding, Key: log}, err
+}
+
 // ValidatorKeys are the keys of a committee member.
 type ValidatorKeys struct {
 	Signing, Log, Witness statement.PrivateKey
@@ -265,19 +283,16 @@ func (h *Home) ValidatorKeys(make bool) (*ValidatorKeys, error) {
 		if !make {
 			return nil, nil
 		}
-		secret, _, err := keystore.GenerateHybrid()
+		err := h.changeKeys(func(c *keystore.Contents) error {
+			if len(c.Validators) > 0 { // somebody was faster
+				return nil
+			}
+			c.Upgrade()
+			v, err := keystore.NewValidator(c.Log)
+			c.Validators = []keystore.Validator{v}
+			return err
+		})
 		if err != nil {
-			return nil, err
-		}
-		c := h.keys.Contents()
-		c.Validators = []keystore.Validator{{
-			Signing: statement.GenerateKey().Seed(), Log: statement.GenerateKey().Seed(),
-			Witness: statement.GenerateKey().Seed(), Recipient: []byte(secret),
-		}}
-		if err := h.keys.Save(c); err != nil {
-			return nil, err
-		}
-		if err := h.load(); err != nil {
 			return nil, err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/policy"
 	"cerebrum.dev/cerebrum/acl/trust"
@@ -520,4 +521,51 @@ func FuzzDecodeNetwork(f *testing.F) {
 			t.Fatalf("it reads differently after writing: %v", err)
 		}
 	})
+}
+
+// A home made before homes had a log key gets one when its log is first opened, and
+// keeps it: the log's checkpoints verify under no other. A validator's is the one
+// that its network knows.
+func TestAHomeOfFormat1GetsALogKeyOnce(t *testing.T) {
+	for _, validator := range []bool{false, true} {
+		h := makeHome(t)
+		if validator {
+			if _, err := h.ValidatorKeys(true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := h.changeKeys(func(c *keystore.Contents) error { c.Format, c.Log = 1, nil; return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err = Open(h.Dir, noPassphrase)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, err := h.AuditLog()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Open(h.Dir, noPassphrase)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := again.AuditLog()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first.Key.Public() != second.Key.Public() || !bytes.Equal(first.Binding, second.Binding) {
+			t.Error("the home has another log key now")
+		}
+		b, err := audit.VerifyBinding(first.Binding)
+		if err != nil || b.Peer != h.PeerKey() || b.Log != first.Key.Public() {
+			t.Errorf("the binding says %+v, %v", b, err)
+		}
+		if !validator {
+			continue
+		}
+		if v, err := again.ValidatorKeys(false); err != nil || v.Log.Public() != b.Log {
+			t.Errorf("the network knows another log key: %v", err)
+		}
+	}
 }

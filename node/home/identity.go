@@ -67,11 +67,18 @@ func (p *Principal) Pending() bool {
 
 // change edits the stored identities; durable on return.
 func (h *Home) change(edit func([]keystore.Identity) ([]keystore.Identity, error)) error {
+	return h.changeKeys(func(c *keystore.Contents) (err error) {
+		c.Identities, err = edit(c.Identities)
+		return err
+	})
+}
+
+// changeKeys edits the stored keys; durable on return.
+func (h *Home) changeKeys(edit func(*keystore.Contents) error) error {
 	h.saving.Lock()
 	defer h.saving.Unlock()
 	c := h.keys.Contents()
-	var err error
-	if c.Identities, err = edit(c.Identities); err != nil {
+	if err := edit(c); err != nil {
 		return err
 	}
 	if err := h.keys.Save(c); err != nil {

@@ -105,7 +105,7 @@ func (r *Rotating) Join(t testing.TB, name string) (*Validator, trust.Validator)
 		Peer: trusttest.Key(name + " peer").Public(), Addresses: []string{"/ip4/192.0.2.99/tcp/4001"},
 		Log: trusttest.Key(name + " log").Public(), Witness: trusttest.Key(name + " witness").Public(),
 	}
-	v := r.open(t, seat{peer: entry.Peer, signing: trusttest.Key(name + " signing"), person: p}, opener, policy.Builtin())
+	v := r.open(t, seat{name, trusttest.Key(name + " signing"), p}, opener, policy.Builtin())
 	v.Judge.Fresh = heard{v.Tracker}
 	r.All = append(r.All, v)
 	return v, entry

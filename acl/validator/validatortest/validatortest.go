@@ -13,6 +13,7 @@ package validatortest
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -21,6 +22,9 @@ import (
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/audit"
+	"cerebrum.dev/cerebrum/acl/audit/event"
+	"cerebrum.dev/cerebrum/acl/audit/journal"
+	"cerebrum.dev/cerebrum/acl/audit/people"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/kv"
@@ -66,8 +70,8 @@ type Validator struct {
 	*validator.Judge
 	Person  *trusttest.Person // its identity, which may revoke
 	Erase   *keystore.Erasable
-	Audit   *audit.Log // what Judge.Audit writes, unless a test has put something before it
-	Memory  *kv.Memory // deposits and mailboxes
+	Audit   *journal.Journal // what Judge.Audit writes, unless a test has put something before it
+	Memory  *kv.Memory       // deposits and mailboxes
 	Tracker *revocation.Tracker
 	Dir     string // of the erasable store and the audit log
 	Master  []byte // of the erasable store
@@ -132,14 +136,26 @@ func recipient(t testing.TB) (*keystore.Opener, string) {
 
 func (net *Network) start(t testing.TB, i int, opener *keystore.Opener, bundle *policy.Bundle) *Validator {
 	t.Helper()
-	return net.open(t, seat{net.Committee.Validators[i].Peer, net.keys.Signing[i], net.keys.People[i]}, opener, bundle)
+	who := fmt.Sprint(net.Committee.Name, " validator ", i)
+	return net.open(t, seat{who, net.keys.Signing[i], net.keys.People[i]}, opener, bundle)
 }
 
 // seat is who a validator is.
 type seat struct {
-	peer    statement.PublicKey
+	name    string // which [trusttest.Key] gives the keys of its peer and its log
 	signing statement.PrivateKey
 	person  *trusttest.Person
+}
+
+// log is how its audit log is opened.
+func (s seat) log(t testing.TB) audit.Config {
+	t.Helper()
+	key := trusttest.Key(s.name + " log")
+	binding, err := audit.Bind(trusttest.Key(s.name+" peer"), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return audit.Config{Binding: binding, Key: key}
 }
 
 // open starts a validator with an empty home.
@@ -159,9 +175,11 @@ func (net *Network) open(t testing.TB, s seat, opener *keystore.Opener, bundle *
 	rand.Read(master)
 	erase, err := keystore.OpenErasable(filepath.Join(dir, "slots"), master)
 	fail(err)
-	t.Cleanup(func() { erase.Close() }) // a test may have closed it
-	log, err := audit.Open(filepath.Join(dir, "audit"))
+	t.Cleanup(func() { erase.Close() })                                          // a test may have closed it
+	persons, err := keystore.OpenErasable(filepath.Join(dir, "persons"), master) // apart, so that tests can count slots
 	fail(err)
+	t.Cleanup(func() { persons.Close() })
+	log := openJournal(t, filepath.Join(dir, "audit"), s.log(t), persons)
 	done := make(chan struct{})
 	ran := make(chan struct{})
 	go func() { // until the log is closed
@@ -171,7 +189,7 @@ func (net *Network) open(t testing.TB, s seat, opener *keystore.Opener, bundle *
 	}()
 	<-ran
 	t.Cleanup(func() { log.Close(); <-done })
-	AwaitWriter(t, log)
+	<-log.Running()
 	revocations := &kv.Memory{}
 	set, err := revocation.OpenSet(revocations, net.Chain, validator.Kinds())
 	fail(err)
@@ -187,7 +205,7 @@ func (net *Network) open(t testing.TB, s seat, opener *keystore.Opener, bundle *
 	book, err := validator.OpenRoles(v.Memory, net.Chain)
 	fail(err)
 	v.Judge = &validator.Judge{
-		Trust: net.Chain, Peer: s.peer, Signing: s.signing, Opener: opener, Store: v.Memory, Shares: erase,
+		Trust: net.Chain, Peer: trusttest.Key(s.name + " peer").Public(), Signing: s.signing, Opener: opener, Store: v.Memory, Shares: erase,
 		Log: rlog, Set: set, Verifier: &capability.Verifier{Trust: net.Chain, Revocations: set, People: set, Now: net.Clock.Now},
 		Guard: trust.NewGuard(v.Memory), Policies: policies, Roles: book, Book: book, Audit: log, Fresh: v.Tracker, Now: net.Clock.Now, Logger: Logger(t),
 	}
@@ -195,19 +213,50 @@ func (net *Network) open(t testing.TB, s seat, opener *keystore.Opener, bundle *
 	return v
 }
 
-// AwaitWriter returns once the log's writer has begun: a log that nobody writes
-// refuses what is appended, at once.
-func AwaitWriter(t testing.TB, log *audit.Log) {
+// openJournal opens an audit log whose persons nobody knows after the test.
+func openJournal(t testing.TB, dir string, c audit.Config, secrets people.Secrets) *journal.Journal {
 	t.Helper()
-	for {
-		err := log.Append(t.Context(), audit.Event{Action: "start", Outcome: "ok"})
-		if err == nil {
-			return
-		}
-		if t.Context().Err() != nil {
-			t.Fatal(err)
-		}
+	table, err := people.Open(&kv.Memory{}, secrets)
+	if err != nil {
+		t.Fatal(err)
 	}
+	log, err := audit.Open(dir, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := journal.Open(log, dir, table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+// Logged is one event of a validator's log, with what can be shown of it.
+type Logged struct {
+	*event.Leaf
+	Claims []event.Claim
+}
+
+// Claim is the value of a claim, or empty.
+func (l Logged) Claim(name string) string {
+	value, _ := event.Find(l.Claims, name)
+	return value
+}
+
+// Events are all events of a validator's log.
+func (v *Validator) Events(t testing.TB) (out []Logged) {
+	t.Helper()
+	if err := v.Audit.Scan(func(e *journal.Entry) error {
+		o, err := e.Open()
+		if err != nil {
+			return err
+		}
+		out = append(out, Logged{e.Leaf, o.Claims})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // Hear has every validator ask every other, which also carries revocations.

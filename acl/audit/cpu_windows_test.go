@@ -1,0 +1,4 @@
+package audit
+
+// cpuNanoseconds is not measured on Windows.
+func cpuNanoseconds() int64 { return 0 }

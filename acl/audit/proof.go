@@ -1,0 +1,145 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// ErrUnsigned reports records that no checkpoint covers yet: [Log.Checkpoint]
+// makes one.
+var ErrUnsigned = errors.New("no checkpoint covers the record yet")
+
+// errStored reports a proof that would not hold, so that nobody is given it.
+var errStored = tamperedFile(hashesName, "they do not give the root; open the log again to verify it and to make them anew")
+
+// Binding says whose log it is.
+func (l *Log) Binding() *Binding { return l.binding }
+
+// Size is the number of durable records.
+func (l *Log) Size() int64 { return l.Head().N }
+
+// Head is the number of durable records and their root. Nothing signs it: outside
+// of this process only checkpoints count.
+func (l *Log) Head() tlog.Tree {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return tlog.Tree{N: l.durable.n, Hash: l.durable.root()}
+}
+
+// errStop ends a walk early.
+var errStop = errors.New("that is all")
+
+// scan reads the records that are durable now and verifies them again.
+func (l *Log) scan(visit visitor) error {
+	l.mu.Lock()
+	end, segs := l.durable, slices.Clone(l.segs)
+	l.mu.Unlock()
+	segs = segs[:1+slices.Index(segs, end.segment)] // the writer may just have begun another
+	at, err := walk(l.folder, segs, end.offset, visit)
+	var bad errBad
+	if errors.As(err, &bad) {
+		return tampered(at.place, string(bad))
+	}
+	if err != nil {
+		return err
+	}
+	if at.n != end.n || at.root() != end.root() {
+		return tampered(at.place, "the records before it are not those that were written")
+	}
+	return nil
+}
+
+// Scan hands the leaves that are durable now to fn, each verified again as far as its
+// CRCs go; that all of them are those that were written it has verified when it
+// returns nil. A leaf is valid until fn returns. Scan stops at fn's first error and
+// returns it. It does not hold up the writer.
+func (l *Log) Scan(fn func(i int64, leaf []byte) error) error {
+	return l.scan(func(r record) error { return fn(r.n, r.leaf) })
+}
+
+// ProveInclusion proves that the record at index i stands in the log, as C2SP
+// tlog-proof: under the newest cosigned checkpoint, or, where that is older than
+// the record or there is none, under the newest published one. [ErrUnsigned]
+// says that none covers it. [VerifyInclusion] verifies it offline.
+func (l *Log) ProveInclusion(i int64) ([]byte, error) {
+	c := l.Cosigned()
+	if c.Note == nil || i >= c.N {
+		c = l.Published()
+	}
+	if i < 0 || i >= c.N {
+		return nil, fmt.Errorf("record %d: %w", i, ErrUnsigned)
+	}
+	hashes := hashFile{l.hashes}
+	p, err := tlog.ProveRecord(c.N, i, hashes)
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := hashes.ReadHashes([]int64{tlog.StoredHashIndex(0, i)})
+	if err != nil {
+		return nil, err
+	}
+	if err := tlog.CheckRecord(p, c.N, c.Hash, i, leaf[0]); err != nil {
+		return nil, errStored
+	}
+	return torchwood.FormatProof(i, p, c.Note), nil
+}
+
+// ProveConsistency proves that the log of old records is how the log of size
+// records begins: what a witness asks for. Both are at most the published size. No
+// hashes prove it where old is 0 or equal to size.
+func (l *Log) ProveConsistency(old, size int64) (tlog.TreeProof, error) {
+	if old < 0 || old > size || size > l.Published().N {
+		return nil, fmt.Errorf("from %d to %d records: %w", old, size, ErrUnsigned)
+	}
+	if old == 0 || old == size {
+		return nil, nil
+	}
+	p, err := tlog.ProveTree(size, old, hashFile{l.hashes})
+	if err != nil {
+		return nil, err
+	}
+	before, err := l.rootAt(old)
+	if err != nil {
+		return nil, err
+	}
+	after, err := l.rootAt(size)
+	if err != nil {
+		return nil, err
+	}
+	if err := tlog.CheckTree(p, size, after, old, before); err != nil {
+		return nil, errStored
+	}
+	return p, nil
+}
+
+// rootAt is the root of the first n records, at most the published ones. The
+// stored hashes that it is made of are proven to be those below the published root.
+func (l *Log) rootAt(n int64) (tlog.Hash, error) {
+	now := l.Published()
+	if n == now.N {
+		return now.Hash, nil
+	}
+	hashes := hashFile{l.hashes}
+	root, err := tlog.TreeHash(n, hashes)
+	if n == 0 || err != nil {
+		return root, err
+	}
+	p, err := tlog.ProveTree(now.N, n, hashes)
+	if err != nil {
+		return root, err
+	}
+	if err := tlog.CheckTree(p, now.N, now.Hash, n, root); err != nil {
+		return root, errStored
+	}
+	return root, nil
+}
+
+// VerifyInclusion verifies a proof of [Log.ProveInclusion] for a leaf, offline:
+// that a checkpoint which the policy wants covers it. See [Binding.Policy].
+func VerifyInclusion(policy torchwood.Policy, leaf, proof []byte) error {
+	return torchwood.VerifyProof(policy, tlog.RecordHash(leaf), proof)
+}
