@@ -193,7 +193,9 @@ func (r *reading) askHolder(ctx context.Context, p peer.ID, req exchange.Request
 		return exchange.Result{}, err
 	}
 	defer giveBack()
-	return exchange.Fetch(network.WithDialPeerTimeout(ctx, dialTime), r.n.host.Libp2p(), p, req, r.authority, sink)
+	res, err := exchange.Fetch(network.WithDialPeerTimeout(ctx, dialTime), r.n.host.Libp2p(), p, req, r.authority, sink)
+	r.n.gate.gaveBadly(p, err)
+	return res, err
 }
 
 // from remembers whom ciphertext is from.

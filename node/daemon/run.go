@@ -149,6 +149,7 @@ func (n *Node) buildHost() error {
 		return err
 	}
 	server := exchange.NewServer(blockSource{n}, &guard{n}, n.log, exchange.Limits{})
+	server.Offended = n.gate.askedBadly
 	n.host.Libp2p().SetStreamHandler(exchange.ProtocolID, server.Handle)
 	n.serveValidator()
 	n.serveRotation()
