@@ -19,7 +19,6 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/peerstore"
 )
 
 // Whoever carries a directory cannot read its index, and so does not know what is in
@@ -161,7 +160,7 @@ func (n *Node) eachCovered(ctx context.Context, v *capability.Verified, fn func(
 
 // askCovered asks one holder for all that it has under the reading's chain.
 func (r *reading) askCovered(ctx context.Context, h peer.AddrInfo) (out []cid.Cid, err error) {
-	r.n.host.Libp2p().Peerstore().AddAddrs(h.ID, h.Addrs, peerstore.TempAddrTTL)
+	r.introduce(ctx, h)
 	server, err := peerKey(h.ID)
 	if err != nil {
 		return nil, err

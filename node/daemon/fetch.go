@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/capability"
@@ -42,6 +43,7 @@ type reading struct {
 	keys    *quorum.Keys
 	kept    *committee.Secret // of a grant for offline use, in the place of keys
 	holders []peer.AddrInfo   // in the order in which they are asked
+	meet    sync.Once         // validators were asked who else is a member
 }
 
 // release gets the keys of objects and learns where their ciphertext is.
@@ -166,7 +168,7 @@ func (r *reading) fetchAway(ctx context.Context, address cid.Cid, next attempt, 
 			return r.noHolder(address, append(failures, damaged...))
 		}
 		h := r.holders[i]
-		r.introduce(h)
+		r.introduce(ctx, h)
 		_, err := r.askHolder(ctx, h.ID, *req, r.taking(h.ID.String(), sink))
 		var own *sinkError
 		switch {
@@ -181,8 +183,20 @@ func (r *reading) fetchAway(ctx context.Context, address cid.Cid, next attempt, 
 	}
 }
 
-// introduce lets a holder be dialled.
-func (r *reading) introduce(h peer.AddrInfo) {
+// meetTime bounds the wait for the names of new members.
+const meetTime = 2 * time.Second
+
+// introduce lets a holder be dialled. Anybody may be named as a holder, and members
+// alone are dialled: where one is not known here it may have just joined, and
+// validators are asked, once.
+func (r *reading) introduce(ctx context.Context, h peer.AddrInfo) {
+	if !r.n.gate.known(h.ID) {
+		r.meet.Do(func() {
+			ctx, cancel := context.WithTimeout(ctx, meetTime)
+			defer cancel()
+			r.n.askValidators(ctx)
+		})
+	}
 	r.n.host.Libp2p().Peerstore().AddAddrs(h.ID, h.Addrs, peerstore.TempAddrTTL)
 }
 

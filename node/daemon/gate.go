@@ -174,6 +174,20 @@ func (g *gate) member(p peer.ID) bool {
 	return true
 }
 
+// known says whom this node may dial: members, and the validators that the newest
+// record replaced, who would be admitted.
+func (g *gate) known(p peer.ID) bool {
+	if g.member(p) {
+		return true
+	}
+	key, err := peerKey(p)
+	if err != nil {
+		return false
+	}
+	_, err = g.n.admits(key, nil)
+	return err == nil
+}
+
 // role is a peer's role in words.
 func (g *gate) role(p peer.ID) string {
 	g.mu.Lock()
