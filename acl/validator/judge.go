@@ -2,6 +2,7 @@ package validator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -226,10 +227,14 @@ func under(e audit.Event, bundle statement.ID) audit.Event {
 	return e
 }
 
-// deny records a denial durably and answers with nothing but that.
+// deny records a denial durably and answers with nothing but that, unless the clocks
+// are to blame.
 func (j *Judge) deny(ctx context.Context, action string, actor, object []byte, rule error) error {
 	if err := j.Audit.Append(ctx, j.event(action, "denied", actor, nil, object, nil, rule.Error())); err != nil {
 		return ErrUnavailable
+	}
+	if errors.Is(rule, capability.ErrClock) {
+		return ErrClock
 	}
 	return ErrDenied
 }

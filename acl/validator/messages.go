@@ -122,6 +122,9 @@ var (
 	ErrDenied      = errors.New("denied")
 	ErrUnavailable = errors.New("this validator cannot answer now")
 
+	// ErrClock is an ErrDenied that says why: it is about no object.
+	ErrClock = fmt.Errorf("%w: the clocks are more than a minute apart", ErrDenied)
+
 	// ErrEncoding is an ErrMalformed that no honest caller causes: the message, which
 	// the caller itself encodes, does not decode. What is wrong within it may be
 	// somebody else's, or the clock's.

@@ -87,12 +87,15 @@ func (t *transport) Call(ctx context.Context, server statement.PublicKey, m quor
 // than the validator answers, which counts a call for a moment longer than we do.
 func ownTurns(m rpc.Method) int { return max(1, m.PerPeer*3/4) }
 
-// denial is a denial from the wire, with what it says of policy.
+// denial is a denial from the wire, with what it says of policy, or of clocks.
 func denial(err error) error {
 	var e *rpc.Error
 	if errors.As(err, &e) {
 		if p, ok := validator.ParsePolicyError(e.Message); ok {
 			return fmt.Errorf("%w: %w", quorum.ErrDenied, p)
+		}
+		if e.Message == validator.ErrClock.Error() {
+			return fmt.Errorf("%w: %w", quorum.ErrDenied, validator.ErrClock)
 		}
 	}
 	return fmt.Errorf("%w: %w", quorum.ErrDenied, err)
@@ -242,6 +245,8 @@ func codeOf(err error) error {
 		return nil
 	case errors.As(err, &byPolicy):
 		return &rpc.Error{Code: rpc.Denied, Message: byPolicy.Error()}
+	case errors.Is(err, validator.ErrClock):
+		return &rpc.Error{Code: rpc.Denied, Message: validator.ErrClock.Error()}
 	case errors.Is(err, validator.ErrDenied):
 		return &rpc.Error{Code: rpc.Denied, Message: "denied"}
 	case errors.Is(err, validator.ErrMalformed):
