@@ -82,16 +82,25 @@ func behindNAT(t *testing.T, kind string) {
 		w := l.way("node2", "node1")
 		return w != "" && !strings.Contains(w, "p2p-circuit")
 	}
-	if kind == cone {
-		l.eventually("a direct connection", direct)
-	} else {
+	comes := func() bool { // in more time than the attempts take
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
-		for range 20 { // longer than the attempts take
+		for range 20 {
 			if <-tick.C; direct() {
-				t.Fatalf("a direct connection through NATs that allow none: %s", l.way("node2", "node1"))
+				return true
 			}
 		}
+		return false
+	}
+	came := comes()
+	for try := 0; kind == cone && !came && try < 3; try++ { // three attempts in a row may miss each other on a busy machine
+		l.end("node2")
+		l.start("node2")
+		l.comesToRead("node2", address, content)
+		came = comes()
+	}
+	if came != (kind == cone) {
+		t.Errorf("a direct connection: %v, by way of %s", came, l.way("node2", "node1"))
 	}
 	l.reads("node2", address, content)
 }
