@@ -152,8 +152,8 @@ func (j *Judge) openShares(r DepositRequest) ([][]byte, error) {
 		return nil, fmt.Errorf("%w: the shares are not sealed to this validator", ErrMalformed)
 	}
 	var s Shares
-	if err := decode(plain, &s); err != nil {
-		return nil, err
+	if err := decode(plain, &s); err != nil { // sealed by a device of the owner, which need not be the caller
+		return nil, fmt.Errorf("%w: the shares do not decode", ErrMalformed)
 	}
 	if s.Items != DigestItems(r.Items) || len(s.Shares) != len(r.Items) {
 		return nil, fmt.Errorf("%w: the shares belong to another deposit", ErrMalformed)

@@ -35,7 +35,7 @@ func (j *Judge) note(ctx context.Context, events ...event.Event) error {
 }
 
 // deny records a denial durably, with the rule that err stands for, and answers with
-// nothing but that.
+// nothing but that, unless the clocks are to blame.
 func (j *Judge) deny(ctx context.Context, action event.Action, a event.Act, err error) error {
 	if a.Rule == "" {
 		a.Rule = RuleOf(err)
@@ -43,6 +43,9 @@ func (j *Judge) deny(ctx context.Context, action event.Action, a event.Act, err 
 	a.Reason = err.Error()
 	if j.Audit.Append(ctx, j.event(action, event.Denied, a)) != nil {
 		return ErrUnavailable
+	}
+	if errors.Is(err, capability.ErrClock) {
+		return ErrClock
 	}
 	return ErrDenied
 }
@@ -63,6 +66,7 @@ var rules = []struct {
 	{capability.ErrRevoked, "grant-revoked"},
 	{capability.ErrExpired, "grant-time"},
 	{capability.ErrScope, "grant-scope"},
+	{capability.ErrClock, "clock"},
 	{capability.ErrProof, "proof-of-possession"},
 	{capability.ErrChain, "grant-chain"},
 	{trust.ErrMembership, "membership"},

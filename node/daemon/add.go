@@ -121,6 +121,9 @@ func diskFault(err error) error {
 	if errors.Is(err, store.ErrReadOnly) {
 		return fault.Wrap(fault.Failed, err, "free space or replace the disk, then start the node again; what was stored before is sound", "the disk refused a write")
 	}
+	if errors.Is(err, store.ErrFull) {
+		return fault.Wrap(fault.Failed, err, "free space, then try again; the node goes on by itself", "the disk takes nothing more")
+	}
 	return err
 }
 

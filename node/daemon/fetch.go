@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/capability"
@@ -42,6 +43,7 @@ type reading struct {
 	keys    *quorum.Keys
 	kept    *committee.Secret // of a grant for offline use, in the place of keys
 	holders []peer.AddrInfo   // in the order in which they are asked
+	meet    sync.Once         // validators were asked who else is a member
 }
 
 // release gets the keys of objects and learns where their ciphertext is.
@@ -174,7 +176,7 @@ func (r *reading) fetchAway(ctx context.Context, address cid.Cid, next attempt, 
 		default:
 			return r.noHolder(address, append(failures, damaged...))
 		}
-		r.introduce(h)
+		r.introduce(ctx, h)
 		err := ask(ctx, h.ID, *req, r.taking(h.ID.String(), sink))
 		var own *sinkError
 		switch {
@@ -192,8 +194,20 @@ func (r *reading) fetchAway(ctx context.Context, address cid.Cid, next attempt, 
 	}
 }
 
-// introduce lets a holder be dialled.
-func (r *reading) introduce(h peer.AddrInfo) {
+// meetTime bounds the wait for the names of new members.
+const meetTime = 2 * time.Second
+
+// introduce lets a holder be dialled. Anybody may be named as a holder, and members
+// alone are dialled: where one is not known here it may have just joined, and
+// validators are asked, once.
+func (r *reading) introduce(ctx context.Context, h peer.AddrInfo) {
+	if !r.n.gate.known(h.ID) {
+		r.meet.Do(func() {
+			ctx, cancel := context.WithTimeout(ctx, meetTime)
+			defer cancel()
+			r.n.askValidators(ctx)
+		})
+	}
 	r.n.host.Libp2p().Peerstore().AddAddrs(h.ID, h.Addrs, peerstore.TempAddrTTL)
 }
 
@@ -204,7 +218,9 @@ func (r *reading) askHolder(ctx context.Context, p peer.ID, req exchange.Request
 		return exchange.Result{}, err
 	}
 	defer giveBack()
-	return exchange.Fetch(network.WithDialPeerTimeout(ctx, dialTime), r.n.host.Libp2p(), p, req, r.authority, sink)
+	res, err := exchange.Fetch(network.WithDialPeerTimeout(ctx, dialTime), r.n.host.Libp2p(), p, req, r.authority, sink)
+	r.n.gate.gaveBadly(p, err)
+	return res, err
 }
 
 // askHolderAlone is askHolder for the last holder that there is.

@@ -96,6 +96,8 @@ func (n *Node) Status(ctx context.Context) (*api.Status, error) {
 	}
 	if err := n.store.ReadOnly(); err != nil {
 		out.Problems = append(out.Problems, err.Error())
+	} else if err := n.store.Room(0); err != nil {
+		out.Problems = append(out.Problems, "nothing more is stored: "+err.Error())
 	}
 	out.Healthy = len(out.Problems) == 0
 	return out, nil

@@ -98,6 +98,10 @@ type Node struct {
 	ops       sync.Map      // name of an operation -> *object.Progress
 }
 
+// reserve is what blocks leave free on a home's disk: a moment's worth of several adds
+// and transfers at once, and of all else that is written.
+var reserve = store.Reserve{Bytes: 32 << 20, Files: 256}
+
 // Open takes a home's lock and opens its stores. Nothing is started.
 func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err error) {
 	n = &Node{home: h, log: log, now: now, behind: make(chan struct{}, 1), newer: make(chan heard, 16)}
@@ -114,7 +118,7 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 		}
 		return n, err
 	}
-	if n.store, err = store.Open(store.Config{Dir: filepath.Join(h.Dir, "store"), Log: log}); err != nil {
+	if n.store, err = store.Open(store.Config{Dir: filepath.Join(h.Dir, "store"), Log: log, Reserve: reserve}); err != nil {
 		return n, err
 	}
 	if n.secrets, err = keystore.OpenErasable(filepath.Join(h.Dir, "slots"), h.Master()); err != nil {

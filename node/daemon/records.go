@@ -52,7 +52,7 @@ type recordsPage struct {
 // serveRecords answers those who were admitted: members, and validators also when
 // the newest record that they or we know has expired.
 func (n *Node) serveRecords() {
-	rpc.Serve(n.host.Libp2p(), records, n.log, func(_ context.Context, _ rpc.Caller, raw []byte) ([]byte, error) {
+	n.server().Serve(records, func(_ context.Context, _ rpc.Caller, raw []byte) ([]byte, error) {
 		return n.answerRecords(raw)
 	})
 }
@@ -60,7 +60,7 @@ func (n *Node) serveRecords() {
 func (n *Node) answerRecords(raw []byte) ([]byte, error) {
 	var r recordsRequest
 	if err := statement.Unmarshal(raw, &r); err != nil {
-		return nil, &rpc.Error{Code: rpc.Malformed, Message: "the request does not decode"}
+		return nil, &rpc.Error{Code: rpc.Malformed, Message: "the request does not decode", Offence: true}
 	}
 	page := recordsPage{Records: n.trust.After(r.After, min(int(r.Limit), maxRecordPage))}
 	size := 0
@@ -89,7 +89,7 @@ type recordSource func(ctx context.Context, request []byte) ([]byte, error)
 // catchUp asks a peer for the records and proofs that are missing here.
 func (n *Node) catchUp(ctx context.Context, p peer.ID) error {
 	return n.pullRecords(ctx, func(ctx context.Context, request []byte) ([]byte, error) {
-		return rpc.Call(ctx, n.host.Libp2p(), p, records, func(*admission.Session) ([]byte, error) { return request, nil })
+		return n.call(ctx, p, records, func(*admission.Session) ([]byte, error) { return request, nil })
 	})
 }
 

@@ -169,12 +169,13 @@ func (n *Node) buildHost() error {
 		return err
 	}
 	if n.host, err = host.New(host.Config{
-		Key: key, Listen: listen, Gate: n.gate, Desk: desk{n}, Refused: n.gate.refused, Log: n.log, LocalNetwork: n.home.Config.Local, Packets: n.Packets,
+		Key: key, Listen: listen, Gate: n.gate, Desk: desk{n}, Refused: n.gate.refused, Known: n.gate.known, Log: n.log, LocalNetwork: n.home.Config.Local, Packets: n.Packets,
 		Relays: host.Relays{Serve: n.home.Config.Relay, Via: via, Auto: auto, Member: n.gate.member},
 	}); err != nil {
 		return err
 	}
 	server := exchange.NewServer(blockSource{n}, &guard{n}, n.log, exchange.Limits{})
+	server.Offended = n.gate.askedBadly
 	n.host.Libp2p().SetStreamHandler(exchange.ProtocolID, server.Handle)
 	n.serveValidator()
 	n.serveRotation()

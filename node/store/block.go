@@ -51,13 +51,16 @@ var _ envelope.Sink = (*Store)(nil)
 //
 // PutMany does not hash: whoever calls it made the CID from the data or checked
 // it. An end of ctx leaves the store as it is; a disk that fails makes it
-// read-only, see [ErrReadOnly].
+// read-only, see [ErrReadOnly]. One without room for them refuses them all: [ErrFull].
 func (s *Store) PutMany(ctx context.Context, blocks []envelope.Block) error {
 	if err := s.begin(); err != nil {
 		return err
 	}
 	defer s.end()
 	if err := s.broken.check(); err != nil {
+		return err
+	}
+	if err := s.Room(sizeOf(blocks)); err != nil {
 		return err
 	}
 	small, large, keys, err := sortBlocks(blocks)
@@ -79,6 +82,13 @@ func (s *Store) PutMany(ctx context.Context, blocks []envelope.Block) error {
 	}
 	s.proven.add(large)
 	return nil
+}
+
+func sizeOf(blocks []envelope.Block) (n int) {
+	for _, b := range blocks {
+		n += len(b.Data)
+	}
+	return n
 }
 
 // sortBlocks checks blocks, drops repeated ones and says where each goes.

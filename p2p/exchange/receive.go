@@ -115,7 +115,7 @@ func (rc *receiver) recycle(pc parcel) {
 func (rc *receiver) verifyAll() error {
 	for pc := range rc.raw {
 		if !pc.verified && !matches(pc.CID, pc.Data) {
-			err := rc.corrupt(pc.Item, pc.CID, "its bytes have another hash")
+			err := rc.fault(pc.Item, pc.CID, "its bytes have another hash")
 			rc.recycle(pc)
 			return err
 		}
@@ -126,6 +126,11 @@ func (rc *receiver) verifyAll() error {
 
 func (rc *receiver) corrupt(item int, c cid.Cid, reason string) error {
 	return &CorruptError{Peer: rc.peer, Item: item, Block: c, Reason: reason}
+}
+
+// fault is corrupt where no owner of an object is to blame.
+func (rc *receiver) fault(item int, c cid.Cid, reason string) error {
+	return &CorruptError{Peer: rc.peer, Item: item, Block: c, Reason: reason, Own: true}
 }
 
 // errQuit ends the reader after sink or verify has ended the fetch; it is never returned.
@@ -142,7 +147,7 @@ func (rc *receiver) readAll() error {
 		return nil // all is here
 	}
 	if _, err := rc.in.ReadByte(); err == nil {
-		return rc.corrupt(len(rc.items)-1, cid.Undef, "the response goes on after its end")
+		return rc.fault(len(rc.items)-1, cid.Undef, "the response goes on after its end")
 	}
 	return nil
 }
@@ -167,7 +172,7 @@ func (rc *receiver) readItem(i int) error {
 	case markEnd >> 24:
 		return rc.readEnd(i, 3)
 	default:
-		return rc.corrupt(i, cid.Undef, "a status is unknown")
+		return rc.fault(i, cid.Undef, "a status is unknown")
 	}
 	for !w.done() {
 		p, _ := w.next()
@@ -212,7 +217,7 @@ func (rc *receiver) readBlock(i int, w *walk, p place) (gone bool, err error) {
 		// What leads further is verified before it is believed.
 		if !matches(p.cid, pc.Data) {
 			rc.recycle(pc)
-			return false, rc.corrupt(i, p.cid, "its bytes have another hash")
+			return false, rc.fault(i, p.cid, "its bytes have another hash")
 		}
 		pc.verified = true
 	}
@@ -275,11 +280,11 @@ func (rc *receiver) readEnd(i, skip int) error {
 	}
 	for _, x := range b[:skip] {
 		if x != markEnd&0xFF {
-			return rc.corrupt(i, cid.Undef, "a status is unknown")
+			return rc.fault(i, cid.Undef, "a status is unknown")
 		}
 	}
 	if b[skip] != endStopped {
-		return rc.corrupt(i, cid.Undef, "a reason is unknown")
+		return rc.fault(i, cid.Undef, "a reason is unknown")
 	}
 	return ErrRevoked
 }

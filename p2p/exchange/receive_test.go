@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,6 +108,11 @@ func TestHolderLies(t *testing.T) {
 		var corrupt *CorruptError
 		if !errors.Is(err, ErrCorrupt) || !errors.As(err, &corrupt) || corrupt.Peer != p.holder.ID() {
 			t.Errorf("%s: error %v", l.name, err)
+		}
+		for _, kind := range []string{"unknown", "bytes after", "a bit of", "leaves swapped"} {
+			if strings.HasPrefix(l.name, kind) && corrupt != nil && !corrupt.Own {
+				t.Errorf("%s: the holder is not to blame", l.name)
+			}
 		}
 		if len(g.blocks) != l.honest {
 			t.Errorf("%s: %d blocks came, want %d", l.name, len(g.blocks), l.honest)

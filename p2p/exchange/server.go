@@ -92,6 +92,11 @@ func (l Limits) withDefaults() Limits {
 
 // Server answers requests for blocks. Register [Server.Handle] for [ProtocolID].
 type Server struct {
+	// Offended, if set, is told of peers that sent what no honest peer sends: a
+	// request that does not decode, or is longer than any may be. Slowness, broken
+	// lines and requests that are refused are none. Set it before Handle is used.
+	Offended func(peer.ID)
+
 	source BlockSource
 	guard  Guard
 	log    *slog.Logger
@@ -133,6 +138,9 @@ func (s *Server) serve(stream network.Stream, log *slog.Logger) (end func()) {
 	req, err := s.readRequest(stream)
 	if err != nil {
 		log.Debug("blocks: no valid request", "err", err)
+		if s.Offended != nil && errors.Is(err, ErrRequest) {
+			s.Offended(stream.Conn().RemotePeer())
+		}
 		return reset(network.StreamProtocolViolation)
 	}
 	out := newOutbox(stream, s.limits)
