@@ -140,6 +140,9 @@ func failAt(t *testing.T, blocks []envelope.Block, disk *faultyDisk, from int64)
 	disk.changes.Store(0)
 	disk.from.Store(from)
 	acked, entries, err := workload(s, blocks, 60)
+	for i := 0; err == nil && i < 2000; i++ { // pebble removes files when it has time
+		err = s.KV("patience").Apply([]kv.Op{{Key: []byte("x"), Value: make([]byte, 4096)}})
+	}
 	if err == nil {
 		t.Fatalf("the disk made %d changes and the workload noticed nothing", disk.changes.Load())
 	}
