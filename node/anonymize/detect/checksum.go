@@ -115,25 +115,27 @@ func isNHS(d []byte) bool {
 // isSteuerID is section 139b of the Abgabenordnung and the BZSt's description of the
 // number: one of the first ten digits occurs two or three times, all others at most once.
 func isSteuerID(d []byte) bool {
-	var seen [10]int
-	product, repeated := 10, 0
+	product := 10
 	for _, c := range d[:10] {
-		n := int(c - '0')
-		if seen[n]++; seen[n] == 2 {
-			repeated++
-		}
-		sum := (n + product) % 10
+		sum := (int(c-'0') + product) % 10
 		if sum == 0 {
 			sum = 10
 		}
 		product = 2 * sum % 11
 	}
-	for _, n := range seen {
-		if n > 3 {
-			return false
-		}
+	if d[0] == '0' || int(d[10]-'0') != (11-product)%10 {
+		return false
 	}
-	return d[0] != '0' && repeated == 1 && int(d[10]-'0') == (11-product)%10
+	var seen [10]int
+	repeated, most := 0, 0
+	for _, c := range d[:10] {
+		n := &seen[c-'0']
+		if *n++; *n == 2 {
+			repeated++
+		}
+		most = max(most, *n)
+	}
+	return repeated == 1 && most <= 3
 }
 
 // isNIR is the Numéro d'inscription au répertoire of INSEE with its key; 2A and 2B are

@@ -164,6 +164,10 @@ func (c *column) add(cell []byte) {
 		return
 	case m&^(digit|dot|dash) == 0 && isDecimal(cell):
 		c.decimals++
+		if c.subject == Position && isDegrees(cell, 180) {
+			c.possible[Coordinates]++
+		}
+		return
 	}
 	if m&space != 0 {
 		c.spaces += bytes.Count(cell, []byte(" "))

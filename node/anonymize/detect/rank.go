@@ -30,13 +30,32 @@ type Ranking struct {
 type sample struct {
 	width, size int
 	seed        maphash.Seed
-	hashes      []uint64 // width for each row
+	blocks      [][]uint64 // blockRows rows each, width hashes a row
 	rows, next  int
 	w           float64
 }
 
+const blockRows = 256
+
+// mostHashes is how many cells a sample has at most: of a table with more than 256
+// columns fewer rows are kept.
+const mostHashes = 1 << 23
+
 func (s *sample) begin(width, size int) {
-	s.width, s.size, s.seed, s.w = width, size, maphash.MakeSeed(), 1
+	s.width, s.size, s.seed, s.w = width, min(size, mostHashes/width), maphash.MakeSeed(), 1
+}
+
+// row is the hashes of one row of the sample.
+func (s *sample) row(i int) []uint64 { return s.blocks[i/blockRows][i%blockRows*s.width:][:s.width] }
+
+func (s *sample) put(i int, row [][]byte) {
+	if i/blockRows == len(s.blocks) {
+		s.blocks = append(s.blocks, make([]uint64, blockRows*s.width))
+	}
+	hashes := s.row(i)
+	for c, cell := range row {
+		hashes[c] = maphash.Bytes(s.seed, cell)
+	}
 }
 
 func (s *sample) add(row [][]byte) {
@@ -44,17 +63,12 @@ func (s *sample) add(row [][]byte) {
 	s.rows++
 	switch {
 	case i < s.size:
-		for _, cell := range row {
-			s.hashes = append(s.hashes, maphash.Bytes(s.seed, cell))
-		}
+		s.put(i, row)
 		if i == s.size-1 {
 			s.skip()
 		}
 	case i == s.next:
-		at := rand.IntN(s.size) * s.width
-		for c, cell := range row {
-			s.hashes[at+c] = maphash.Bytes(s.seed, cell)
-		}
+		s.put(rand.IntN(s.size), row)
 		s.skip()
 	}
 }
@@ -69,7 +83,7 @@ func (s *sample) skip() {
 	}
 }
 
-func (s *sample) len() int { return len(s.hashes) / s.width }
+func (s *sample) len() int { return min(s.rows, s.size) }
 
 // separationError is t with 2 exp(-2 floor(n/2) t^2) = 0.05 (Hoeffding, Probability
 // Inequalities for Sums of Bounded Random Variables, 1963, section 5a: a mean over pairs
@@ -97,7 +111,7 @@ func (s *sample) refined(p partition, c int) partition {
 	out := partition{class: make([]uint32, s.len())}
 	seen := make(map[key]uint32, p.number)
 	for i := range out.class {
-		k := key{p.class[i], s.hashes[i*s.width+c]}
+		k := key{p.class[i], s.row(i)[c]}
 		n, ok := seen[k]
 		if !ok {
 			n = uint32(len(seen))

@@ -132,7 +132,10 @@ func (s *scanner) colon() Finding {
 		for begin > s.done && i-begin <= 10 && classes[s.text[begin-1]]&letter != 0 {
 			begin--
 		}
-		return s.url(begin)
+		if begin == i {
+			return Finding{}
+		}
+		return s.url(begin, i+3)
 	}
 	begin := i
 	for begin > s.done && i-begin < 5 && isHex(s.text[begin-1]) {
@@ -174,34 +177,34 @@ func (s *scanner) www() Finding {
 	if i-3 < s.done || !bytes.EqualFold(s.text[i-3:i], []byte("www")) || !s.bounded(i-3, i) {
 		return Finding{}
 	}
-	return s.url(i - 3)
+	return s.url(i-3, i-3)
 }
 
+// longestUser is the longest name and password in front of a host.
+const longestUser = 64
+
 // url looks at the host first, and goes to the end only if there is one.
-func (s *scanner) url(begin int) Finding {
-	head := s.text[begin:min(len(s.text), begin+maxCell)]
-	if i := bytes.IndexAny(head, " \t\r\n\"'<>"); i >= 0 {
-		head = head[:i]
-	}
-	// A URL has one "://": what follows another is looked at with that one.
-	if i := bytes.Index(head[min(len(head), 3):], []byte("://")); i >= 0 {
-		if j := bytes.Index(head[min(len(head), i+6):], []byte("://")); j >= 0 {
-			head = head[:i+6+j]
+func (s *scanner) url(begin, host int) Finding {
+	for i := host; i < min(len(s.text), host+longestUser) && s.text[i] > ' ' && s.text[i] != '/'; i++ {
+		if s.text[i] == '@' {
+			host = i + 1
+			break
 		}
 	}
-	s.work += len(head)
-	host := bytes.TrimRight(head, ".,;:!?)]}")
-	if i := bytes.IndexAny(host[min(len(host), 16):], "/?#)"); i >= 0 {
-		host = host[:16+i]
+	head := s.text[host:min(len(s.text), host+maxCell)]
+	n := domain(head)
+	if n == 0 {
+		n = hostAddress(head)
 	}
-	if !isURL(host) {
+	s.work += n + 1
+	if n == 0 {
 		return Finding{}
 	}
-	end := begin + len(host)
+	end := host + n
 	for end < len(s.text) && s.text[end] > ' ' && s.text[end] != '"' && s.text[end] != '<' && s.text[end] != '>' && s.text[end] != '\'' {
 		end++
 	}
-	for end > begin+len(host) && bytes.IndexByte([]byte(".,;:!?)]}"), s.text[end-1]) >= 0 {
+	for end > host+n && bytes.IndexByte([]byte(".,;:!?)]}"), s.text[end-1]) >= 0 {
 		end--
 	}
 	return Finding{URL, begin, end}
@@ -242,17 +245,17 @@ func (s *scanner) initials(begin int) int {
 // sequence tries the groups that begin at begin, all of them first, then one less and
 // so on. The first digit is at from. When there is nothing, it goes on behind the first group.
 func (s *scanner) sequence(begin, from int) Finding {
-	var ends [mostGroups]int
-	n := s.groups(begin, from, &ends)
+	var groups [mostGroups]group
+	n := s.groups(begin, from, &groups)
 	if n == 0 {
 		return Finding{}
 	}
-	if end := ends[0]; end < len(s.text) && s.text[end] == ':' && end-begin <= 4 {
+	if end := groups[0].end; end < len(s.text) && s.text[end] == ':' && end-begin <= 4 {
 		s.at = end // perhaps an address in hexadecimal
 		return Finding{}
 	}
-	s.at = ends[0]
-	if end := ends[n-1]; n >= 3 && end < len(s.text) && s.text[end] == ':' {
+	s.at = groups[0].end
+	if end := groups[n-1].end; n >= 3 && end < len(s.text) && s.text[end] == ':' {
 		for end < len(s.text) && end-begin <= longest && (classes[s.text[end]]&(digit|colon|dot|dash|plus) != 0 || s.text[end] == 'Z') {
 			end++
 		}
@@ -263,36 +266,82 @@ func (s *scanner) sequence(begin, from int) Finding {
 		}
 	}
 	for k := n - 1; k >= 0; k-- {
-		cell := s.text[begin:ends[k]]
-		if len(cell) < 7 {
-			break
+		cell := s.text[begin:groups[k].end]
+		if !groups[k].plausible(k+1, cell) {
+			continue
 		}
 		s.work += len(cell)
 		if sure, _ := recognise(cell, classOf(cell)); sure != 0 {
-			return s.found(sure, begin, ends[k])
+			return s.found(sure, begin, groups[k].end)
 		}
 	}
 	return Finding{}
 }
 
+// group is a group of letters and digits in a sequence, with counts from its beginning.
+type group struct {
+	end, digits, letters, dots int
+	short                      bool // a group has fewer than three characters
+}
+
+// plausible says whether the first n groups may be something, by their counts alone: a
+// sequence of many groups is seldom looked at more than twice.
+func (g *group) plausible(n int, cell []byte) bool {
+	all := g.digits + g.letters
+	switch {
+	case len(cell) < 7:
+		return false
+	case g.letters > 0 && n > 1:
+		if classes[cell[0]]&letter != 0 && classes[cell[1]]&letter != 0 && ibanLength[country(cell[0]&^0x20, cell[1]&^0x20)] == uint8(all) {
+			return true
+		}
+		return all == 9 || all == 12 || all == 15 && n == 7 || n == 3 && g.letters == 3
+	case g.letters > 0:
+		return true
+	case classes[cell[0]] != digit || cell[0] == '0':
+		return g.digits >= 7 && g.digits <= 17 || n == 3 || g.dots == 3
+	case n == 1:
+		return g.digits >= 8
+	case g.digits >= 12 && g.digits <= 19 && !g.short: // a card
+		return true
+	case n == 2:
+		return g.digits >= 10 && g.digits <= 15
+	case n == 3:
+		return g.digits >= 6 && g.digits <= 12
+	case n == 4:
+		return g.dots == 3 || g.digits == 11
+	}
+	return n == 7 && g.digits == 15
+}
+
 // groups finds the ends of the groups of letters and digits that one separator or a
 // parenthesis joins. It moves over a first group that is too long.
-func (s *scanner) groups(begin, from int, ends *[mostGroups]int) (n int) {
+func (s *scanner) groups(begin, from int, out *[mostGroups]group) (n int) {
 	end, singles := from, 0
-	for n < len(ends) {
-		start, digits := end, n == 0
+	var so group
+	for _, c := range s.text[begin:from] {
+		if classes[c]&letter != 0 {
+			so.letters++
+		}
+	}
+	for n < len(out) {
+		start, digits := end, so.digits
 		for end < len(s.text) && classes[s.text[end]]&(letter|digit) != 0 {
 			if end-begin > longest && n > 0 {
 				return n
 			}
-			digits = digits || classes[s.text[end]] == digit
+			if classes[s.text[end]] == digit {
+				so.digits++
+			} else {
+				so.letters++
+			}
 			end++
 		}
 		if n == 0 && end-begin > longest {
 			s.at = end
 			return 0
 		}
-		if end == start || end-begin > longest || !digits && !joins(s.text[start:end]) {
+		if end == start || end-begin > longest || digits == so.digits && !joins(s.text[start:end]) {
 			return n
 		}
 		if end-start == 1 && n > 0 {
@@ -300,13 +349,17 @@ func (s *scanner) groups(begin, from int, ends *[mostGroups]int) (n int) {
 				return n
 			}
 		}
-		ends[n] = end
+		so.end, so.short = end, so.short || end-start < 3
+		out[n] = so
 		n++
 		if end == len(s.text) {
 			return n
 		}
 		switch c := s.text[end]; {
 		case c == ' ' || c == '-' || c == '.' || c == '/' || c == ')':
+			if c == '.' {
+				so.dots++
+			}
 			end++
 			if end < len(s.text) && (c == ')' && s.text[end] == ' ' || c == ' ' && s.text[end] == '(') {
 				end++
