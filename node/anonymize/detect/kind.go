@@ -60,6 +60,9 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
+// MarshalText gives the name.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
 // National says whether the kind is a number by which a state knows a person.
 func (k Kind) National() bool { return k >= SSN && k < kinds }
 

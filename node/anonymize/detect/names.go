@@ -31,6 +31,9 @@ func (r Role) String() string {
 	return "unknown"
 }
 
+// MarshalText gives the name.
+func (r Role) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
 // Subject is what a column is about, by its name.
 type Subject int
 
@@ -226,3 +229,6 @@ func (s Subject) String() string {
 	}
 	return "unknown"
 }
+
+// MarshalText gives the name.
+func (s Subject) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

@@ -16,6 +16,18 @@ const (
 	SafeHarbor
 )
 
+var presets = [...]string{"general", "HIPAA Safe Harbor"}
+
+func (p Preset) String() string {
+	if int(p) < len(presets) {
+		return presets[p]
+	}
+	return "unknown"
+}
+
+// MarshalText gives the name.
+func (p Preset) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
 // Action is what is done to a column.
 type Action int
 
@@ -39,6 +51,9 @@ func (a Action) String() string {
 	}
 	return "unknown"
 }
+
+// MarshalText gives the name.
+func (a Action) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
 // Step is what is proposed for one column.
 type Step struct {

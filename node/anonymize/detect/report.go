@@ -52,6 +52,9 @@ func (s Shape) String() string {
 	return "unknown"
 }
 
+// MarshalText gives the name.
+func (s Shape) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
 // Report is what was found out about a table.
 type Report struct {
 	Rows int

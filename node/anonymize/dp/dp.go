@@ -122,35 +122,30 @@ func (q Query) limited(rows Rows) Rows {
 	}
 }
 
-// totals adds up per person what of gives for each row.
-func (q Query) totals(rows Rows, of func(Row) float64) (iter.Seq[float64], error) {
-	var single []float64
+// totals adds up per person what of gives for each row, and hands each sum to add.
+func (q Query) totals(rows Rows, of func(Row) float64, add func(float64) error) error {
 	persons := map[string]float64{}
 	for r, err := range q.limited(rows) {
 		if err != nil {
-			return nil, err
+			return err
 		}
 		f := of(r)
 		switch {
 		case math.IsNaN(f):
 		case r.Person == nil:
-			single = append(single, f)
+			if err := add(f); err != nil {
+				return err
+			}
 		default:
 			persons[string(r.Person)] += f
 		}
 	}
-	return func(yield func(float64) bool) {
-		for _, f := range single {
-			if !yield(f) {
-				return
-			}
+	for _, f := range persons {
+		if err := add(f); err != nil {
+			return err
 		}
-		for _, f := range persons {
-			if !yield(f) {
-				return
-			}
-		}
-	}, nil
+	}
+	return nil
 }
 
 // Count is the number of rows.
@@ -163,14 +158,9 @@ func (b *Budget) Count(q Query, rows Rows) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	totals, err := q.totals(rows, func(Row) float64 { return 1 })
-	if err != nil {
+	one := func(Row) float64 { return 1 }
+	if err := q.totals(rows, one, func(f float64) error { return sum.Add(int64(f)) }); err != nil {
 		return Answer{}, err
-	}
-	for f := range totals {
-		if err := sum.Add(int64(f)); err != nil {
-			return Answer{}, err
-		}
 	}
 	if err := b.spend(q.Cost, "count"); err != nil {
 		return Answer{}, err
@@ -193,14 +183,9 @@ func (b *Budget) Sum(q Query, lower, upper float64, rows Rows) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	totals, err := q.totals(rows, func(r Row) float64 { return min(max(r.Value, lower), upper) })
-	if err != nil {
+	within := func(r Row) float64 { return min(max(r.Value, lower), upper) }
+	if err := q.totals(rows, within, sum.Add); err != nil {
 		return Answer{}, err
-	}
-	for f := range totals {
-		if err := sum.Add(f); err != nil {
-			return Answer{}, err
-		}
 	}
 	if err := b.spend(q.Cost, "sum"); err != nil {
 		return Answer{}, err

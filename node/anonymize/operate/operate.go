@@ -2,8 +2,8 @@
 //
 // The words are those of ISO/IEC 20889:2018, section 8 and 9:
 //
-//	suppression         [Suppress], [Mask], and [Drop] for a whole column
-//	generalisation      [Generalise], [Bucket] (rounding), [Code] (top and bottom coding)
+//	suppression         [Suppress], [Mask], [Redact], and [Drop] for a whole column
+//	generalisation      [Generalise], [Bucket] (rounding), [Code] (top and bottom coding), [Year], [ZIP3]
 //	pseudonymisation    [Pseudonym]; [Reversible] and [Format] can be undone with the key
 //	randomisation       [Noise], [DateShift]
 //	microaggregation    [Microaggregate], over all rows at once
@@ -22,6 +22,8 @@
 //	for each row {
 //		out, err := rw.Rewrite(row)
 //	}
+//
+// [Steps] makes the steps of a plan that package detect proposes.
 //
 // An empty cell is a missing value and stays empty, but under [Suppress]. An error says
 // column and row, never the value; keys come in as a [Key] and are in no error either.

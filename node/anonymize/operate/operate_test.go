@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -115,7 +116,7 @@ func TestMissingValuesStayMissing(t *testing.T) {
 func everyOperator(t testing.TB) []Operator {
 	k, p := testKey(t, 1), Place{"trial", "id"}
 	return []Operator{
-		Suppress{}, Mask{}, Drop{}, AgesOf90(),
+		Suppress{}, Mask{}, Drop{}, AgesOf90(), ZIP3{}, Redact{}, must[*Year](t)(NewYear(1937)),
 		must[*Bucket](t)(NewBucket(10, 0, true)),
 		must[*Generalise](t)(NewGeneralise(patients{}, 1)),
 		must[*Pseudonym](t)(NewPseudonym(k, p)),
@@ -270,6 +271,46 @@ func TestKeysDoNotPrint(t *testing.T) {
 		}
 		if got := fmt.Sprintf(verb, struct{ K Key }{k}); strings.Contains(got, "0123") || strings.Contains(got, "3031") || strings.Contains(got, "48 49") {
 			t.Errorf("%s in a struct prints %s", verb, got)
+		}
+	}
+}
+
+// On random numbers: an interval contains its number, neighbours share no number, and a
+// mask shows no more than it is to.
+func TestCoarseOperatorsOnRandomValues(t *testing.T) {
+	random := rand.New(rand.NewPCG(8, 8))
+	for range 5000 {
+		width, base := float64(1+random.IntN(50)), float64(random.IntN(100)-50)
+		whole := must[*Bucket](t)(NewBucket(width, base, true))
+		n := random.IntN(2000) - 1000
+		var low, high int
+		label := apply(t, whole, fmt.Sprint(n))
+		if _, err := fmt.Sscanf(label, "%d-%d", &low, &high); width > 1 && (err != nil || n < low || n > high || high-low+1 != int(width)) {
+			t.Fatalf("%d is in %s (width %v from %v), %v", n, label, width, base, err)
+		}
+		f := random.NormFloat64() * 100
+		var from, to float64
+		label = apply(t, must[*Bucket](t)(NewBucket(width/8, base, false)), fmt.Sprint(f))
+		if _, err := fmt.Sscanf(label, "[%g, %g)", &from, &to); err != nil || f < from || f >= to {
+			t.Fatalf("%v is in %s, %v", f, label, err)
+		}
+		text := make([]rune, random.IntN(12))
+		for i := range text {
+			text[i] = []rune("aé日 -7")[random.IntN(6)]
+		}
+		m := Mask{First: random.IntN(4), Last: random.IntN(4)}
+		masked := []rune(apply(t, m, string(text)))
+		shown := 0
+		for i, c := range masked {
+			if c != '*' {
+				shown++
+				if c != text[i] {
+					t.Fatalf("%q is masked as %q", string(text), string(masked))
+				}
+			}
+		}
+		if len(masked) != len(text) || shown > m.First+m.Last || len(text) > 0 && shown == len(text) {
+			t.Fatalf("%+v shows %q of %q", m, string(masked), string(text))
 		}
 	}
 }

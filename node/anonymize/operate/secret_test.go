@@ -268,12 +268,16 @@ func FuzzCells(f *testing.F) {
 
 func BenchmarkOperators(b *testing.B) {
 	for _, op := range everyOperator(b) {
-		value := map[bool]string{true: "2024-02-29", false: "12345678"}[strings.HasSuffix(fmt.Sprintf("%T", op), "DateShift")]
-		if _, ok := op.(*Generalise); ok {
+		value := "12345678"
+		switch op.(type) {
+		case *DateShift, *Year:
+			value = "2024-02-29"
+		case *Generalise:
 			value = "flu"
-		}
-		if _, ok := op.(*Noise); ok {
+		case *Noise:
 			value = "50"
+		case ZIP3:
+			value = "02139"
 		}
 		b.Run(strings.TrimPrefix(fmt.Sprintf("%T", op), "*"), func(b *testing.B) {
 			var out []byte
