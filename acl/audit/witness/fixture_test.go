@@ -261,3 +261,24 @@ func (w *wires) Ask(ctx context.Context, peer statement.PublicKey, c Call, body 
 	}
 	return out, err
 }
+
+// copyStore is a store that a test fills by hand.
+type copyStore struct{ kv.Memory }
+
+func (c *copyStore) put(k, v []byte) error {
+	return c.Apply([]kv.Op{{Key: append([]byte(nil), k...), Value: append([]byte(nil), v...)}})
+}
+
+func mustParse(t *testing.T, policy string) torchwood.Policy {
+	t.Helper()
+	p, err := torchwood.ParsePolicy([]byte(policy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func holds(checkpoint []byte, p torchwood.Policy) bool {
+	_, _, err := torchwood.VerifyCheckpoint(checkpoint, p)
+	return err == nil
+}

@@ -245,6 +245,17 @@ func TestConcurrentRequestsSignOneHistory(t *testing.T) {
 	if len(signed[h]) > 0 && len(signed[forged]) > 0 {
 		t.Errorf("two histories are signed: %v", signed)
 	}
+	latest, err := s.Latest(h.binding.Origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := h.binding.OpenCheckpoint(latest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, who := range []*history{h, forged} { // one of them is what it signed
+		s.Add(who.body(c.N, c.N))
+	}
 	if s.docket.Against(h.binding.Peer) == nil {
 		t.Error("no evidence")
 	}
@@ -303,12 +314,7 @@ func TestARolledBackWitnessFindsOut(t *testing.T) {
 	s, h := newStand(t, trusttest.Key("w")), nodeHistory(t, "node").add(30, "event")
 	s.introduce(h)
 	s.must(h.body(0, 9))
-	copied := &kv.Memory{}
-	if err := s.store.Scan([]byte{}, nil, func(k, v []byte) (bool, error) {
-		return true, copied.Apply([]kv.Op{{Key: bytes.Clone(k), Value: bytes.Clone(v)}})
-	}); err != nil {
-		t.Fatal(err)
-	}
+	copied := s.copied()
 	lines := s.must(h.body(9, 21))
 	s.must(h.body(21, 21))
 	if !s.RolledBack().IsZero() {
