@@ -81,6 +81,8 @@ type Node struct {
 	quorum   *quorum.Committee
 	newer    chan heard // policy heads of other validators that are not known here
 
+	witnessing witnessing
+
 	// Set by Run before it says that it is ready, and never changed.
 	gate      *gate
 	host      *host.Host
@@ -171,6 +173,9 @@ func (n *Node) openNetwork() (err error) {
 		return err
 	}
 	if err := n.tracker.Open(); err != nil {
+		return err
+	}
+	if err := n.openWitnessing(); err != nil {
 		return err
 	}
 	return n.reclaim()

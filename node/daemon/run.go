@@ -112,9 +112,10 @@ func (n *Node) work(g *errgroup.Group, ctx context.Context) {
 		n.followIdentities, n.followRecords, n.askForRecords,
 		n.stayMember,
 		n.runMirror, n.runCopies,
+		n.runWitnessed, n.runEvidence,
 	}
 	if n.judge != nil {
-		loops = append(loops, n.judge.Run)
+		loops = append(loops, n.judge.Run, n.runWitness)
 	}
 	for _, loop := range loops {
 		g.Go(func() error { return loop(ctx) })
@@ -155,6 +156,7 @@ func (n *Node) buildHost() error {
 	n.serveHint()
 	n.serveCovered()
 	n.serveRecords()
+	n.serveWitness()
 	n.learnValidators()
 	network := n.trust.Network()
 	n.discovery, err = discovery.New(discovery.Config{

@@ -113,8 +113,13 @@ func (w *Witness) keep(b *audit.Binding, old state, checkpoint []byte) error {
 
 // Since are checkpoints, each the newest that this witness cosigned of its log, in
 // the order in which they became that: those that did after the change with a number
-// (0: all), at most so many. next is the number to go on with.
+// (0: all), at most so many. next is the number to go on with. A number that this
+// witness has not come to is one from before it was restored from an old copy: it
+// begins again.
 func (w *Witness) Since(change uint64, most int) (checkpoints [][]byte, next uint64, err error) {
+	if change > w.Changes() {
+		change = 0
+	}
 	next = change
 	err = w.store.Scan(changePrefix, changeKey(change), func(key, origin []byte) (bool, error) {
 		if len(checkpoints) >= most {

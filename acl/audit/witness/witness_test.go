@@ -440,6 +440,9 @@ func TestChangesComeInOrderAndInPages(t *testing.T) {
 	if due, _, err := s.Anchors("", next, 100); err != nil || len(due) != 0 {
 		t.Errorf("twice: %v, %v", due, err)
 	}
+	if page, _, err := s.Since(next+1, 100); err != nil || len(page) != 7 { // of a witness that forgot
+		t.Errorf("%d checkpoints after one that never was, %v", len(page), err)
+	}
 }
 
 // The signer is torchwood's in all but its clock.
