@@ -300,6 +300,9 @@ func (n *Node) record(ctx context.Context, action, outcome string, actor stateme
 	err := n.audit.Append(ctx, audit.Event{
 		Time: n.now().UnixMilli(), Action: action, Outcome: outcome, Actor: actor[:], Object: object, Grant: grant, Reason: audit.Clean(reason),
 	})
+	if errors.Is(err, audit.ErrDisowned) {
+		return fault.Wrap(fault.Integrity, err, "see `cerebrum status`", "nothing is done that cannot be recorded")
+	}
 	if err != nil {
 		return fault.Wrap(fault.Failed, err, "free the disk, then start the node again", "nothing is done that cannot be recorded, and the audit log")
 	}
