@@ -199,6 +199,14 @@ func (g *gate) member(p peer.ID) bool {
 	return true
 }
 
+// wasAdmitted reports a peer that was let in since the start and still belongs here.
+func (g *gate) wasAdmitted(p peer.ID) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, ok := g.admitted[p]
+	return ok
+}
+
 // role is a peer's role in words.
 func (g *gate) role(p peer.ID) string {
 	g.mu.Lock()

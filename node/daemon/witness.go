@@ -85,7 +85,7 @@ func (n *Node) openWitnessing() error {
 	}
 	w.witness, err = witness.Open(witness.Config{
 		Key: keys.Witness, Store: n.store.KV("witness"), Docket: w.docket, Now: n.now, Logger: n.log,
-		Member: func(p statement.PublicKey) error { _, err := n.admits(p, nil); return err },
+		Member: n.isMember,
 		LogKey: func(p statement.PublicKey) (statement.PublicKey, bool) {
 			i, sits := n.trust.Current().ByPeer(p)
 			if !sits {
@@ -182,6 +182,16 @@ func (n *Node) serveWitness() {
 		}
 		return reply, err
 	})
+}
+
+// isMember reports a peer that is a member now. Of one that was admitted the gate has
+// verified so, and does again each minute.
+func (n *Node) isMember(p statement.PublicKey) error {
+	if id, err := peerID(p); err == nil && n.gate != nil && n.gate.wasAdmitted(id) && !n.gate.Barred(id) {
+		return nil
+	}
+	_, err := n.admits(p, nil)
+	return err
 }
 
 // everMember reports a peer that is or was a member, as far as is known here.
