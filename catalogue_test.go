@@ -11,8 +11,9 @@ import (
 )
 
 // catalogue names the tests of each attack on admission, capabilities, revocation, the
-// committee and blocks, and of each kind of bad input: folder and function. Every one of them
-// has its negative control beside the attack: the same steps without it succeed.
+// committee, blocks, the DHT and what runs out, and of each kind of bad input: folder
+// and function. Every one of them has its negative control beside the attack: the same
+// steps without it succeed.
 var catalogue = map[string][]string{
 	"IA-01 a stranger sweeps every protocol":          {"p2p/host.TestStrangerGetsNoProtocol", "testnet.TestStranger", "p2p/admission.TestAStrangerHearsNothingFromADesk"},
 	"IA-02 a stranger waits for us to speak":          {"p2p/admission.TestResponderSaysNothingToStrangers", "p2p/admission.TestResponderAnswersATrueCredential"},
@@ -64,6 +65,19 @@ var catalogue = map[string][]string{
 	"BX-10 every decoder is fuzzed":                   {"p2p/exchange.FuzzRequest", "p2p/exchange.FuzzResponse", "crypto/envelope.FuzzManifest", "crypto/envelope.FuzzNode", "crypto/envelope.FuzzFileRoot", "crypto/envelope.FuzzHeader", "crypto/envelope.FuzzDecrypt", "acl/capability.FuzzAuthority"},
 	"BX-11 a manifest over somebody's payload":        {"node/daemon.TestAManifestOverSomebodysPayload", "node/daemon.TestLeaseAllows", "testnet.TestMirrorTakesNothingFromAnotherObject", "node/daemon.TestMirrorCountsNothingOfAnotherObject", "node/object.TestForgetSparesBlocksOfOthers"},
 	"BX-12 a chain shown to one holder, at another":   {"node/daemon.TestAReaderFetchesForNobodyElse", "acl/capability.TestProofsThatAreReplayed", "p2p/exchange.TestAuthorityIsMadeForConnectionAndRequest"},
+	"DH-01 a flood of provider records":               {"p2p/discovery.TestAFloodOfProviders", "p2p/discovery.TestFloodsAreBounded"},
+	"DH-02 providers who are strangers, or elsewhere": {"p2p/discovery.TestProvidersAreMembersAlone", "p2p/host.TestPeersCannotSendUsAnywhere", "p2p/host.TestWhatMayBeDialed", "p2p/discovery.TestOnlyMembersAreReturned"},
+	"DH-03 an eclipse by 20 that collude":             {"node/daemon.TestAnEclipsedReaderReads", "p2p/discovery.TestAnEclipse", "testnet.TestMirror"},
+	"PS-01 floods, replays and forgeries of pubsub":   {"..TestNoPubsub"},
+	"RE-01 10,000 connections":                        {"p2p/host.TestTenThousandConnections", "p2p/host.TestConnectionsOfOneMember", "p2p/host.TestTwoThousandHalfOpenHandshakes"},
+	"RE-02 10,000 streams that nobody reads":          {"p2p/host.TestTenThousandStreams", "p2p/exchange.TestStreamsAreLimited", "p2p/rpc.TestTooManyCallsOfOnePeer"},
+	"RE-03 slow readers and writers":                  {"p2p/rpc.TestSlowCallers", "p2p/exchange.TestReceiverThatStopsReading", "p2p/exchange.TestHolderStalls", "p2p/exchange.TestOffencesOfWhoAsks", "p2p/admission.TestResponderSaysNothingToStrangers", "node/api/client.TestSlowCallers", "node/api/client.TestStreamsAreBounded"},
+	"RE-04 no descriptors, no disk, no inodes":        {"testnet.TestFullDisk", "testnet.TestNoDescriptors", "node/store.TestRoom", "node/object.TestAnAddThatFailsLeavesNothing", "node/store.TestAReallyFullDisk"},
+	"input: clocks off by a day":                      {"node/daemon.TestAClockADayOff", "acl/validator.TestAValidatorWhoseClockIsADayOff", "acl/trust.TestMemberships", "acl/revocation.TestClocksThatDisagree", "node/daemon.TestInvitationsToOtherHistories"},
+	"input: an address of a private host":             {"p2p/host.TestWhatMayBeDialed", "p2p/host.TestPeersCannotSendUsAnywhere", "p2p/host.TestAPeerHasUsDialLittle", "p2p/host.TestOnlyOurRelaysSayWhereWeAre"},
+	"input: holders that lie, or stop in the middle":  {"p2p/exchange.TestHolderLies", "p2p/exchange.TestHolderGoesAway", "p2p/exchange.TestHoldersThatAreOfNoUse", "p2p/exchange.TestResumeAfterADisconnect", "node/daemon.TestWhoIsBlamedForWhatItGave", "node/daemon.TestMirrorNoticesWhatIsGone"},
+	"input: messages that no honest peer sends":       {"node/daemon.TestJunkBarsWhoSendsIt", "node/daemon.TestAnAnswerThatCannotBeRead", "p2p/rpc.TestOffencesOfCallers", "p2p/rpc.TestOffencesOfAnswers"},
+	"input: a relay that is used without end":         {"p2p/host.TestARelayIsNotUsedUp", "p2p/host.TestARelayServesMembersOnly"},
 	"input: records with duplicate keys":              {"crypto/statement.TestNonCanonicalEncodingsAreRefused", "acl/capability.TestBodiesHaveOneEncoding", "acl/trust.TestAKeyInTwoPlaces", "acl/trust.TestOneValidatorsSignatureTwice"},
 	"input: records out of order":                     {"acl/trust.TestSuccessorsThatAreRefused", "acl/trust.TestADraftThatDoesNotFollowIsNotSigned", "acl/trust.TestEveryOrderLeadsToTheSameRecord", "acl/identity.TestRecoveriesFollowOneAnother", "acl/policy.TestHistoryRefuses", "acl/validator.TestVersionsFollowOneAnother"},
 	"input: records that have expired":                {"acl/trust.TestARecordLivesFromItsBeginningToItsEnd", "acl/trust.TestAnExpiredRecordIsSucceeded", "acl/validator.TestAnExpiredCommitteeTakesNoDeposits", "acl/validator.TestWhoMaySignAndKeepARole", "acl/policy.TestRoleRefused"},
@@ -87,7 +101,7 @@ func TestCatalogue(t *testing.T) {
 		name  string
 		count int
 		not   []int
-	}{{"IA", 14, []int{11, 12}}, {"CA", 11, []int{10}}, {"RV", 6, nil}, {"TH", 10, nil}, {"BX", 12, []int{3, 5, 8}}} {
+	}{{"IA", 14, []int{11, 12}}, {"CA", 11, []int{10}}, {"RV", 6, nil}, {"TH", 10, nil}, {"BX", 12, []int{3, 5, 8}}, {"DH", 3, nil}, {"PS", 1, nil}, {"RE", 4, nil}} {
 		for i := range group.count {
 			id := fmt.Sprintf("%s-%02d ", group.name, i+1)
 			if slices.Contains(group.not, i+1) {
@@ -103,6 +117,25 @@ func TestCatalogue(t *testing.T) {
 				t.Errorf("%sstands in the catalogue %d times", id, found)
 			}
 		}
+	}
+}
+
+// TestNoPubsub (PS-01): nothing here publishes to many, so that nobody can flood, replay
+// or forge there. Whoever brings pubsub in brings its tests too.
+func TestNoPubsub(t *testing.T) {
+	seen := 0
+	for _, s := range load(t, os.DirFS(".")) {
+		for _, p := range s.imports() {
+			if strings.Contains(p, "libp2p") {
+				seen++ // the control: imports are seen
+			}
+			if strings.Contains(p, "pubsub") {
+				t.Errorf("%s imports %s", s.path, p)
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("no import is seen")
 	}
 }
 

@@ -18,16 +18,13 @@ import (
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
-func event(i int) Event {
-	who := Commit([32]byte{1}, "actor", fmt.Append(nil, i))
-	return Event{
-		Time: 1_790_000_000_000 + int64(i), Action: "release", Outcome: "ok",
-		Actor: who[:], Object: fmt.Appendf(nil, "object %d", i), Reason: fmt.Sprintf("rule %d", i),
-	}
+// event is a leaf of the tests.
+func event(i int) []byte {
+	who := statement.Hash("actor", fmt.Append(nil, i))
+	return fmt.Appendf(who[:], " released object %d by rule %d, which was in force when this was decided", i, i)
 }
 
-func events(from, to int) []Event {
-	var out []Event
+func events(from, to int) (out [][]byte) {
 	for i := from; i < to; i++ {
 		out = append(out, event(i))
 	}
@@ -122,21 +119,15 @@ func mustHold(t testing.TB, dir string, n int) {
 		t.Fatalf("head is %v, published %v, verify said %v", l.Head(), l.Published().Tree, found.Tree)
 	}
 	next := 0
-	if err := l.Scan(func(i int64, e Event) error {
-		if i != int64(next) || !same(e, event(next)) {
-			t.Fatalf("record %d is %+v", i, e)
+	if err := l.Scan(func(i int64, leaf []byte) error {
+		if i != int64(next) || !bytes.Equal(leaf, event(next)) {
+			t.Fatalf("record %d is %q", i, leaf)
 		}
 		next++
 		return nil
 	}); err != nil || next != n {
 		t.Fatalf("scan: %d records, %v; want %d", next, err, n)
 	}
-}
-
-func same(a, b Event) bool {
-	x, err1 := a.encode()
-	y, err2 := b.encode()
-	return err1 == nil && err2 == nil && bytes.Equal(x, y)
 }
 
 // written makes a log of n events, one write each, and ends it well or badly.
@@ -230,25 +221,13 @@ func TestCloseEndsRunAndKeepsWhatWasQueued(t *testing.T) {
 }
 
 // enqueue gives the writer events and does not wait.
-func enqueue(t testing.TB, l *Log, all []Event) *request {
+func enqueue(t testing.TB, l *Log, all [][]byte) *request {
 	t.Helper()
-	r := &request{leaves: leavesOf(t, all), done: make(chan struct{})}
+	r := &request{leaves: all, done: make(chan struct{})}
 	if err := l.enqueue(r); err != nil {
 		t.Fatalf("%d events: %v", len(all), err)
 	}
 	return r
-}
-
-func leavesOf(t testing.TB, all []Event) (out [][]byte) {
-	t.Helper()
-	for _, e := range all {
-		leaf, err := e.encode()
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, leaf)
-	}
-	return out
 }
 
 // Rule 7: the queue is bounded, and what does not fit is refused whole.
@@ -276,7 +255,7 @@ func TestRule7AFullQueueRefusesAtOnce(t *testing.T) {
 	if l.Size() != QueueSize+1 {
 		t.Fatalf("size %d", l.Size())
 	}
-	if err := l.Append(t.Context(), make([]Event, QueueSize+1)...); err == nil {
+	if err := l.Append(t.Context(), events(0, QueueSize+1)...); err == nil {
 		t.Fatal("more events than the queue can ever hold were taken")
 	}
 }
@@ -317,8 +296,7 @@ func TestManyWritersAndReaders(t *testing.T) {
 	for w := range writers {
 		wg.Go(func() {
 			for i := range each {
-				e := event(w)
-				e.Time = int64(i)
+				e := []byte{byte(w), byte(i), 'e'}
 				if err := l.Append(t.Context(), e, e); err != nil {
 					t.Error(err)
 					return
@@ -328,7 +306,7 @@ func TestManyWritersAndReaders(t *testing.T) {
 	}
 	for range 4 {
 		wg.Go(func() {
-			if err := l.Scan(func(int64, Event) error { return nil }); err != nil {
+			if err := l.Scan(func(int64, []byte) error { return nil }); err != nil {
 				t.Errorf("scan beside the writers: %v", err)
 			}
 			if _, err := Verify(dir, peer(t)); err != nil {
@@ -348,12 +326,13 @@ func TestManyWritersAndReaders(t *testing.T) {
 	}
 	wg.Wait()
 	stop()
-	seen := map[string]int64{}
-	if err := l.Scan(func(_ int64, e Event) error { // each writer's events in its order
-		if e.Time*2 > seen[e.Reason] || e.Time*2+1 < seen[e.Reason] {
-			t.Errorf("%s: event %d after %d records", e.Reason, e.Time, seen[e.Reason])
+	seen := map[byte]int{}
+	if err := l.Scan(func(_ int64, leaf []byte) error { // each writer's leaves in its order
+		w, i := leaf[0], int(leaf[1])
+		if i*2 > seen[w] || i*2+1 < seen[w] {
+			t.Errorf("writer %d: leaf %d after %d records", w, i, seen[w])
 		}
-		seen[e.Reason]++
+		seen[w]++
 		return nil
 	}); err != nil {
 		t.Fatal(err)
@@ -403,40 +382,18 @@ func TestASecondProcessIsKeptOut(t *testing.T) {
 	}
 }
 
-func TestEventsThatDoNotFitAreRefusedWhole(t *testing.T) {
+func TestLeavesThatDoNotFitAreRefusedWhole(t *testing.T) {
 	l := openLog(t, filepath.Join(t.TempDir(), "log"))
 	run(t, l)
-	for name, spoil := range map[string]func(*Event){
-		"no action":       func(e *Event) { e.Action = "" },
-		"no outcome":      func(e *Event) { e.Outcome = "" },
-		"long action":     func(e *Event) { e.Action = strings.Repeat("a", MaxWord+1) },
-		"long reason":     func(e *Event) { e.Reason = strings.Repeat("r", MaxReason+1) },
-		"reason no UTF-8": func(e *Event) { e.Reason = "\xff" },
-		"reason with ESC": func(e *Event) { e.Reason = "\x1b[2J" },
-		"reason with NUL": func(e *Event) { e.Reason = "rule\x00" },
-		"long actor":      func(e *Event) { e.Actor = make([]byte, MaxBytes+1) },
-		"long policy":     func(e *Event) { e.Policy = make([]byte, MaxBytes+1) },
-	} {
-		e := event(1)
-		spoil(&e)
-		if err := l.Append(t.Context(), event(0), e); !errors.Is(err, ErrEvent) {
-			t.Errorf("%s: %v, want ErrEvent", name, err)
+	for name, leaf := range map[string][]byte{"empty": {}, "too long": bytes.Repeat([]byte("x"), maxRecord+1)} {
+		if err := l.Append(t.Context(), event(0), leaf); !errors.Is(err, ErrLeaf) {
+			t.Errorf("%s: %v, want ErrLeaf", name, err)
 		}
 	}
 	if l.Size() != 0 {
 		t.Fatal("a part of a refused call was logged")
 	}
-	largest := Event{
-		Time: -1 << 63, Action: strings.Repeat("a", MaxWord), Outcome: strings.Repeat("o", MaxWord),
-		Reason: strings.Repeat("r", MaxReason),
-	}
-	for _, f := range []*[]byte{&largest.Actor, &largest.Subject, &largest.Object, &largest.Grant, &largest.Policy} {
-		*f = make([]byte, MaxBytes)
-	}
-	if leaf, err := largest.encode(); err != nil || len(leaf) > maxLeaf {
-		t.Fatalf("the largest event: %d bytes, %v", len(leaf), err)
-	}
-	if err := l.Append(t.Context(), largest); err != nil { // control
+	if err := l.Append(t.Context(), bytes.Repeat([]byte("x"), maxRecord)); err != nil { // control
 		t.Fatal(err)
 	}
 }
@@ -445,7 +402,7 @@ func TestScanStopsWhereItsCallerSays(t *testing.T) {
 	l := openLog(t, written(t, 5, true))
 	enough := errors.New("enough")
 	seen := 0
-	err := l.Scan(func(i int64, _ Event) error {
+	err := l.Scan(func(i int64, _ []byte) error {
 		seen++
 		if i == 2 {
 			return enough
@@ -454,22 +411,5 @@ func TestScanStopsWhereItsCallerSays(t *testing.T) {
 	})
 	if !errors.Is(err, enough) || seen != 3 {
 		t.Fatalf("%d records, %v", seen, err)
-	}
-}
-
-func TestCommitmentsHideAndBind(t *testing.T) {
-	salt := [32]byte{1}
-	a := Commit(salt, "actor", []byte("ada@example.org"))
-	if a != Commit(salt, "actor", []byte("ada@example.org")) {
-		t.Error("the same opening gives another commitment")
-	}
-	for name, b := range map[string]statement.ID{
-		"salt": Commit([32]byte{2}, "actor", []byte("ada@example.org")),
-		"kind": Commit(salt, "subject", []byte("ada@example.org")),
-		"both": Commit(salt, "actorada", []byte("@example.org")),
-	} {
-		if a == b {
-			t.Errorf("%s does not matter", name)
-		}
 	}
 }

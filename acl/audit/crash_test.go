@@ -32,7 +32,7 @@ func load(dir string) {
 	for w := range 64 {
 		go func() {
 			for i := 0; ; i++ {
-				first, err := l.Record(context.Background(), event(w*1000+i), event(i))
+				first, err := l.Record(context.Background(), [][]byte{event(w*1000 + i), event(i)}, nil)
 				if err != nil {
 					fmt.Println(err)
 					os.Exit(1)

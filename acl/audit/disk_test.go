@@ -386,17 +386,15 @@ func powerCut(t *testing.T, sizes []byte, lost uint64) {
 	}
 	acknowledged := int64(0)
 	for i, n := range sizes {
-		var all []Event
+		var all [][]byte
 		for j := range int(n) {
-			e := event(j)
-			e.Reason = strings.Repeat("r", (j*37+i*11)%200)
-			all = append(all, e)
+			all = append(all, append(event(j), strings.Repeat("r", (j*37+i*11)%200)...))
 		}
 		if i == len(sizes)-1 { // the last write never gets its flush
 			m.fail = only("sync", errors.New("the power failed"))
 		}
 		at := l.durable
-		if err := l.write([]*request{{leaves: leavesOf(t, all)}}, &at); err == nil {
+		if err := l.write([]*request{{leaves: all}}, &at); err == nil {
 			l.durable, acknowledged = at, at.n
 		}
 	}

@@ -4,8 +4,8 @@
 // has returned nil; then the evidence is on the disk. When it cannot be logged
 // it does not happen.
 //
-// The log is a Merkle tree (RFC 6962) of opaque leaves, each the encoding of an
-// [Event]. Its formats are those of C2SP: checkpoints, cosignatures, proofs of
+// The log is a Merkle tree (RFC 6962) of opaque leaves; package event says what is in
+// them, and package journal joins both. Its formats are those of C2SP: checkpoints, cosignatures, proofs of
 // inclusion and tiles can be verified with other tools.
 //
 // # Words
@@ -55,16 +55,15 @@
 //
 // # People
 //
-// Records are for ever, so they hold commitments instead of names ([Commit]).
-// Destroying the salt makes a commitment say nothing, and no hash changes.
+// Leaves are for ever, so nothing that may have to be forgotten belongs into them.
+// It is kept beside them ([Log.Attach]) and made durable with the same flush.
 //
 // # Example
 //
 //	binding, err := audit.Bind(peerKey, logKey)
 //	l, err := audit.Open(dir, audit.Config{Binding: binding, Key: logKey})
 //	go func() { stopped <- l.Run(ctx) }()
-//	i, err := l.Record(ctx, audit.Event{Time: now.UnixMilli(), Action: "release", Outcome: "ok",
-//		Actor: who[:], Object: keyID, Grant: leaf[:], Policy: bundle[:], Reason: "grant"})
+//	i, err := l.Record(ctx, [][]byte{leaf}, nil)
 //	if err != nil {
 //		return err // and release nothing
 //	}

@@ -23,13 +23,8 @@ func FuzzEntries(f *testing.F) {
 		m := newMemory()
 		m.replace(segmentName(0), content)
 		seen := int64(0)
-		end, err := verify(m, []int64{0}, nil, func(r record) error {
+		end, err := verify(m, []int64{0}, nil, func(record) error {
 			seen++
-			if e, err := decodeEvent(r.leaf); err == nil {
-				if again, err := e.encode(); err != nil || !bytes.Equal(again, r.leaf) {
-					t.Fatalf("an event re-encodes differently: %v", err)
-				}
-			}
 			return nil
 		})
 		if err != nil && !errors.Is(err, ErrTampered) {

@@ -13,11 +13,13 @@ import (
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
-// QueueSize is how many events may wait for the writer.
+// QueueSize is how many leaves may wait for the writer.
 const QueueSize = 4096
 
-// Errors that callers branch on; see also [ErrTampered] and [ErrEvent].
+// Errors that callers branch on; see also [ErrTampered].
 var (
+	// ErrLeaf reports a leaf that is empty, or longer than 8 KiB.
+	ErrLeaf = errors.New("the leaf does not fit the audit log")
 	// ErrFull reports a queue without room. The act that was to be logged must
 	// not happen.
 	ErrFull = errors.New("the audit log's queue is full")
@@ -45,6 +47,7 @@ type Config struct {
 // to the writer until done is closed.
 type request struct {
 	leaves [][]byte
+	items  [][]byte // beside them: nil, or one for each
 	first  int64
 	err    error
 	done   chan struct{}
@@ -66,7 +69,8 @@ type Log struct {
 	begun   chan struct{} // closed when Run takes events
 	ended   chan struct{} // closed when Run has returned
 
-	last file // the segment that is written; owned by Open, then by Run
+	last   file   // the segment that is written; owned by Open, then by Run
+	beside Beside // set before Run, or nil
 
 	cosigning sync.Mutex // held from reading the cosigned checkpoint to replacing it; before mu
 
@@ -266,33 +270,34 @@ func (l *Log) settle(signed place) error {
 // Running is closed once [Log.Run] takes events; before, Append is refused.
 func (l *Log) Running() <-chan struct{} { return l.begun }
 
-// Append logs events, in order. On nil they are durable. [ErrFull] and
-// [ErrEvent] log nothing; so does [ErrClosed], before Run or after it. After
-// any other error, and when ctx ends first, the events may be logged or not.
-// Whatever the error, the act that was to be logged must not happen.
-func (l *Log) Append(ctx context.Context, events ...Event) error {
-	_, err := l.Record(ctx, events...)
+// Append logs leaves, in order; what they say is the caller's. On nil they are
+// durable. [ErrFull] and [ErrLeaf] log nothing; so does [ErrClosed], before Run or
+// after it. After any other error, and when ctx ends first, the leaves may be logged
+// or not. Whatever the error, the act that was to be logged must not happen.
+func (l *Log) Append(ctx context.Context, leaves ...[]byte) error {
+	_, err := l.Record(ctx, leaves, nil)
 	return err
 }
 
-// Record is [Log.Append] and says at which index the first event stands; the
-// others follow it.
-func (l *Log) Record(ctx context.Context, events ...Event) (first int64, err error) {
+// Record is [Log.Append] with an item beside each leaf (see [Log.Attach]; nil: none),
+// durable together with it. It says at which index the first leaf stands; the others
+// follow it.
+func (l *Log) Record(ctx context.Context, leaves, items [][]byte) (first int64, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	if len(events) == 0 {
+	if len(leaves) == 0 {
 		return l.Size(), nil
 	}
-	r := &request{leaves: make([][]byte, len(events)), done: make(chan struct{})}
-	for i, e := range events {
-		if r.leaves[i], err = e.encode(); err != nil {
-			return 0, err
-		}
-		if len(r.leaves[i]) > maxRecord {
-			return 0, fmt.Errorf("%w: it has %d bytes, at most %d", ErrEvent, len(r.leaves[i]), maxRecord)
+	if items != nil && len(items) != len(leaves) {
+		return 0, fmt.Errorf("%w: %d items are beside %d", ErrLeaf, len(items), len(leaves))
+	}
+	for _, leaf := range leaves {
+		if len(leaf) == 0 || len(leaf) > maxRecord {
+			return 0, fmt.Errorf("%w: it has %d bytes, from 1 to %d are allowed", ErrLeaf, len(leaf), maxRecord)
 		}
 	}
+	r := &request{leaves: leaves, items: items, done: make(chan struct{})}
 	if err := l.wait(ctx, r); err != nil {
 		return 0, err
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/tlog"
@@ -54,38 +53,12 @@ func (l *Log) scan(visit visitor) error {
 	return nil
 }
 
-// Scan hands the records that are durable now to fn, each verified again as far as
-// its CRCs go; that all of them are those that were written it has verified when
-// it returns nil. It stops at fn's first error and returns it. It does not hold up
-// the writer.
-func (l *Log) Scan(fn func(i int64, e Event) error) error {
-	return l.scan(func(r record) error {
-		e, err := decodeEvent(r.leaf)
-		if err != nil {
-			return tampered(r.place, "the record is not an event")
-		}
-		return fn(r.n, e)
-	})
-}
-
-// Since is the index of the first event at or after a time, by the event's own
-// clock; the log's size where there is none.
-func (l *Log) Since(t time.Time) (int64, error) {
-	found := int64(-1)
-	err := l.Scan(func(i int64, e Event) error {
-		if e.Time >= t.UnixMilli() {
-			found = i
-			return errStop
-		}
-		return nil
-	})
-	switch {
-	case found >= 0:
-		return found, nil
-	case err != nil:
-		return 0, err
-	}
-	return l.Size(), nil
+// Scan hands the leaves that are durable now to fn, each verified again as far as its
+// CRCs go; that all of them are those that were written it has verified when it
+// returns nil. A leaf is valid until fn returns. Scan stops at fn's first error and
+// returns it. It does not hold up the writer.
+func (l *Log) Scan(fn func(i int64, leaf []byte) error) error {
+	return l.scan(func(r record) error { return fn(r.n, r.leaf) })
 }
 
 // ProveInclusion proves that the record at index i stands in the log, as C2SP

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"crypto/ed25519"
@@ -96,7 +95,7 @@ func TestProofsHoldAndOnlyForWhatTheyProve(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaves := leavesOf(t, events(0, n))
+	leaves := events(0, n)
 	for i := int64(0); i < n; i += 13 {
 		proof, err := l.ProveInclusion(i)
 		if err != nil {
@@ -328,20 +327,4 @@ func rebound(t testing.TB, peer, log statement.PrivateKey) Config {
 		t.Fatal(err)
 	}
 	return Config{Binding: b, Key: log}
-}
-
-func TestSinceFindsTheFirstEventOfATime(t *testing.T) {
-	l := filled(t, 500)
-	at := func(i int) time.Time { return time.UnixMilli(event(i).Time) }
-	for _, i := range []int{0, 1, 77, 499} {
-		if got, err := l.Since(at(i)); err != nil || got != int64(i) {
-			t.Errorf("since event %d: %d, %v", i, got, err)
-		}
-	}
-	if got, err := l.Since(at(0).Add(-time.Hour)); err != nil || got != 0 {
-		t.Errorf("since before all: %d, %v", got, err)
-	}
-	if got, err := l.Since(at(500)); err != nil || got != 500 {
-		t.Errorf("since after all: %d, %v", got, err)
-	}
 }

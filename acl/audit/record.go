@@ -19,7 +19,7 @@ import (
 //	12  back    uint32, how many records before it came with the same write
 //	16  check   uint32, CRC-32C of bytes 0 to 16
 //	20  body    uint32, CRC-32C of the leaf
-//	24  leaf    opaque; package audit writes the encoding of an event
+//	24  leaf    opaque
 //	    end     byte, 0x0A
 //
 // The CRCs find and locate damage; edits that repair them are the Merkle tree's

@@ -99,7 +99,7 @@ func TestOthersReadTheExportedTiles(t *testing.T) {
 		if err := fsckTiles(t, l, dir); err != nil {
 			t.Fatalf("%d entries: fsck: %v", n, err)
 		}
-		want := leavesOf(t, events(0, n))
+		want := events(0, n)
 		seen := 0
 		err := readTiles(t, l, dir, func(i int64, leaf []byte) {
 			if i != int64(seen) || !bytes.Equal(leaf, want[i]) {

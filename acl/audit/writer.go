@@ -183,7 +183,7 @@ func (l *Log) write(batch []*request, at *mark) error {
 	if _, err := l.last.WriteAt(buf, at.offset); err != nil {
 		return err
 	}
-	if err := l.last.Sync(); err != nil {
+	if err := l.flush(first, batch); err != nil {
 		return err
 	}
 	at.offset, at.first = at.offset+int64(len(buf)), first

@@ -12,6 +12,10 @@ import (
 // prevented by challenge and counter; time is what policy sees as now.
 const ClockSkew = 60 * time.Second
 
+// ErrClock is the [ErrProof] of who proves by another clock than the verifier's. It
+// says nothing of what was asked for, so that the requester may be told.
+var ErrClock = fmt.Errorf("%w: the clocks are more than a minute apart", ErrProof)
+
 const (
 	maxProof  = 4 << 10  // bytes
 	maxBeside = 16 << 10 // bytes of an authority beside its chain
@@ -107,7 +111,7 @@ func readProof(raw []byte, want Expectation) (*claimedProof, error) {
 	case p.Challenge != want.Challenge:
 		return bad("it is for another connection")
 	case at.Before(want.Now.Add(-ClockSkew)) || at.After(want.Now.Add(ClockSkew)):
-		return bad("the clocks are more than a minute apart")
+		return nil, ErrClock
 	}
 	return &claimedProof{s, p.Counter, at}, nil
 }

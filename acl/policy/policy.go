@@ -82,6 +82,7 @@
 package policy
 
 import (
+	"strings"
 	"time"
 
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -177,4 +178,12 @@ type Decision struct {
 	// refused by the schema.
 	Errors int
 	Bundle statement.ID // head of the bundle that was in force
+}
+
+// Name names the policies that decided, by their ids alone.
+func (d Decision) Name() string {
+	if len(d.Policies) == 0 {
+		return "no policy"
+	}
+	return "policy " + strings.Join(d.Policies, ", ")
 }

@@ -77,8 +77,10 @@ func (c *Committee) VerifyMembership(raw []byte, peer statement.PublicKey, now t
 		return nil, fmt.Errorf("%w: the credential is for another network or committee", ErrMembership)
 	case m.Peer != peer:
 		return nil, ErrStolen
-	case t < m.NotBefore || t >= m.Expires || m.Expires > c.Expires:
-		return nil, fmt.Errorf("%w: the credential has expired or is not valid yet", ErrMembership)
+	case t < m.NotBefore:
+		return nil, fmt.Errorf("%w: the credential is not valid yet, unless a clock is wrong", ErrMembership)
+	case t >= m.Expires || m.Expires > c.Expires:
+		return nil, fmt.Errorf("%w: the credential has expired", ErrMembership)
 	case m.Role < RoleNode || m.Role > RoleMirror:
 		return nil, fmt.Errorf("%w: unknown role", ErrMembership)
 	}

@@ -45,7 +45,7 @@ func TestMemberships(t *testing.T) {
 		{"another network's", network, func(m *trust.Membership) { m.Network = other.Network() }, quorum},
 		{"another record's", network, func(m *trust.Membership) { m.Record = other.ID() }, quorum},
 		{"another peer's", peer, func(m *trust.Membership) { m.Peer = trusttest.Key("dave").Public() }, quorum},
-		{"from later on", expired, func(m *trust.Membership) { m.NotBefore = now.Unix() + 1 }, quorum},
+		{"from later on", "not valid yet", func(m *trust.Membership) { m.NotBefore = now.Unix() + 1 }, quorum},
 		{"until now", expired, func(m *trust.Membership) { m.Expires = now.Unix() }, quorum},
 		{"without an end", expired, func(m *trust.Membership) { m.Expires = 0 }, quorum},
 		{"beyond the committee's end", expired, func(m *trust.Membership) { m.Expires = net.Expires + 1 }, quorum},

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -101,9 +102,9 @@ func (j *Judge) admit(ctx context.Context, c *claim, draft []byte) (*EnterReply,
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	action := "renew membership"
+	action := event.Renew
 	if c.invitation != nil {
-		action = "redeem invitation"
+		action = event.Admit
 		if err := j.redeem(ctx, c); errors.Is(err, errClaimed) {
 			return refuse(RefusedUsed)
 		} else if err != nil {
@@ -112,18 +113,37 @@ func (j *Judge) admit(ctx context.Context, c *claim, draft []byte) (*EnterReply,
 		}
 	}
 	id := s.ID()
-	if err := j.Audit.Append(ctx, j.event(action, "ok", j.actorOf(c), c.member.Identity[:], c.member.Peer[:], id[:], "as "+c.member.Role.String())); err != nil {
+	if err := j.Audit.Append(ctx, j.event(action, event.OK, c.act(id))); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	s.AddSignature(uint16(seat), j.Signing)
 	return &EnterReply{Signed: s.Bytes()}, nil
 }
 
-func (j *Judge) actorOf(c *claim) []byte {
+// act is the admission of who is owed a membership, by a statement. Without an
+// invitation it acts for itself.
+func (c *claim) act(id statement.ID) event.Act {
+	a := event.Act{Actor: c.member.Identity, Peer: c.member.Peer[:], Grant: id[:], Detail: "as " + c.member.Role.String()}
 	if c.invitation != nil {
-		return c.invitation.Inviter[:]
+		a.Actor, a.Subject = c.invitation.Inviter, c.member.Identity
 	}
-	return c.member.Identity[:]
+	return a
+}
+
+// logRefusal puts into the log that an invitation that is over was shown; once, so
+// that nobody fills it. The refusal does not wait for that: nothing is given.
+func (j *Judge) logRefusal(ctx context.Context, c *claim) {
+	why := &broken{"invitation-expired", "the invitation has expired"}
+	if c.refusal == RefusedRevoked {
+		why = &broken{"invitation-revoked", "the invitation was revoked"}
+	}
+	type shown struct {
+		invitation statement.ID
+		refusal    Refusal
+	}
+	if _, told := j.admissions.denied.LoadOrStore(shown{c.id, c.refusal}, struct{}{}); !told {
+		j.deny(ctx, event.Admit, c.act(c.id), why)
+	}
 }
 
 func (j *Judge) otherRecord(draft []byte, record *trust.Committee) bool {
@@ -143,7 +163,7 @@ func (j *Judge) redeem(ctx context.Context, c *claim) error {
 	switch {
 	case err == nil && !bytes.Equal(had, mine):
 		if _, told := j.admissions.denied.LoadOrStore(c.id, struct{}{}); !told { // once, so that nobody fills the log
-			j.deny(ctx, "redeem invitation", c.invitation.Inviter[:], c.member.Peer[:], errClaimed)
+			j.deny(ctx, event.Admit, c.act(c.id), errClaimed)
 		}
 		return errClaimed
 	case err == nil: // a write that failed may have left it without being durable

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/acl/policy"
 	"cerebrum.dev/cerebrum/acl/trust"
@@ -111,7 +112,7 @@ func (j *Judge) AnswerRole(ctx context.Context, c Conn, raw []byte) ([]byte, err
 		if err := j.roleGiven(id); err != nil {
 			return nil, err
 		}
-		if err := j.note(ctx, j.event("role", "ok", nil, role.Identity[:], nil, id[:], "kept: "+roleWords(&role.Assignment))); err != nil {
+		if err := j.note(ctx, j.event(roleAction(&role.Assignment), event.OK, event.Act{Subject: role.Identity, Grant: id[:], Role: "kept: " + roleWords(&role.Assignment)})); err != nil {
 			return nil, err
 		}
 		if err := j.logRole(r.Role); err != nil {
@@ -130,7 +131,7 @@ func (j *Judge) AnswerRole(ctx context.Context, c Conn, raw []byte) ([]byte, err
 	}
 	asker, ok := record.ByPeer(c.Client)
 	if !ok {
-		return nil, j.deny(ctx, "role", nil, nil, errors.New("only a validator may ask for signatures under a role"))
+		return nil, j.deny(ctx, event.Role, event.Act{}, &broken{"validators-only", "only a validator may ask for signatures under a role"})
 	}
 	s, a, err := j.readRole(r.Role, record)
 	if err != nil {
@@ -145,11 +146,18 @@ func (j *Judge) AnswerRole(ctx context.Context, c Conn, raw []byte) ([]byte, err
 		return encode(RoleReply{Pending: true}), nil
 	}
 	who, id := record.Validators[asker].Identity, s.ID()
-	if err := j.note(ctx, j.event("role", "ok", who[:], a.Identity[:], nil, id[:], "signed: "+roleWords(a))); err != nil {
+	if err := j.note(ctx, j.event(roleAction(a), event.OK, event.Act{Actor: who, Subject: a.Identity, Grant: id[:], Role: "signed: " + roleWords(a)})); err != nil {
 		return nil, err
 	}
 	s.AddSignature(uint16(seat), j.Signing)
 	return encode(RoleReply{Role: s.Bytes()}), nil
+}
+
+func roleAction(a *policy.Assignment) event.Action {
+	if a.Granted {
+		return event.Role
+	}
+	return event.RoleEnd
 }
 
 func roleWords(a *policy.Assignment) string {
@@ -221,7 +229,7 @@ func (j *Judge) TakeBundle(ctx context.Context, raw []byte) error {
 	before := j.Policies.Version()
 	err := j.Policies.Add(raw)
 	if errors.Is(err, policy.ErrFork) {
-		if aerr := j.Audit.Append(ctx, j.event("policy", "denied", nil, nil, nil, nil, err.Error())); aerr != nil {
+		if aerr := j.Audit.Append(ctx, j.event(event.PolicyChange, event.Denied, event.Act{Rule: "fork", Detail: err.Error()})); aerr != nil {
 			return fmt.Errorf("%w: %w", ErrUnavailable, aerr)
 		}
 	}
@@ -230,7 +238,7 @@ func (j *Judge) TakeBundle(ctx context.Context, raw []byte) error {
 	}
 	if v := j.Policies.Version(); v != before {
 		head := j.Policies.Head()
-		if err := j.note(ctx, under(j.event("policy", "ok", nil, nil, nil, nil, fmt.Sprintf("adopted version %d", v)), head)); err != nil {
+		if err := j.note(ctx, j.event(event.PolicyChange, event.OK, event.Act{Detail: fmt.Sprintf("adopted version %d", v), Bundle: head})); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -102,11 +103,11 @@ func (j *Judge) Carry(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	}
 	who, err := j.openAsker(a, j.expect(c, r.Digest()))
 	if err != nil {
-		return nil, j.deny(ctx, "carry", nil, r.Address, err)
+		return nil, j.deny(ctx, event.Carry, event.Act{Object: r.Address}, err)
 	}
 	dep, o, err := j.carriedObject(who, r)
 	if err != nil {
-		return nil, j.deny(ctx, "carry", who.id[:], r.Address, err)
+		return nil, j.deny(ctx, event.Carry, event.Act{Actor: who.id, Object: r.Address, Owner: o.Owner, Grant: who.leaf}, err)
 	}
 	reason := "asks"
 	switch {
@@ -115,7 +116,7 @@ func (j *Judge) Carry(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	case len(r.Holder) > 0:
 		reason = "carries"
 	}
-	if err := j.Audit.Append(ctx, j.event("carry", "ok", who.id[:], nil, r.Address, who.leaf, reason)); err != nil {
+	if err := j.Audit.Append(ctx, j.event(event.Carry, event.OK, event.Act{Actor: who.id, Object: r.Address, Owner: o.Owner, Grant: who.leaf, Detail: reason})); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	if r.Stop || len(r.Holder) > 0 {
@@ -164,7 +165,7 @@ func peerName(k statement.PublicKey) string {
 func (j *Judge) carriedObject(who *asker, r CarryRequest) (*deposit, capability.Object, error) {
 	dep, _, err := j.load(r.Address)
 	if err != nil {
-		return nil, capability.Object{}, errors.New("no such deposit")
+		return nil, capability.Object{}, errNoDeposit
 	}
 	o, err := dep.object()
 	if err != nil {
@@ -174,7 +175,7 @@ func (j *Judge) carriedObject(who *asker, r CarryRequest) (*deposit, capability.
 		return nil, o, err
 	}
 	if who.v == nil && (r.Stop || len(r.Holder) > 0) {
-		return nil, o, errors.New("an owner is named with its deposit")
+		return nil, o, &broken{"owner-named", "an owner is named with its deposit"}
 	}
 	return dep, o, nil
 }
@@ -264,9 +265,16 @@ func (j *Judge) carriersOf(o capability.Object) (out []Carrier, err error) {
 
 // naming adds the carriers of objects to a release, each address once in all of it:
 // a reader tries them for every object, and an answer stays small whoever carries.
-type naming struct{ named []string }
+type naming struct {
+	named   []string
+	carried map[statement.ID]bool // by owner: whether anything of theirs has carriers
+}
 
 func (n *naming) holders(j *Judge, o capability.Object, depositors []string) ([]string, error) {
+	carried, err := n.carries(j, o.Owner)
+	if err != nil || !carried {
+		return depositors, err
+	}
 	all, err := j.carriersOf(o)
 	if err != nil {
 		return nil, err
@@ -281,4 +289,25 @@ func (n *naming) holders(j *Judge, o capability.Object, depositors []string) ([]
 		}
 	}
 	return out, nil
+}
+
+// carries looks once in an answer whether an owner's objects have any carriers: where
+// they have none, as is usual, a thousand objects need not be looked up one by one.
+func (n *naming) carries(j *Judge, owner statement.ID) (bool, error) {
+	if carried, ok := n.carried[owner]; ok {
+		return carried, nil
+	}
+	carried := false
+	err := j.Store.Scan(slices.Concat(carrierPrefix, owner[:]), nil, func([]byte, []byte) (bool, error) {
+		carried = true
+		return false, nil
+	})
+	if err != nil {
+		return false, err
+	}
+	if n.carried == nil {
+		n.carried = map[statement.ID]bool{}
+	}
+	n.carried[owner] = carried
+	return carried, nil
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/kv"
@@ -115,18 +116,22 @@ func (j *Judge) Consent(ctx context.Context, raw []byte) ([]byte, error) {
 	if b.Until <= now.Unix() || b.Until > now.Add(maxConsentTime).Unix() {
 		return nil, fmt.Errorf("%w: it has ended, or ends in more than %d days", ErrMalformed, int(maxConsentTime.Hours()/24))
 	}
+	said := event.Act{Object: b.Target.Ref[:]}
 	s, err := statement.Parse(r.Consent.Statement)
 	if err == nil {
 		err = owner.Verify(capability.KindStanding, s)
 	}
+	if err == nil { // before that somebody else may have written the name there
+		said.Actor, said.Grant = b.Owner, id[:]
+	}
 	if err == nil && slices.Contains(j.Set.Revokers(id), b.Owner) {
-		err = errors.New("its owner has ended it")
+		err = &broken{"consent-ended", "its owner has ended it"}
 	}
 	if err == nil {
 		err = j.ownsHere(b)
 	}
 	if err != nil {
-		return nil, j.deny(ctx, "consent", b.Owner[:], b.Target.Ref[:], err)
+		return nil, j.deny(ctx, event.Consent, said, err)
 	}
 	j.consents.Lock()
 	defer j.consents.Unlock()
@@ -137,7 +142,7 @@ func (j *Judge) Consent(ctx context.Context, raw []byte) ([]byte, error) {
 	if err := j.roomForConsent(b.Owner); err != nil {
 		return nil, err
 	}
-	if err := j.note(ctx, j.event("consent", "ok", b.Owner[:], nil, b.Target.Ref[:], id[:], "")); err != nil {
+	if err := j.note(ctx, j.event(event.Consent, event.OK, said)); err != nil {
 		return nil, err
 	}
 	ops := append(acceptedOps(id), kv.Op{Key: key, Value: encode(r.Consent)}, kv.Op{Key: agreedKey(b.Owner, b.Target, id[:]), Value: []byte{1}})
@@ -159,7 +164,7 @@ func (j *Judge) ownsHere(b *capability.Standing) error {
 		return false, nil
 	})
 	if err == nil && !found {
-		err = errors.New("nothing that it is about is deposited here")
+		err = &broken{"no-deposit", "nothing that it is about is deposited here"}
 	}
 	return err
 }
@@ -225,7 +230,7 @@ func (j *Judge) Consents(ctx context.Context, c Conn, raw []byte) ([]byte, error
 	if err := checkPage(r.Address, r.After); err != nil {
 		return nil, err
 	}
-	who, err := j.caller(ctx, c, "consents", r.Authority, r.Digest(), r.Address)
+	who, err := j.caller(ctx, c, event.ConsentFind, r.Authority, r.Digest(), r.Address)
 	if err != nil {
 		return nil, err
 	}

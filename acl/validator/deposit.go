@@ -7,8 +7,7 @@ import (
 	"slices"
 	"sync"
 
-	"cerebrum.dev/cerebrum/acl/audit"
-	"cerebrum.dev/cerebrum/acl/capability"
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/acl/trust"
@@ -16,7 +15,6 @@ import (
 	"cerebrum.dev/cerebrum/crypto/envelope"
 	"cerebrum.dev/cerebrum/crypto/keystore"
 	"cerebrum.dev/cerebrum/crypto/statement"
-	"github.com/ipfs/go-cid"
 )
 
 // deposit is what a validator keeps of an object.
@@ -33,37 +31,6 @@ var (
 	depositPrefix = []byte("deposit/") // + key id
 	addressPrefix = []byte("address/") // + address -> key id
 )
-
-// VerifyManifest decodes the manifest block at an address and verifies it by its
-// owner's document. It is the one verifier of manifests for everybody above it.
-// The address says which manifest is meant, so a device may have signed it that
-// was removed since; the dealing beside a new one needs a present device.
-func VerifyManifest(address []byte, block []byte, owner *identity.Identity) (*envelope.Manifest, error) {
-	c, err := cid.Cast(address)
-	if err != nil {
-		return nil, fmt.Errorf("%w: the address is no CID", ErrMalformed)
-	}
-	u, err := envelope.ParseManifest(c, block)
-	if err != nil {
-		return nil, err
-	}
-	if u.Claims().Owner != owner.ID() {
-		return nil, errors.New("the manifest belongs to another owner")
-	}
-	return u.Verify(owner.Ever())
-}
-
-// ObjectOf is what a manifest says an object is, for comparison with a grant.
-// The address's digest must have been checked against the manifest's block.
-func ObjectOf(address cid.Cid, m *envelope.Manifest) capability.Object {
-	o := capability.Object{Network: m.Network, Owner: m.Owner, Lineage: m.Lineage}
-	digest := address.Hash()
-	copy(o.Version[:], digest[len(digest)-32:])
-	for _, s := range m.Scopes {
-		o.Scopes = append(o.Scopes, s)
-	}
-	return o
-}
 
 // VerifyDealing checks a signed dealing by its owner and returns it with its id.
 // The device that signed it may have been removed since: validators took it when
@@ -185,8 +152,8 @@ func (j *Judge) openShares(r DepositRequest) ([][]byte, error) {
 		return nil, fmt.Errorf("%w: the shares are not sealed to this validator", ErrMalformed)
 	}
 	var s Shares
-	if err := decode(plain, &s); err != nil {
-		return nil, err
+	if err := decode(plain, &s); err != nil { // sealed by a device of the owner, which need not be the caller
+		return nil, fmt.Errorf("%w: the shares do not decode", ErrMalformed)
 	}
 	if s.Items != DigestItems(r.Items) || len(s.Shares) != len(r.Items) {
 		return nil, fmt.Errorf("%w: the shares belong to another deposit", ErrMalformed)
@@ -266,7 +233,7 @@ func (j *Judge) keep(ctx context.Context, c Conn, owner *identity.Identity, todo
 	id := owner.ID()
 	ops := append(append(lines.ops, use.ops()...), kv.Op{Key: slices.Concat(ownerPrefix, id[:]), Value: owner.Record()})
 	var old []uint64
-	events := make([]audit.Event, len(write))
+	events := make([]event.Event, len(write))
 	for i, p := range write {
 		p.deposit.Shares = []held{{Epoch: p.id, Record: p.dealing.Record, Share: sealed[i]}}
 		ops = append(ops,
@@ -277,7 +244,7 @@ func (j *Judge) keep(ctx context.Context, c Conn, owner *identity.Identity, todo
 		for _, h := range p.old {
 			old = append(old, h.Share.Slot)
 		}
-		events[i] = j.event("deposit", "ok", id[:], nil, p.deposit.Address, nil, "")
+		events[i] = j.event(event.Deposit, event.OK, event.Act{Actor: id, Object: p.deposit.Address})
 	}
 	if err := j.Audit.Append(ctx, events...); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(err, j.Shares.Destroy(slotsOf(sealed)...)))

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"cerebrum.dev/cerebrum/acl/audit"
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/acl/validator"
@@ -100,13 +101,8 @@ func commitmentsOf(t *testing.T, d *vt.Dealt, i int) committee.Commitments {
 // logOf are the actions and outcomes in a validator's audit log.
 func logOf(t *testing.T, v *vt.Validator) (out []string) {
 	t.Helper()
-	if err := v.Audit.Scan(func(_ int64, e audit.Event) error {
-		if e.Action != "start" {
-			out = append(out, e.Action+" "+e.Outcome)
-		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
+	for _, e := range v.Events(t) {
+		out = append(out, string(e.Action)+" "+e.Outcome.String())
 	}
 	return out
 }
@@ -526,4 +522,4 @@ type storedDeposit struct {
 // full is a log whose queue has no room.
 type full struct{}
 
-func (full) Append(context.Context, ...audit.Event) error { return audit.ErrFull }
+func (full) Append(context.Context, ...event.Event) error { return audit.ErrFull }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/kv"
@@ -190,8 +191,7 @@ func (j *Judge) wait(ctx context.Context, c Conn, r SignRequest, d *draft, v *ve
 	if err := j.room(e); err != nil {
 		return nil, err
 	}
-	event := under(j.event("grant", "pending", asker[:], d.Audience[:], d.Target.Ref[:], id[:], v.Rule()), v.Bundle)
-	if err := j.note(ctx, event); err != nil {
+	if err := j.note(ctx, j.event(event.GrantIssue, event.Pending, d.act(v, r.Reason))); err != nil {
 		return nil, err
 	}
 	if err := j.putDesk(id, e); err != nil {
@@ -341,16 +341,15 @@ func (j *Judge) Approve(ctx context.Context, id statement.ID) error {
 	if err != nil {
 		return err
 	}
-	who := record.Validators[seat].Identity
+	said := d.act(v, "")
+	said.Actor = record.Validators[seat].Identity
 	if v.Settled && !v.Allow {
-		event := under(j.event("approve", "denied", who[:], d.Audience[:], d.Target.Ref[:], id[:], v.Rule()), v.Bundle)
-		if err := j.note(ctx, event); err != nil {
+		if err := j.note(ctx, j.event(event.Approve, event.Denied, said)); err != nil {
 			return err
 		}
 		return fmt.Errorf("%w: %s", ErrDenied, v.Rule())
 	}
-	event := under(j.event("approve", "ok", who[:], d.Audience[:], d.Target.Ref[:], id[:], v.Rule()), v.Bundle)
-	if err := j.note(ctx, event); err != nil {
+	if err := j.note(ctx, j.event(event.Approve, event.OK, said)); err != nil {
 		return err
 	}
 	d.statement.AddSignature(uint16(seat), j.Signing)
@@ -379,8 +378,10 @@ func (j *Judge) Refuse(ctx context.Context, id statement.ID, reason string) erro
 		return err
 	}
 	who := record.Validators[seat].Identity
-	event := j.event("approve", "denied", who[:], w.Grant.Audience[:], w.Grant.Target.Ref[:], id[:], reason)
-	if err := j.note(ctx, event); err != nil {
+	refused := event.Act{
+		Actor: who, Subject: w.Grant.Audience, Object: w.Grant.Target.Ref[:], Owner: w.Grant.Owner, Grant: id[:], Rule: "refused-by-person", Reason: reason,
+	}
+	if err := j.note(ctx, j.event(event.Approve, event.Denied, refused)); err != nil {
 		return err
 	}
 	e.State, e.Why = deskRefused, reason

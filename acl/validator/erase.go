@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/acl/revocation"
@@ -83,7 +84,7 @@ func (j *Judge) Erase(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	if err := j.mayErase(r.Entry, b.Owner); err != nil {
-		return nil, j.deny(ctx, "erase", b.Owner[:], id[:], err)
+		return nil, j.deny(ctx, event.Erase, event.Act{Actor: b.Owner, Grant: id[:]}, err)
 	}
 	holds, err := j.bar(ctx, c, r.Entry, b, id)
 	if err != nil {
@@ -143,12 +144,12 @@ func (j *Judge) bar(ctx context.Context, c Conn, e revocation.Entry, b *revocati
 	}
 	if len(holds) > 0 {
 		holds = slices.CompactFunc(holds, func(a, b statement.ID) bool { return a == b })
-		if err := j.deny(ctx, "erase", b.Owner[:], id[:], errors.New("under a legal hold")); errors.Is(err, ErrUnavailable) {
+		if err := j.deny(ctx, event.Erase, event.Act{Actor: b.Owner, Grant: id[:]}, &broken{"legal-hold", "under a legal hold"}); errors.Is(err, ErrUnavailable) {
 			return nil, err
 		}
 		return holds[:min(len(holds), maxHoldsShown)], nil
 	}
-	if err := j.note(ctx, j.event("erase", "ok", b.Owner[:], nil, nil, id[:], b.Reason)); err != nil {
+	if err := j.note(ctx, j.event(event.Erase, event.OK, event.Act{Actor: b.Owner, Grant: id[:], Reason: b.Reason})); err != nil {
 		return nil, err
 	}
 	if _, err := j.appendLone(c, e, revocation.KindErasure, keys[0], b.Owner); err != nil {
@@ -207,7 +208,7 @@ func (j *Judge) destroy(ctx context.Context, owner statement.ID, keys []statemen
 		done = append(done, kv.Op{Key: at, Value: encode(*e)})
 	}
 	if len(done) > 0 {
-		if err := j.note(ctx, j.event("destroy", "ok", nil, nil, nil, nil, fmt.Sprintf("%d shares of %d keys", len(pending), len(done)))); err != nil {
+		if err := j.note(ctx, j.event(event.Destroy, event.OK, event.Act{Detail: fmt.Sprintf("%d shares of %d keys", len(pending), len(done))})); err != nil {
 			return err
 		}
 		if err := j.Store.Apply(append(ops, use.ops()...)); err != nil {

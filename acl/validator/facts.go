@@ -79,7 +79,8 @@ func ParsePolicyError(text string) (*PolicyError, bool) {
 
 // policyDenial is why policy denied one object.
 type policyDenial struct {
-	rule  string // for the audit log
+	name  string // of what denied it, for the audit log
+	rule  string // with its description
 	wants []string
 }
 

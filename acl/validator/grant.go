@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -43,7 +44,7 @@ func (j *Judge) Sign(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	mayKnow := j.askedBy(c, r, d.asker)
 	if d.asker != d.owner && !mayKnow { // a reason in another's name would be worth nothing
 		id, of := d.audience.ID(), d.statement.ID()
-		return nil, j.deny(ctx, "grant", id[:], of[:], errors.New("under a standing consent the audience asks by itself"))
+		return nil, j.deny(ctx, event.GrantIssue, event.Act{Actor: id, Grant: of[:]}, &broken{"consent-audience", "under a standing consent the audience asks by itself"})
 	}
 	j.desk.mu.Lock() // two requests for one grant must not both begin to wait
 	defer j.desk.mu.Unlock()
@@ -56,7 +57,7 @@ func (j *Judge) Sign(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	}
 	switch {
 	case v.Allow:
-		return j.signGrant(ctx, d, seat, v.Bundle)
+		return j.signGrant(ctx, d, seat, v, r.Reason)
 	case v.Settled:
 		return nil, j.denyGrant(ctx, d, v, mayKnow)
 	}
@@ -76,9 +77,9 @@ func (j *Judge) askedBy(c Conn, r SignRequest, asker *identity.Identity) bool {
 	return err == nil && who.ID() == asker.ID()
 }
 
-func (j *Judge) signGrant(ctx context.Context, d *draft, seat int, bundle statement.ID) ([]byte, error) {
-	asker, id := d.asker.ID(), d.statement.ID()
-	if err := j.note(ctx, under(j.event("grant", "ok", asker[:], d.Audience[:], d.Target.Ref[:], id[:], ""), bundle)); err != nil {
+func (j *Judge) signGrant(ctx context.Context, d *draft, seat int, v *verdict, reason string) ([]byte, error) {
+	id := d.statement.ID()
+	if err := j.note(ctx, j.event(event.GrantIssue, event.OK, d.act(v, reason))); err != nil {
 		return nil, err
 	}
 	if err := j.leave(id); err != nil { // policy has changed while it waited
@@ -91,10 +92,19 @@ func (j *Judge) signGrant(ctx context.Context, d *draft, seat int, bundle statem
 	return encode(SignReply{Grant: d.statement.Bytes()}), nil
 }
 
+// act is what was decided of a grant that was asked for.
+func (d *draft) act(v *verdict, reason string) event.Act {
+	id := d.statement.ID()
+	return event.Act{
+		Actor: d.asker.ID(), Subject: d.Audience, Object: d.Target.Ref[:], Owner: d.Owner, Grant: id[:],
+		Rule: v.Name(), Detail: v.Rule(), Reason: reason, Bundle: v.Bundle,
+	}
+}
+
 // denyGrant records a denial by policy, and tells whoever asks what was wanting.
 func (j *Judge) denyGrant(ctx context.Context, d *draft, v *verdict, mayKnow bool) error {
-	asker, id := d.asker.ID(), d.statement.ID()
-	if err := j.Audit.Append(ctx, under(j.event("grant", "denied", asker[:], d.Audience[:], d.Target.Ref[:], id[:], v.Rule()), v.Bundle)); err != nil {
+	id := d.statement.ID()
+	if err := j.Audit.Append(ctx, j.event(event.GrantIssue, event.Denied, d.act(v, ""))); err != nil {
 		return ErrUnavailable
 	}
 	if err := j.leave(id); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
@@ -69,20 +70,19 @@ func (j *Judge) Hold(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	target := h.Target()
-	who, err := j.caller(ctx, c, "hold", r.Authority, r.Digest(), target[:])
+	who, err := j.caller(ctx, c, event.Hold, r.Authority, r.Digest(), target[:])
 	if err != nil {
 		return nil, err
 	}
-	officer := who.ID()
-	if err := j.mayHold(&h, officer); err != nil {
-		return nil, j.deny(ctx, "hold", officer[:], target[:], err)
-	}
-	action := "hold"
+	officer, action := who.ID(), event.Hold
 	if !h.Placed {
-		action = "hold release"
+		action = event.HoldRelease
+	}
+	if err := j.mayHold(&h, officer); err != nil {
+		return nil, j.deny(ctx, action, event.Act{Actor: officer, Object: target[:]}, err)
 	}
 	id := in.ID()
-	if err := j.note(ctx, j.event(action, "ok", officer[:], nil, target[:], id[:], "")); err != nil {
+	if err := j.note(ctx, j.event(action, event.OK, event.Act{Actor: officer, Object: target[:], Grant: id[:]})); err != nil {
 		return nil, err
 	}
 	out, err := revocation.DraftHold(h) // our own copy: other signatures are not ours to pass on
@@ -98,19 +98,19 @@ func (j *Judge) manifestToHold(ctx context.Context, c Conn, r HoldRequest) ([]by
 	if len(r.Hold) > 0 || len(r.Address) > maxAddress {
 		return nil, fmt.Errorf("%w: it asks for two things, or for what is no address", ErrMalformed)
 	}
-	who, err := j.caller(ctx, c, "hold", r.Authority, r.Digest(), r.Address)
+	who, err := j.caller(ctx, c, event.Hold, r.Authority, r.Digest(), r.Address)
 	if err != nil {
 		return nil, err
 	}
 	officer := who.ID()
 	if !j.isOfficer(officer) {
-		return nil, j.deny(ctx, "hold", officer[:], r.Address, errNoOfficer)
+		return nil, j.deny(ctx, event.HoldLook, event.Act{Actor: officer, Object: r.Address}, errNoOfficer)
 	}
 	d, _, err := j.load(r.Address)
 	if err != nil {
-		return nil, j.deny(ctx, "hold", officer[:], r.Address, errors.New("no such deposit"))
+		return nil, j.deny(ctx, event.HoldLook, event.Act{Actor: officer, Object: r.Address}, errNoDeposit)
 	}
-	if err := j.note(ctx, j.event("look to hold", "ok", officer[:], nil, r.Address, nil, "")); err != nil {
+	if err := j.note(ctx, j.event(event.HoldLook, event.OK, event.Act{Actor: officer, Object: r.Address})); err != nil {
 		return nil, err
 	}
 	return encode(HoldReply{Manifest: d.Manifest}), nil
@@ -162,7 +162,7 @@ func (j *Judge) Keep(ctx context.Context, raw []byte) ([]byte, error) {
 	target := h.Target()
 	j.erasures.holding.Lock()
 	defer j.erasures.holding.Unlock()
-	if err := j.note(ctx, j.event("keep hold", "ok", h.Officer[:], nil, target[:], id[:], "")); err != nil {
+	if err := j.note(ctx, j.event(event.HoldKeep, event.OK, event.Act{Actor: h.Officer, Object: target[:], Grant: id[:]})); err != nil {
 		return nil, err
 	}
 	at, err := j.Log.Append(r.Entry)

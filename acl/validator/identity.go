@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/acl/revocation"
@@ -45,9 +46,9 @@ func (j *Judge) Identity(ctx context.Context, c Conn, raw []byte) ([]byte, error
 	known := slices.ContainsFunc(j.Set.Facts(record.Kind(), who), func(f *revocation.Fact) bool { return f.ID == id })
 	if !known {
 		if err := j.mayRecord(c, record, r.Entry); err != nil {
-			return nil, j.deny(ctx, "identity", who[:], nil, err)
+			return nil, j.deny(ctx, event.Identity, event.Act{Actor: who}, err)
 		}
-		if err := j.note(ctx, j.event("identity", "ok", who[:], nil, nil, id[:], string(record.Kind()))); err != nil {
+		if err := j.note(ctx, j.event(event.Identity, event.OK, event.Act{Actor: who, Grant: id[:], Detail: string(record.Kind())})); err != nil {
 			return nil, err
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"cerebrum.dev/cerebrum/acl/audit"
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/kv"
@@ -21,7 +21,7 @@ import (
 // Auditor keeps what was decided.
 type Auditor interface {
 	// Append returns nil once the events are durable. Nothing is answered before.
-	Append(ctx context.Context, events ...audit.Event) error
+	Append(ctx context.Context, events ...event.Event) error
 }
 
 // Freshness is what this validator hears of the others.
@@ -132,25 +132,16 @@ func (j *Judge) begin(raw []byte, request any) (record *trust.Committee, seat in
 
 // caller is the identity that proves by a request's authority that it asks. Anybody
 // else is denied, and that is on record.
-func (j *Judge) caller(ctx context.Context, c Conn, action string, authority []byte, request statement.ID, object []byte) (*identity.Identity, error) {
+func (j *Judge) caller(ctx context.Context, c Conn, action event.Action, authority []byte, request statement.ID, object []byte) (*identity.Identity, error) {
 	a, err := capability.ParseAuthority(authority)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	who, _, err := j.Verifier.OpenIdentity(a, j.expect(c, request))
 	if err != nil {
-		return nil, j.deny(ctx, action, nil, object, err)
+		return nil, j.deny(ctx, action, event.Act{Object: object}, err)
 	}
 	return who, nil
-}
-
-// note returns once events are durable in the audit log. What they tell of is done
-// or given after that, or not at all.
-func (j *Judge) note(ctx context.Context, events ...audit.Event) error {
-	if err := j.Audit.Append(ctx, events...); err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	return nil
 }
 
 // acknowledge signs that an entry about target stands in this validator's log.
@@ -204,32 +195,4 @@ func (j *Judge) AnswerSeen(raw []byte) ([]byte, error) {
 		return nil, err
 	}
 	return encode(SeenReply{Fresh: j.Fresh.Seen(r.Validator)}), nil
-}
-
-// event is an audit event of this validator. Identities and objects are ids:
-// the log's own package decides what of them a leaf may hold.
-func (j *Judge) event(action, outcome string, actor, subject, object, grant []byte, reason string) audit.Event {
-	var head statement.ID
-	if e, err := j.Policies.InForce(j.Now()); err == nil {
-		head = e.Head()
-	}
-	return audit.Event{
-		Time: j.Now().UnixMilli(), Action: action, Outcome: outcome, Actor: actor, Subject: subject,
-		Object: object, Grant: grant, Policy: head[:], Reason: audit.Clean(reason),
-	}
-}
-
-// under names the bundle that a decision was made under, where that is not the
-// one in force by this validator's own clock.
-func under(e audit.Event, bundle statement.ID) audit.Event {
-	e.Policy = bundle[:]
-	return e
-}
-
-// deny records a denial durably and answers with nothing but that.
-func (j *Judge) deny(ctx context.Context, action string, actor, object []byte, rule error) error {
-	if err := j.Audit.Append(ctx, j.event(action, "denied", actor, nil, object, nil, rule.Error())); err != nil {
-		return ErrUnavailable
-	}
-	return ErrDenied
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/crypto/keystore"
@@ -63,7 +64,7 @@ func (r *Rotation) keep(ctx context.Context, p *signedPlan, all []*incoming) err
 		ops = append(ops, add...)
 	}
 	ops = append(append(ops, lines.ops...), use.ops()...)
-	if err := j.Audit.Append(ctx, j.event("re-share", "ok", nil, nil, nil, nil, fmt.Sprintf("%d objects", len(all)-len(unused)))); err != nil {
+	if err := j.Audit.Append(ctx, j.event(event.Reshare, event.OK, event.Act{Detail: fmt.Sprintf("%d objects", len(all)-len(unused))})); err != nil {
 		return errors.Join(err, j.Shares.Destroy(slotsOf(sealed)...))
 	}
 	if err := j.Store.Apply(ops); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/crypto/envelope"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -58,13 +59,13 @@ func (j *Judge) Latest(ctx context.Context, c Conn, raw []byte) ([]byte, error) 
 	}
 	who, err := j.openAsker(a, j.expect(c, r.Digest()))
 	if err != nil {
-		return nil, j.deny(ctx, "latest", nil, r.Address, err)
+		return nil, j.deny(ctx, event.Latest, event.Act{Object: r.Address}, err)
 	}
-	reply, err := j.latest(who, r.Address)
+	reply, owner, err := j.latest(who, r.Address)
 	if err != nil {
-		return nil, j.deny(ctx, "latest", who.id[:], r.Address, err)
+		return nil, j.deny(ctx, event.Latest, event.Act{Actor: who.id, Object: r.Address, Grant: who.leaf}, err)
 	}
-	if err := j.note(ctx, j.event("latest", "ok", who.id[:], nil, r.Address, who.leaf, "")); err != nil {
+	if err := j.note(ctx, j.event(event.Latest, event.OK, event.Act{Actor: who.id, Object: r.Address, Owner: owner, Grant: who.leaf})); err != nil {
 		return nil, err
 	}
 	return encode(reply), nil
@@ -86,7 +87,7 @@ func (j *Judge) openAsker(a *capability.Authority, want capability.Expectation) 
 		}
 		return &asker{id: owner.ID(), covers: func(o capability.Object) error {
 			if o.Owner != owner.ID() || o.Network != want.Network {
-				return errors.New("only its owner asks without a grant")
+				return &broken{"owner-only", "only its owner asks without a grant"}
 			}
 			return nil
 		}}, nil
@@ -103,30 +104,30 @@ func (j *Judge) openAsker(a *capability.Authority, want capability.Expectation) 
 
 // latest finds the head. What the asker must be allowed to know is the head, not
 // the version that it knows already: a grant of one version says nothing of the next.
-func (j *Judge) latest(who *asker, address []byte) (*LatestReply, error) {
+func (j *Judge) latest(who *asker, address []byte) (reply *LatestReply, owner statement.ID, err error) {
 	id, err := j.Store.Get(slices.Concat(versionPrefix, address))
 	if err != nil {
-		return nil, errors.New("no such version")
+		return nil, statement.ID{}, errNoDeposit
 	}
 	if len(id) != len(statement.ID{}) {
-		return nil, errors.New("a stored lineage id is damaged")
+		return nil, statement.ID{}, errors.New("a stored lineage id is damaged")
 	}
 	h, err := j.loadHead(statement.ID(id))
 	if err != nil || h == nil {
-		return nil, errors.Join(errors.New("its lineage has no head"), err)
+		return nil, statement.ID{}, errors.Join(errors.New("its lineage has no head"), err)
 	}
 	o, err := h.object()
 	if err != nil {
-		return nil, err
+		return nil, statement.ID{}, err
 	}
 	if err := who.covers(o); err != nil {
-		return nil, err
+		return nil, statement.ID{}, err
 	}
-	reply := &LatestReply{Address: h.Address, Manifest: h.Manifest}
+	reply = &LatestReply{Address: h.Address, Manifest: h.Manifest}
 	if d, _, err := j.load(address); err == nil {
 		reply.Asked = d.Manifest
 	}
-	return reply, nil
+	return reply, o.Owner, nil
 }
 
 // object is what a stored head is about; its manifest was verified before it

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -25,7 +26,7 @@ func (j *Judge) Deliver(ctx context.Context, raw []byte) error {
 	}
 	v, err := j.Verifier.Verify(c)
 	if err != nil {
-		return j.deny(ctx, "deliver", nil, nil, err)
+		return j.deny(ctx, event.Deliver, event.Act{}, err)
 	}
 	if len(d.Hint) > 0 {
 		if _, err := cid.Cast(d.Hint); err != nil || len(d.Hint) > 64 {
@@ -33,7 +34,7 @@ func (j *Judge) Deliver(ctx context.Context, raw []byte) error {
 		}
 	}
 	leaf, audience, issuer := v.Leaf(), v.Audience().ID(), IssuerOf(v)
-	if err := j.note(ctx, j.event("deliver", "ok", issuer[:], audience[:], nil, leaf[:], "")); err != nil {
+	if err := j.note(ctx, j.event(event.Deliver, event.OK, event.Act{Actor: issuer, Subject: audience, Grant: leaf[:]})); err != nil {
 		return err
 	}
 	if err := j.Store.Apply(mailboxOps(v, raw)); err != nil {
@@ -78,7 +79,7 @@ func (j *Judge) Mailbox(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	if err := checkPage(r.Address, r.After); err != nil {
 		return nil, err
 	}
-	who, err := j.caller(ctx, c, "mailbox", r.Authority, r.Digest(), nil)
+	who, err := j.caller(ctx, c, event.Mailbox, r.Authority, r.Digest(), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -121,6 +121,14 @@ var (
 	ErrMalformed   = errors.New("the request is malformed")
 	ErrDenied      = errors.New("denied")
 	ErrUnavailable = errors.New("this validator cannot answer now")
+
+	// ErrClock is an ErrDenied that says why: it is about no object.
+	ErrClock = fmt.Errorf("%w: the clocks are more than a minute apart", ErrDenied)
+
+	// ErrEncoding is an ErrMalformed that no honest caller causes: the message, which
+	// the caller itself encodes, does not decode. What is wrong within it may be
+	// somebody else's, or the clock's.
+	ErrEncoding = fmt.Errorf("%w: it does not decode", ErrMalformed)
 )
 
 // KindDealing is the kind of dealings, signed by a device of the owner.
@@ -365,7 +373,7 @@ func digest(domain string, v any) statement.ID {
 
 func decode(raw []byte, v any) error {
 	if err := statement.Unmarshal(raw, v); err != nil {
-		return fmt.Errorf("%w: %w", ErrMalformed, err)
+		return fmt.Errorf("%w: %w", ErrEncoding, err)
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"cerebrum.dev/cerebrum/acl/audit"
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/policy"
@@ -29,12 +29,10 @@ func hospital(t *testing.T) *policy.Bundle {
 }
 
 // lastEvent is the newest entry of a validator's log.
-func lastEvent(t *testing.T, v *vt.Validator) (last audit.Event) {
+func lastEvent(t *testing.T, v *vt.Validator) vt.Logged {
 	t.Helper()
-	if err := v.Audit.Scan(func(_ int64, e audit.Event) error { last = e; return nil }); err != nil {
-		t.Fatal(err)
-	}
-	return last
+	all := v.Events(t)
+	return all[len(all)-1]
 }
 
 func TestAHospitalReleasesByRolePurposeAndReason(t *testing.T) {
@@ -72,8 +70,8 @@ func TestAHospitalReleasesByRolePurposeAndReason(t *testing.T) {
 			_, err := w.Release(t, 0, c.who, w.Grant(t, w.alice, c.who, vt.VersionOf(c.on)), r)
 			e := lastEvent(t, w.Validators[0])
 			head := hospital(t).Head()
-			if string(e.Policy) != string(head[:]) {
-				t.Errorf("the log names the policy %x", e.Policy)
+			if e.Claim(event.Policy) != head.String() {
+				t.Errorf("the log names the policy %s", e.Claim(event.Policy))
 			}
 			if c.said == "" {
 				wantErr(t, err, nil)
@@ -83,8 +81,8 @@ func TestAHospitalReleasesByRolePurposeAndReason(t *testing.T) {
 			if err.Error() != c.said {
 				t.Errorf("said %q, want %q", err, c.said)
 			}
-			if e.Outcome != "denied" || !strings.Contains(e.Reason, c.rule) {
-				t.Errorf("the log says %q", e.Reason)
+			if said := e.Claim(event.Reason); e.Outcome != event.Denied || !strings.Contains(said, c.rule) || !strings.HasPrefix(e.Rule, "policy ") && e.Rule != "no policy" {
+				t.Errorf("the log says %q, by the rule %q", said, e.Rule)
 			}
 		})
 	}
@@ -220,12 +218,12 @@ func TestANewBundleJudgesFromItsTime(t *testing.T) {
 	wantErr(t, v.TakeBundle(t.Context(), raw), nil)
 	wantErr(t, v.TakeBundle(t.Context(), raw), nil) // once more is nothing new
 	wantErr(t, read(), nil)
-	before := lastEvent(t, v).Policy
+	before := lastEvent(t, v).Claim(event.Policy)
 	w.Clock.Advance(time.Minute)
 	wantErr(t, read(), validator.ErrDenied)
 	head, first := v.Policies.Head(), policy.Builtin().Head()
-	if got := lastEvent(t, v).Policy; string(got) != string(head[:]) || string(before) != string(first[:]) {
-		t.Errorf("the log names %x, then %x", before, got)
+	if got := lastEvent(t, v).Claim(event.Policy); got != head.String() || before != first.String() {
+		t.Errorf("the log names %s, then %s", before, got)
 	}
 	_, err := w.Release(t, 1, w.bob, chain, vt.ReleaseOf(o)) // control: who has not heard of it judges by the old one
 	wantErr(t, err, nil)
@@ -359,7 +357,7 @@ func TestBundlesTravelBetweenValidatorsOnly(t *testing.T) {
 	if wantErr(t, err, validator.ErrMalformed); !errors.Is(err, policy.ErrFork) {
 		t.Errorf("a second bundle of a version: %v", err)
 	}
-	if e := lastEvent(t, v); e.Action != "policy" || e.Outcome != "denied" {
+	if e := lastEvent(t, v); e.Action != event.PolicyChange || e.Outcome != event.Denied || e.Rule != "fork" {
 		t.Errorf("the log ends with %+v", e)
 	}
 	_, err = ask(member, validator.BundleRequest{})

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"cerebrum.dev/cerebrum/acl/audit"
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/policy"
 	"cerebrum.dev/cerebrum/crypto/envelope"
@@ -39,7 +39,7 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	}
 	v, at, err := j.Verifier.Open(authority, j.expect(c, r.Digest()))
 	if err != nil {
-		return nil, j.deny(ctx, "release", nil, r.Objects[0], err)
+		return nil, j.deny(ctx, event.Release, event.Act{Object: r.Objects[0]}, err)
 	}
 	engine, err := j.Policies.InForce(at)
 	if err != nil {
@@ -53,7 +53,7 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	a.used = j.used.take(actor, now, len(r.Objects))
 	defer func() { j.used.giveBack(actor, now, len(r.Objects)-released) }()
 	out := Release{Request: r.Digest(), Leaf: leaf, Server: j.Peer, Items: make([]ReleaseItem, len(r.Objects))}
-	events := make([]audit.Event, len(r.Objects))
+	events := make([]event.Event, len(r.Objects))
 	var byPolicy *PolicyError
 	allowed := 0
 	for i, address := range r.Objects {
@@ -67,11 +67,11 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 			out.Items[i] = ReleaseItem{Outcome: ItemRefused}
 		default:
 			out.Items[i] = *item
-			events[i] = under(j.event("release", "ok", actor[:], nil, address, leaf[:], r.Reason), engine.Head())
+			events[i] = j.event(event.Release, event.OK, a.act(address))
 			allowed++
 			continue
 		}
-		events[i] = under(j.event("release", "denied", actor[:], nil, address, leaf[:], err.Error()), engine.Head())
+		events[i] = j.event(event.Release, event.Denied, because(err, a.act(address)))
 	}
 	if err := j.note(ctx, events...); err != nil {
 		return nil, err
@@ -89,9 +89,9 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	j.erasures.leaving.RLock()
 	defer j.erasures.leaving.RUnlock()
 	if err := j.Verifier.Live(v); err != nil {
-		return nil, j.deny(ctx, "release", actor[:], r.Objects[0], err)
+		return nil, j.deny(ctx, event.Release, event.Act{Actor: actor, Object: r.Objects[0], Grant: leaf[:]}, err)
 	}
-	if err := j.dropErased(ctx, &out, r, actor, leaf); err != nil {
+	if err := j.dropErased(ctx, &out, a); err != nil {
 		return nil, err
 	}
 	sealer, err := j.sealers.to(v.Audience().Recipients())
@@ -107,16 +107,18 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 
 // dropErased takes out of an answer what was erased since it was judged. The
 // caller holds erasures.leaving.
-func (j *Judge) dropErased(ctx context.Context, out *Release, r ReleaseRequest, actor, leaf statement.ID) error {
-	var dropped []audit.Event
+func (j *Judge) dropErased(ctx context.Context, out *Release, a *asking) error {
+	var dropped []event.Event
 	left := 0
 	for i := range out.Items {
 		if out.Items[i].Outcome != ItemOK {
 			continue
 		}
-		if _, err := j.keyAt(r.Objects[i]); err != nil {
+		if j.barred(a.keys[i]) {
 			out.Items[i] = ReleaseItem{Outcome: ItemRefused}
-			dropped = append(dropped, j.event("release", "denied", actor[:], nil, r.Objects[i], leaf[:], err.Error()))
+			dropped = append(dropped, j.event(event.Release, event.Denied, because(errErased, event.Act{
+				Actor: a.v.Audience().ID(), Object: a.r.Objects[i], Grant: out.Leaf[:], Bundle: a.engine.Head(),
+			})))
 			continue
 		}
 		left++
@@ -133,6 +135,9 @@ func (j *Judge) dropErased(ctx context.Context, out *Release, r ReleaseRequest, 
 	return nil
 }
 
+// errNoDeposit is told to nobody: to whoever asks it is a denial like others.
+var errNoDeposit = &broken{"no-deposit", "no such deposit"}
+
 // asking is one request for a release, as policy sees it.
 type asking struct {
 	v      *capability.Verified
@@ -142,15 +147,36 @@ type asking struct {
 	used   int64    // keys that it got here in the last 24 hours, before this request
 	r      *ReleaseRequest
 	naming naming // of carriers, in the whole answer
+
+	keys  []statement.ID // of the objects that were looked at, in their order
+	owner statement.ID   // of the object that is looked at; zero: not known
+	rule  string         // that allowed it
+}
+
+// act is what is said of the release of the object that was looked at last.
+func (a *asking) act(address []byte) event.Act {
+	leaf := a.v.Leaf()
+	return event.Act{
+		Actor: a.v.Audience().ID(), Object: address, Owner: a.owner, Grant: leaf[:], Rule: a.rule,
+		Purpose: a.r.Purpose, Reason: a.r.Reason, Bundle: a.engine.Head(),
+	}
+}
+
+// because is an act with the rule that forbids it.
+func because(err error, a event.Act) event.Act {
+	a.Rule, a.Reason = RuleOf(err), err.Error()
+	return a
 }
 
 func (j *Judge) releaseOne(a *asking, address []byte) (*ReleaseItem, error) {
+	a.owner, a.rule = statement.ID{}, ""
 	dep, keyID, err := j.load(address)
+	a.keys = append(a.keys, keyID)
 	if errors.Is(err, errErased) {
 		return nil, err
 	}
 	if err != nil {
-		return nil, errors.New("no such deposit")
+		return nil, errNoDeposit
 	}
 	d, id, err := readDealing(dep.Dealing)
 	if err != nil {
@@ -160,6 +186,7 @@ func (j *Judge) releaseOne(a *asking, address []byte) (*ReleaseItem, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.owner = o.Owner
 	if err := a.decide(o, d); err != nil {
 		return nil, err
 	}
@@ -201,15 +228,17 @@ func (a *asking) decide(o capability.Object, d *Dealing) error {
 		return err
 	}
 	if v.NeedsAttestation() {
-		return errors.New("the grant asks for attested evidence, which this network does not take yet")
+		return &broken{"attestation", "the grant asks for attested evidence, which this network does not take yet"}
 	}
 	q := principal(v.Audience(), "read", a.roles, a.at)
 	about(&q, d, o)
 	q.Purpose, q.Reason, q.Batch, q.Used = a.r.Purpose, a.r.Reason, int64(len(a.r.Objects)), a.used
-	if a.engine.Decide(q).Allow {
+	if d := a.engine.Decide(q); d.Allow {
+		a.rule = d.Name()
 		return nil
 	}
-	return &policyDenial{rule: a.engine.Explain(q).Rule(), wants: a.engine.Wants(q)}
+	why := a.engine.Explain(q)
+	return &policyDenial{name: why.Name(), rule: why.Rule(), wants: a.engine.Wants(q)}
 }
 
 // readDealing decodes a dealing of our own store, whose signature was verified

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"cerebrum.dev/cerebrum/acl/audit"
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/policy"
@@ -232,14 +232,13 @@ func TestUnknownAndForbiddenLookTheSame(t *testing.T) {
 		t.Errorf("what is granted is not released beside what is not: %+v", out.Items[1])
 	}
 	var denied []string
-	err = w.Validators[0].Audit.Scan(func(_ int64, e audit.Event) error {
-		if e.Outcome == "denied" {
-			denied = append(denied, e.Reason)
+	for _, e := range w.Validators[0].Events(t) {
+		if e.Outcome == event.Denied {
+			denied = append(denied, e.Rule)
 		}
-		return nil
-	})
-	if err != nil || len(denied) != 4 || denied[0] == denied[1] {
-		t.Errorf("the log has the reasons %q, %v", denied, err)
+	}
+	if len(denied) != 4 || denied[0] == denied[1] || slices.Contains(denied, "refused") {
+		t.Errorf("the log has the rules %q", denied)
 	}
 }
 
@@ -415,7 +414,7 @@ func TestARevocationStopsAReleaseUnderWay(t *testing.T) { // RV-01
 	chain, v := w.Grant(t, w.alice, w.bob, vt.VersionOf(o)), w.Validators[0]
 	revoke := validator.RevokeRequest{Entry: w.Revocation(t, w.alice, vt.Leaf(t, chain)), Chain: chain.Bytes()}
 	calls := 0
-	v.Judge.Audit = auditFunc(func(ctx context.Context, e ...audit.Event) error {
+	v.Judge.Audit = auditFunc(func(ctx context.Context, e ...event.Event) error {
 		if calls++; calls == 1 { // the decision is made, the answer has not left
 			if _, err := v.Revoke(ctx, validator.Conn{}, encode(t, revoke)); err != nil {
 				t.Error(err)
@@ -434,9 +433,9 @@ func TestARevocationStopsAReleaseUnderWay(t *testing.T) { // RV-01
 	wantErr(t, err, nil)
 }
 
-type auditFunc func(context.Context, ...audit.Event) error
+type auditFunc func(context.Context, ...event.Event) error
 
-func (f auditFunc) Append(ctx context.Context, e ...audit.Event) error { return f(ctx, e...) }
+func (f auditFunc) Append(ctx context.Context, e ...event.Event) error { return f(ctx, e...) }
 
 // Many readers, one revocation: whoever asks after the acknowledgement is denied.
 func TestConcurrentReleasesWhileRevoking(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/revocation"
@@ -25,12 +26,12 @@ func (j *Judge) Revoke(ctx context.Context, c Conn, raw []byte) ([]byte, error) 
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	if err := j.signsStill(r.Entry, rev.Signer); err != nil {
-		return nil, j.deny(ctx, "revoke", rev.Signer[:], rev.Target[:], err)
+		return nil, j.deny(ctx, event.Revoke, event.Act{Actor: rev.Signer, Grant: rev.Target[:]}, err)
 	}
 	if err := j.mayRevoke(rev, &r); err != nil {
-		return nil, j.deny(ctx, "revoke", rev.Signer[:], rev.Target[:], err)
+		return nil, j.deny(ctx, event.Revoke, event.Act{Actor: rev.Signer, Grant: rev.Target[:]}, err)
 	}
-	if err := j.note(ctx, j.event("revoke", "ok", rev.Signer[:], nil, nil, rev.Target[:], rev.Reason)); err != nil {
+	if err := j.note(ctx, j.event(event.Revoke, event.OK, event.Act{Actor: rev.Signer, Grant: rev.Target[:], Reason: rev.Reason})); err != nil {
 		return nil, err
 	}
 	at, err := j.appendLone(c, r.Entry, revocation.KindRevocation, rev.Target, rev.Signer)
@@ -79,7 +80,7 @@ func (j *Judge) mayRevoke(rev *revocation.Revocation, r *RevokeRequest) error {
 		return err
 	}
 	if !v.MayRevoke(rev.Signer, rev.Target) {
-		return errors.New("only the owner or an issuer above it may revoke a grant")
+		return &broken{"revoke-issuer", "only the owner or an issuer above it may revoke a grant"}
 	}
 	return nil
 }

@@ -3,11 +3,11 @@ package validator
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/acl/policy"
 	"cerebrum.dev/cerebrum/acl/trust"
@@ -129,7 +129,7 @@ func (j *Judge) RefuseRole(ctx context.Context, id statement.ID, reason string) 
 		return err
 	}
 	who := record.Validators[seat].Identity
-	if err := j.note(ctx, j.event("role", "denied", who[:], w.Assignment.Identity[:], nil, id[:], reason)); err != nil {
+	if err := j.note(ctx, j.event(event.Role, event.Denied, event.Act{Actor: who, Subject: w.Assignment.Identity, Grant: id[:], Rule: "refused-by-person", Reason: reason})); err != nil {
 		return err
 	}
 	a.Refused = reason
@@ -157,7 +157,7 @@ func (j *Judge) enoughAsk(ctx context.Context, s *statement.Statement, a *policy
 		ask = &roleAsk{Role: s.Bytes(), Record: record.ID(), Asked: now, Until: min(a.Expires, now+int64(maxDeskTime/time.Second))}
 	}
 	if ask.Refused != "" {
-		return false, j.deny(ctx, "role", who[:], nil, errors.New("the person at this validator has refused it"))
+		return false, j.deny(ctx, event.Role, event.Act{Actor: who, Subject: a.Identity, Grant: id[:]}, &broken{"refused-by-person", "the person at this validator has refused it"})
 	}
 	at, asked := slices.BinarySearch(ask.Askers, uint16(asker))
 	if !asked {
@@ -165,8 +165,8 @@ func (j *Judge) enoughAsk(ctx context.Context, s *statement.Statement, a *policy
 			return false, err
 		}
 		ask.Askers = slices.Insert(ask.Askers, at, uint16(asker))
-		event := j.event("role", "pending", who[:], a.Identity[:], nil, id[:], "asked for: "+roleWords(a))
-		if err := j.note(ctx, event); err != nil {
+		asked := j.event(roleAction(a), event.Pending, event.Act{Actor: who, Subject: a.Identity, Grant: id[:], Rule: "persons-at-validators", Role: "asked for: " + roleWords(a)})
+		if err := j.note(ctx, asked); err != nil {
 			return false, err
 		}
 		if err := j.putRoleAsk(id, ask); err != nil {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/policy"
 	"cerebrum.dev/cerebrum/acl/validator"
 	vt "cerebrum.dev/cerebrum/acl/validator/validatortest"
@@ -143,7 +144,7 @@ func TestAPersonReadsAndRefusesARole(t *testing.T) {
 	if err != nil || draft.ID() != s.ID() || len(draft.Signers()) > 0 {
 		t.Errorf("the draft: %v", err)
 	}
-	if e := lastEvent(t, v); e.Action != "role" || e.Outcome != "pending" {
+	if e := lastEvent(t, v); e.Action != event.Role || e.Outcome != event.Pending {
 		t.Errorf("the log ends with %+v", e)
 	}
 	wantErr(t, v.RefuseRole(t.Context(), s.ID(), ""), validator.ErrMalformed)

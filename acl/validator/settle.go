@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -363,7 +364,7 @@ func (r *Rotation) dropOlder(ctx context.Context, record *trust.Committee, from 
 		ops = append(ops, withinOps(d, id, true)...)
 	}
 	if len(slots) > 0 {
-		if err := j.Audit.Append(ctx, j.event("retire", "ok", nil, nil, nil, nil, fmt.Sprintf("%d shares of older committees", len(slots)))); err != nil {
+		if err := j.Audit.Append(ctx, j.event(event.Retire, event.OK, event.Act{Detail: fmt.Sprintf("%d shares of older committees", len(slots))})); err != nil {
 			return err
 		}
 	}

@@ -5,7 +5,8 @@ import (
 	"sync"
 	"time"
 
-	"cerebrum.dev/cerebrum/acl/audit"
+	"cerebrum.dev/cerebrum/acl/audit/event"
+	"cerebrum.dev/cerebrum/acl/audit/journal"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
@@ -109,14 +110,18 @@ func (c *counter) count(who statement.ID, now time.Time) int64 {
 	return 0
 }
 
-// Recount counts the keys of the last 24 hours from the audit log, once, before
-// the first request. scan is the log's own.
-func (j *Judge) Recount(scan func(fn func(i int64, e audit.Event) error) error) error {
+// Recount counts the keys of the last 24 hours from the audit log, once, before the
+// first request. scan gives the entries of the log; it need not open what they are
+// about, since the log knows who is behind a pseudonym. Who was forgotten is counted
+// from nothing.
+func (j *Judge) Recount(scan func(fn func(e *journal.Entry) error) error) error {
 	since := j.Now().Add(-usedWindow)
-	err := scan(func(_ int64, e audit.Event) error {
-		at := time.UnixMilli(e.Time)
-		if e.Action == "release" && e.Outcome == "ok" && len(e.Actor) == len(statement.ID{}) && at.After(since) {
-			j.used.take(statement.ID(e.Actor), at, 1)
+	err := scan(func(e *journal.Entry) error {
+		if e.Leaf == nil || e.Leaf.Action != event.Release || e.Leaf.Outcome != event.OK || !e.Time().After(since) {
+			return nil
+		}
+		if who, known := e.Actor(); known {
+			j.used.take(who, e.Time(), 1)
 		}
 		return nil
 	})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/cloudflare/circl/group"
 )
@@ -15,18 +16,69 @@ import (
 // [ErrNotEnough] for fewer than t shares and [ErrShare] for a share that cannot
 // be one.
 func Recover(t int, shares map[int]Share) (Secret, error) {
+	use, err := choose(t, shares)
+	if err != nil {
+		return Secret{}, err
+	}
+	return interpolate(use, weights(use), shares)
+}
+
+// choose picks the T holders whose shares are used: those of the lowest indexes.
+func choose(t int, shares map[int]Share) (use []int, err error) {
 	if t < 1 || t > MaxHolders {
-		return Secret{}, fmt.Errorf("cannot recover from %d shares: want 1 to %d", t, MaxHolders)
+		return nil, fmt.Errorf("cannot recover from %d shares: want 1 to %d", t, MaxHolders)
 	}
 	if len(shares) < t {
-		return Secret{}, ErrNotEnough{Need: t, Good: len(shares)}
+		return nil, ErrNotEnough{Need: t, Good: len(shares)}
 	}
-	use := slices.Sorted(maps.Keys(shares))[:t]
+	use = slices.Sorted(maps.Keys(shares))[:t]
 	if use[0] < 0 || use[t-1] >= MaxHolders {
-		return Secret{}, fmt.Errorf("%w: an index is out of range", ErrShare)
+		return nil, fmt.Errorf("%w: an index is out of range", ErrShare)
 	}
+	return use, nil
+}
+
+// Recovery recovers many secrets from the shares of the same holders: the weights of
+// the interpolation, which cost more than all the rest, are computed once for each set
+// of holders. The zero value works; it may be used by many goroutines.
+type Recovery struct {
+	mu   sync.Mutex
+	sets map[string][]group.Scalar // by the indexes; nobody changes the scalars
+}
+
+// maxSets bounds what a Recovery keeps: T of N holders can be chosen in many ways.
+const maxSets = 64
+
+// Recover is [Recover].
+func (r *Recovery) Recover(t int, shares map[int]Share) (Secret, error) {
+	use, err := choose(t, shares)
+	if err != nil {
+		return Secret{}, err
+	}
+	return interpolate(use, r.weights(use), shares)
+}
+
+func (r *Recovery) weights(use []int) []group.Scalar {
+	key := make([]byte, len(use))
+	for i, index := range use {
+		key[i] = byte(index) // below MaxHolders
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w, ok := r.sets[string(key)]; ok {
+		return w
+	}
+	if r.sets == nil || len(r.sets) >= maxSets {
+		r.sets = map[string][]group.Scalar{}
+	}
+	w := weights(use)
+	r.sets[string(key)] = w
+	return w
+}
+
+func interpolate(use []int, weights []group.Scalar, shares map[int]Share) (Secret, error) {
 	sum, term := curve.NewScalar(), curve.NewScalar()
-	for i, weight := range weights(use) {
+	for i, weight := range weights {
 		b := shares[use[i]].Value
 		y, err := scalarFrom(b[:])
 		if err != nil {

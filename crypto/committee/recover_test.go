@@ -217,3 +217,31 @@ func BenchmarkOpenWithLiars(b *testing.B) {
 		}
 	}
 }
+
+// A Recovery gives what Recover gives, for each choice of holders, however many there
+// were before; and its errors.
+func TestRecoveryRemembersOnlyWeights(t *testing.T) {
+	var r Recovery
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 3 * maxSets {
+		secret, shares, _ := mustDeal(t, 12, 4)
+		use := pick(shares, rng.Perm(12)[:4]...)
+		for range 2 {
+			if got, err := r.Recover(4, use); err != nil || !same(got, secret) {
+				t.Fatalf("%v: %v", slices.Sorted(maps.Keys(use)), err)
+			}
+		}
+		if len(r.sets) > maxSets {
+			t.Fatalf("%d sets are kept", len(r.sets))
+		}
+	}
+	_, shares, _ := mustDeal(t, 4, 3)
+	if _, err := r.Recover(3, pick(shares, 0, 1)); !errors.As(err, new(ErrNotEnough)) {
+		t.Errorf("too few: %v", err)
+	}
+	far := pick(shares, 0, 1)
+	far[MaxHolders] = shares[2]
+	if _, err := r.Recover(3, far); !errors.Is(err, ErrShare) {
+		t.Errorf("out of range: %v", err)
+	}
+}

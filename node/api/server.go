@@ -23,11 +23,12 @@ const (
 	RequestHeader = "Cerebrum-Request"
 	ResultTrailer = "Cerebrum-Result"
 	maxRequest    = 1 << 20
-	headerTime    = 10 * time.Second
 )
 
 // Server answers on a unix socket.
 type Server struct {
+	Limits Limits // set before Run
+
 	service Service
 	log     *slog.Logger
 }
@@ -59,18 +60,20 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	var working sync.WaitGroup
-	routes := s.routes()
+	limits := s.Limits.withDefaults()
+	routes := limits.paced(s.routes(limits))
 	srv := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			working.Add(1)
 			defer working.Done()
 			routes.ServeHTTP(w, r)
 		}),
-		ReadHeaderTimeout: headerTime, MaxHeaderBytes: 64 << 10,
+		ReadHeaderTimeout: limits.Read, IdleTimeout: idleTime, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), BaseContext: func(net.Listener) context.Context { return base },
+		ConnContext: withCarrier,
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(l) }() // ends with Shutdown or Close below
+	go func() { failed <- srv.Serve(carrying{l}) }() // ends with Shutdown or Close below
 	select {
 	case err := <-failed:
 		return err
@@ -90,7 +93,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-func (s *Server) routes() http.Handler {
+func (s *Server) routes(l Limits) http.Handler {
 	m := http.NewServeMux()
 	v := s.service
 	verb(m, "status", func(ctx context.Context, _ struct{}) (*Status, error) { return v.Status(ctx) })
@@ -132,8 +135,10 @@ func (s *Server) routes() http.Handler {
 	verb(m, "hold", v.Hold)
 	verb(m, "unhold", v.Unhold)
 	verb(m, "holds", func(ctx context.Context, _ struct{}) (*Holds, error) { return v.Holds(ctx) })
-	m.HandleFunc("POST /v1/add-stream", s.addStream)
-	m.HandleFunc("POST /v1/get-stream", s.getStream)
+	turns := make(chan struct{}, l.Streams)
+	m.HandleFunc("POST /v1/add-stream", streaming(turns, s.addStream))
+	m.HandleFunc("POST /v1/get-stream", streaming(turns, s.getStream))
+	verb(m, "get-handed", s.getHanded)
 	return m
 }
 
@@ -166,7 +171,7 @@ func deskVerbs(m *http.ServeMux, v Desk) {
 func verb[Q, A any](m *http.ServeMux, name string, do func(context.Context, Q) (*A, error)) {
 	m.HandleFunc("POST /v1/"+name, func(w http.ResponseWriter, r *http.Request) {
 		var q Q
-		if err := decode(http.MaxBytesReader(w, r.Body, maxRequest), &q); err != nil {
+		if err := decodeBody(w, r, &q); err != nil {
 			refuse(w, err)
 			return
 		}
@@ -200,6 +205,7 @@ func (s *Server) addStream(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
+	http.NewResponseController(w).SetReadDeadline(time.Time{})
 	a, err := s.service.AddStream(r.Context(), q, r.Body)
 	if err != nil {
 		refuse(w, fault.Of(err))
@@ -217,14 +223,14 @@ type result struct {
 
 func (s *Server) getStream(w http.ResponseWriter, r *http.Request) {
 	var q GetRequest
-	if err := decode(http.MaxBytesReader(w, r.Body, maxRequest), &q); err != nil {
+	if err := decodeBody(w, r, &q); err != nil {
 		refuse(w, err)
 		return
 	}
 	w.Header().Set("Trailer", ResultTrailer)
 	w.Header().Set("Content-Type", "application/octet-stream")
 	var res result
-	out := &started{w: w}
+	out := &started{w: unpaced(w)}
 	got, err := s.service.GetStream(r.Context(), q, out)
 	if err != nil && !out.yes {
 		w.Header().Del("Trailer")
@@ -240,6 +246,16 @@ func (s *Server) getStream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set(ResultTrailer, base64.StdEncoding.EncodeToString(raw))
+}
+
+// getHanded writes into the open file that came with the request.
+func (s *Server) getHanded(ctx context.Context, q GetRequest) (*Got, error) {
+	f, err := handedOver(ctx)
+	if err != nil {
+		return nil, fault.Wrap(fault.Usage, err, "use the cerebrum of the same version as the node", "the request does not decode")
+	}
+	defer f.Close()
+	return s.service.GetStream(ctx, q, f)
 }
 
 // started knows whether anything was written.

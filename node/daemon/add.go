@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/validator"
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
@@ -78,7 +79,7 @@ func (n *Node) add(ctx context.Context, r api.AddRequest, with making) (*api.Add
 	if err != nil {
 		return nil, diskFault(err)
 	}
-	if err := n.record(ctx, "add", "ok", p.Identity.ID(), added.Root.Address.Bytes(), nil, fmt.Sprintf("%d files", added.Files)); err != nil {
+	if err := n.record(ctx, event.Add, event.OK, event.Act{Actor: p.Identity.ID(), Object: added.Root.Address.Bytes(), Detail: fmt.Sprintf("%d files", added.Files)}); err != nil {
 		return nil, err
 	}
 	out, err := n.share(ctx, p, added)
@@ -119,6 +120,9 @@ func (n *Node) share(ctx context.Context, p *home.Principal, added *object.Added
 func diskFault(err error) error {
 	if errors.Is(err, store.ErrReadOnly) {
 		return fault.Wrap(fault.Failed, err, "free space or replace the disk, then start the node again; what was stored before is sound", "the disk refused a write")
+	}
+	if errors.Is(err, store.ErrFull) {
+		return fault.Wrap(fault.Failed, err, "free space, then try again; the node goes on by itself", "the disk takes nothing more")
 	}
 	return err
 }

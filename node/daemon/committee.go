@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/api"
@@ -65,7 +66,7 @@ func (n *Node) Network(context.Context) (*api.NetworkFile, error) {
 }
 
 // Permit implements api.Service.
-func (n *Node) Permit(_ context.Context, r api.PermitRequest) (*api.Permitted, error) {
+func (n *Node) Permit(ctx context.Context, r api.PermitRequest) (*api.Permitted, error) {
 	id, err := statement.ParseID(r.ID)
 	if err != nil {
 		return nil, fault.Wrap(fault.Usage, err, "", "the statement to sign")
@@ -74,12 +75,18 @@ func (n *Node) Permit(_ context.Context, r api.PermitRequest) (*api.Permitted, e
 	if errors.Is(err, trust.ErrSecond) {
 		return nil, fault.Wrap(fault.Denied, err, "sign that one, or have the root keys void the version with `cerebrum network rotate --skip`", "this validator does not sign twice")
 	}
+	if err != nil {
+		return nil, err
+	}
+	err = n.record(ctx, event.Committee, event.Pending, event.Act{
+		Actor: n.home.Principals()[0].Identity.ID(), Grant: id[:], Detail: fmt.Sprintf("may sign root epoch %d, version %d", r.Epoch, r.Version),
+	})
 	return &api.Permitted{}, err
 }
 
 // Adopt implements api.Service: it takes the further records of this home's
 // network from a file, and its memberships where the file is the newest.
-func (n *Node) Adopt(_ context.Context, r api.AdoptRequest) (*api.Adopted, error) {
+func (n *Node) Adopt(ctx context.Context, r api.AdoptRequest) (*api.Adopted, error) {
 	if n.trust == nil {
 		return nil, errNoNetwork
 	}
@@ -91,6 +98,7 @@ func (n *Node) Adopt(_ context.Context, r api.AdoptRequest) (*api.Adopted, error
 	if err != nil {
 		return nil, fault.Wrap(fault.Integrity, err, "ask its sender for it again", "%s", r.Path)
 	}
+	was := n.trust.Current()
 	newest, err := n.takeFile(f)
 	if err != nil {
 		return nil, err
@@ -98,10 +106,14 @@ func (n *Node) Adopt(_ context.Context, r api.AdoptRequest) (*api.Adopted, error
 	if err := n.keepFile(f, newest); err != nil {
 		return nil, err
 	}
-	if n.running.Load() {
-		n.hintOfRecords()
-	}
 	now := n.trust.Current()
+	if n.running.Load() {
+		n.hintOfRecords() // who follows the records logs the change
+	} else if now != was {
+		if err := n.recordCommittee(ctx, now); err != nil {
+			return nil, err
+		}
+	}
 	return &api.Adopted{
 		Network: n.trust.Network().String(), Name: now.Name, RootEpoch: now.RootEpoch, Version: now.Version, Record: now.ID().String(), Newest: newest == now,
 	}, nil

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/policy"
@@ -53,7 +54,7 @@ func (n *Node) Consent(ctx context.Context, r api.ConsentRequest) (*api.Consente
 		return nil, err
 	}
 	id := s.ID()
-	if err := n.record(ctx, "consent", "ok", b.Owner, address.Bytes(), id[:], ""); err != nil {
+	if err := n.record(ctx, event.Consent, event.OK, event.Act{Actor: b.Owner, Object: address.Bytes(), Grant: id[:]}); err != nil {
 		return nil, err
 	}
 	kept, err := n.quorum.SendConsent(ctx, validator.KeptConsent{Statement: signed, Owner: owner.Identity.Record()})
@@ -189,7 +190,7 @@ func (n *Node) endConsent(ctx context.Context, r api.RevokeRequest, id statement
 		if err != nil {
 			return nil, err
 		}
-		if err := n.record(ctx, "revoke", "ok", p.Identity.ID(), nil, id[:], r.Reason); err != nil {
+		if err := n.record(ctx, event.Revoke, event.OK, event.Act{Actor: p.Identity.ID(), Grant: id[:], Reason: r.Reason}); err != nil {
 			return nil, err
 		}
 		if err := n.tracker.Take([]revocation.Entry{entry}); err != nil { // this holder first

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -157,7 +158,7 @@ func (n *Node) Replicate(ctx context.Context, r api.ReplicateRequest) (*api.Repl
 			return nil, err
 		}
 	}
-	if err := n.record(ctx, "replicate", "ok", m.Owner, address.Bytes(), nil, ""); err != nil {
+	if err := n.record(ctx, event.Replicate, event.OK, event.Act{Actor: m.Owner, Object: address.Bytes()}); err != nil {
 		return nil, err
 	}
 	if err := n.copies.save(address, wanted); err != nil {
@@ -249,6 +250,13 @@ func (n *Node) Unreplicate(ctx context.Context, r api.UnreplicateRequest) (*api.
 	}
 	if g == nil {
 		return nil, fault.New(fault.NotFound, "see `cerebrum replicate --list`", "%s is not replicated", address)
+	}
+	act := event.Act{Object: address.Bytes()}
+	if h, err := n.library.Find(ctx, address); err == nil {
+		act.Actor = h.Manifest.Claims().Owner
+	}
+	if err := n.record(ctx, event.Unreplicate, event.OK, act); err != nil {
+		return nil, err
 	}
 	if err := n.dismiss(ctx, g, &goal{}); err != nil {
 		return nil, err

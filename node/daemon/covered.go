@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/validator"
 	"cerebrum.dev/cerebrum/crypto/envelope"
@@ -19,7 +20,6 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/peerstore"
 )
 
 // Whoever carries a directory cannot read its index, and so does not know what is in
@@ -60,14 +60,14 @@ type coveredReply struct {
 }
 
 func (n *Node) serveCovered() {
-	rpc.Serve(n.host.Libp2p(), covered, n.log, func(ctx context.Context, c rpc.Caller, raw []byte) ([]byte, error) {
+	n.server().Serve(covered, func(ctx context.Context, c rpc.Caller, raw []byte) ([]byte, error) {
 		client, err := peerKey(c.Peer)
 		if err != nil {
 			return nil, err
 		}
 		var r coveredRequest
 		if err := statement.Unmarshal(raw, &r); err != nil {
-			return nil, &rpc.Error{Code: rpc.Malformed, Message: "that is no request for what is covered"}
+			return nil, &rpc.Error{Code: rpc.Malformed, Message: "that is no request for what is covered", Offence: true}
 		}
 		if !n.freshSoon() {
 			return nil, &rpc.Error{Code: rpc.Unavailable, Message: "this node's view of revocations is not fresh"}
@@ -78,10 +78,13 @@ func (n *Node) serveCovered() {
 		})
 		if err != nil {
 			n.log.Info("what is covered was refused", "peer", c.Peer, "err", err)
+			if err := n.record(ctx, event.List, event.Denied, event.Act{Rule: validator.RuleOf(err), Reason: err.Error()}); err != nil {
+				return nil, err
+			}
 			return nil, &rpc.Error{Code: rpc.Denied, Message: "denied"}
 		}
 		leaf := v.Leaf()
-		if err := n.record(ctx, "list", "ok", v.Audience().ID(), nil, leaf[:], ""); err != nil {
+		if err := n.record(ctx, event.List, event.OK, event.Act{Actor: v.Audience().ID(), Grant: leaf[:]}); err != nil {
 			return nil, err
 		}
 		reply, err := n.listCovered(ctx, v, r.After)
@@ -161,14 +164,14 @@ func (n *Node) eachCovered(ctx context.Context, v *capability.Verified, fn func(
 
 // askCovered asks one holder for all that it has under the reading's chain.
 func (r *reading) askCovered(ctx context.Context, h peer.AddrInfo) (out []cid.Cid, err error) {
-	r.n.host.Libp2p().Peerstore().AddAddrs(h.ID, h.Addrs, peerstore.TempAddrTTL)
+	r.introduce(ctx, h)
 	server, err := peerKey(h.ID)
 	if err != nil {
 		return nil, err
 	}
 	var after []byte
 	for range coveredPages {
-		raw, err := rpc.Call(network.WithDialPeerTimeout(ctx, dialTime), r.n.host.Libp2p(), h.ID, covered, func(s *admission.Session) ([]byte, error) {
+		raw, err := r.n.call(network.WithDialPeerTimeout(ctx, dialTime), h.ID, covered, func(s *admission.Session) ([]byte, error) {
 			q := coveredRequest{After: after}
 			var err error
 			if q.Authority, err = r.n.quorum.ProveChain(r.p, r.v.Chain(), quorum.Session{
@@ -183,6 +186,7 @@ func (r *reading) askCovered(ctx context.Context, h peer.AddrInfo) (out []cid.Ci
 		}
 		page, more, err := readCovered(raw, after)
 		if err != nil {
+			r.n.gate.blame(h.ID, admission.PointsProtocol, "its list of what a grant covers is none")
 			return out, err
 		}
 		out = append(out, page...)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -53,7 +54,7 @@ func (n *Node) Enrol(_ context.Context, r api.EnrolRequest) (*api.Enrolled, erro
 }
 
 // AdoptIdentity implements api.Service. What the logs have told already is no news.
-func (n *Node) AdoptIdentity(_ context.Context, r api.AdoptIdentityRequest) (*api.Published, error) {
+func (n *Node) AdoptIdentity(ctx context.Context, r api.AdoptIdentityRequest) (*api.Published, error) {
 	id, err := readContact(r.Contact)
 	if err != nil {
 		return nil, err
@@ -67,6 +68,9 @@ func (n *Node) AdoptIdentity(_ context.Context, r api.AdoptIdentityRequest) (*ap
 		if _, ok := id.DeviceIndex(p.Device.Public()); !ok {
 			return nil, fault.New(fault.Failed, "run `cerebrum id add-device` on another device, and bring the contact that it prints", "the contact does not list this device, %s", fingerprint(p.Device.Public()))
 		}
+	}
+	if err := n.record(ctx, event.Identity, event.OK, event.Act{Actor: id.ID(), Detail: "adopted"}); err != nil {
+		return nil, err
 	}
 	if err := n.home.UpdateIdentity(p.Name, id); err != nil {
 		return nil, err
@@ -216,7 +220,7 @@ func (n *Node) publish(ctx context.Context, p *home.Principal, after *identity.I
 		}
 	}
 	id := recs[0].ID()
-	if err := n.record(ctx, "identity", "ok", p.Identity.ID(), nil, id[:], string(recs[0].Kind())); err != nil {
+	if err := n.record(ctx, event.Identity, event.OK, event.Act{Actor: p.Identity.ID(), Grant: id[:], Detail: string(recs[0].Kind())}); err != nil {
 		return nil, err
 	}
 	if err := n.outbox.keepRecords(recs, entries); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/crypto/envelope"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -80,7 +81,7 @@ func (n *Node) order(ctx context.Context, p *home.Principal, asked cid.Cid, targ
 		}
 		keys[i] = m.KeyNonce
 	}
-	if err := n.record(ctx, "erase", "ok", p.Identity.ID(), asked.Bytes(), nil, reason); err != nil {
+	if err := n.record(ctx, event.Erase, event.OK, event.Act{Actor: p.Identity.ID(), Object: asked.Bytes(), Reason: reason}); err != nil {
 		return nil, err
 	}
 	room := (revocation.MaxEntry - len(p.Identity.Record()) - 2<<10) / (len(envelope.Nonce{}) + 2)
@@ -243,7 +244,11 @@ func (n *Node) eraseHere(ctx context.Context, o *order) error {
 	if err := n.erasures.save(o); err != nil {
 		return err
 	}
-	return n.record(ctx, "erased here", "ok", statement.ID{}, nil, o.id[:], fmt.Sprintf("%d objects", len(addresses)))
+	b, _, err := o.Entry.VerifyErasure(n.trust.Network())
+	if err != nil {
+		return err
+	}
+	return n.record(ctx, event.Drop, event.OK, event.Act{Subject: b.Owner, Grant: o.id[:], Detail: fmt.Sprintf("%d objects", len(addresses))})
 }
 
 // passErasures goes on with all orders that are not finished, and counts those

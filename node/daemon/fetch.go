@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/capability"
@@ -42,6 +43,7 @@ type reading struct {
 	keys    *quorum.Keys
 	kept    *committee.Secret // of a grant for offline use, in the place of keys
 	holders []peer.AddrInfo   // in the order in which they are asked
+	meet    sync.Once         // validators were asked who else is a member
 }
 
 // release gets the keys of objects and learns where their ciphertext is.
@@ -149,9 +151,11 @@ func (r *reading) fetch(ctx context.Context, address cid.Cid, next attempt) erro
 	return r.fetchAway(ctx, address, next, damaged)
 }
 
-// fetchAway is fetch from holders alone. damaged is what is wrong here.
+// fetchAway is fetch from holders alone. damaged is what is wrong here. A holder that is
+// silent is left for the next one, and asked once more when there is no other.
 func (r *reading) fetchAway(ctx context.Context, address cid.Cid, next attempt, damaged []error) error {
 	var failures []error
+	var left []peer.AddrInfo // for others
 	searched := false
 	for i := 0; ; i++ {
 		req, sink := next()
@@ -162,18 +166,27 @@ func (r *reading) fetchAway(ctx context.Context, address cid.Cid, next attempt, 
 			searched = true
 			r.search(ctx, address)
 		}
-		if i >= len(r.holders) {
+		var h peer.AddrInfo
+		ask := r.askHolderBriskly
+		switch {
+		case i < len(r.holders):
+			h = r.holders[i]
+		case len(left) > 0:
+			h, left, ask = left[0], left[1:], r.askHolderAlone
+		default:
 			return r.noHolder(address, append(failures, damaged...))
 		}
-		h := r.holders[i]
-		r.introduce(h)
-		_, err := r.askHolder(ctx, h.ID, *req, r.taking(h.ID.String(), sink))
+		r.introduce(ctx, h)
+		err := ask(ctx, h.ID, *req, r.taking(h.ID.String(), sink))
 		var own *sinkError
 		switch {
 		case errors.As(err, &own):
 			return own.err // ours: another holder would not help
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case err == errQuiet:
+			r.n.log.Info("a holder is silent", "peer", h.ID)
+			left = append(left, h)
 		case err != nil:
 			r.n.log.Info("a holder did not give everything", "peer", h.ID, "err", err)
 			failures = append(failures, err)
@@ -181,8 +194,20 @@ func (r *reading) fetchAway(ctx context.Context, address cid.Cid, next attempt, 
 	}
 }
 
-// introduce lets a holder be dialled.
-func (r *reading) introduce(h peer.AddrInfo) {
+// meetTime bounds the wait for the names of new members.
+const meetTime = 2 * time.Second
+
+// introduce lets a holder be dialled. Anybody may be named as a holder, and members
+// alone are dialled: where one is not known here it may have just joined, and
+// validators are asked, once.
+func (r *reading) introduce(ctx context.Context, h peer.AddrInfo) {
+	if !r.n.gate.known(h.ID) {
+		r.meet.Do(func() {
+			ctx, cancel := context.WithTimeout(ctx, meetTime)
+			defer cancel()
+			r.n.askValidators(ctx)
+		})
+	}
 	r.n.host.Libp2p().Peerstore().AddAddrs(h.ID, h.Addrs, peerstore.TempAddrTTL)
 }
 
@@ -193,7 +218,15 @@ func (r *reading) askHolder(ctx context.Context, p peer.ID, req exchange.Request
 		return exchange.Result{}, err
 	}
 	defer giveBack()
-	return exchange.Fetch(network.WithDialPeerTimeout(ctx, dialTime), r.n.host.Libp2p(), p, req, r.authority, sink)
+	res, err := exchange.Fetch(network.WithDialPeerTimeout(ctx, dialTime), r.n.host.Libp2p(), p, req, r.authority, sink)
+	r.n.gate.gaveBadly(p, err)
+	return res, err
+}
+
+// askHolderAlone is askHolder for the last holder that there is.
+func (r *reading) askHolderAlone(ctx context.Context, p peer.ID, req exchange.Request, sink func(exchange.Block) error) error {
+	_, err := r.askHolder(ctx, p, req, sink)
+	return err
 }
 
 // from remembers whom ciphertext is from.
@@ -242,8 +275,8 @@ func (r *reading) taking(from string, sink func(exchange.Block) error) func(exch
 // ownBlocks is this home's store for its own reader.
 type ownBlocks struct{ n *Node }
 
-func (b ownBlocks) Get(ctx context.Context, c cid.Cid) ([]byte, error) {
-	data, err := b.n.store.Get(ctx, c)
+func (b ownBlocks) Get(ctx context.Context, c cid.Cid, into []byte) ([]byte, error) {
+	data, err := b.n.store.GetInto(ctx, c, into)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, exchange.ErrNotFound
 	}
@@ -306,6 +339,20 @@ func (r *reading) unlock(ctx context.Context, i int, address cid.Cid, manifest, 
 	if err != nil {
 		return nil, err
 	}
+	return r.unlockWith(ctx, i, address, m, header)
+}
+
+// unlockListed is unlock for a file that a directory lists. The directory was
+// verified and is of the same owner, who so speaks for the address of each file.
+func (r *reading) unlockListed(ctx context.Context, i int, address cid.Cid, manifest, header []byte) (*object.Opened, error) {
+	m, err := validator.KnownManifest(address.Bytes(), manifest, r.v.Owner().ID())
+	if err != nil {
+		return nil, err
+	}
+	return r.unlockWith(ctx, i, address, m, header)
+}
+
+func (r *reading) unlockWith(ctx context.Context, i int, address cid.Cid, m *envelope.Manifest, header []byte) (*object.Opened, error) {
 	if err := r.v.Allows(capability.Read, validator.ObjectOf(address, m)); err != nil {
 		return nil, fault.Wrap(fault.Denied, err, "ask its owner for a grant", "%s", address)
 	}

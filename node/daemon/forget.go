@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/store"
@@ -67,6 +69,9 @@ func (n *Node) forgetErased(ctx context.Context, done map[statement.ID]bool) err
 		return err
 	}
 	if len(doomed) > 0 {
+		if err := n.record(ctx, event.Drop, event.OK, event.Act{Rule: "owner-erased", Detail: fmt.Sprintf("%d objects", len(doomed))}); err != nil {
+			return err
+		}
 		if err := n.library.Erase(doomed); err != nil { // where the owner erased from another home
 			return err
 		}

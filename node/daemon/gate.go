@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -18,6 +17,7 @@ import (
 type gate struct {
 	n    *Node
 	bans *admission.Bans
+	rot  rot
 
 	mu       sync.Mutex
 	admitted map[peer.ID]admitted // owned by mu; since the start
@@ -68,31 +68,6 @@ func (g *gate) Barred(remote peer.ID) bool {
 		return false
 	}
 	return g.n.removed(key) || g.bans.Barred(remote)
-}
-
-// refused looks at why a peer was not admitted. Silence and a credential that is
-// over are no offence: lines break, and members sleep.
-func (g *gate) refused(remote peer.ID, err error) {
-	switch {
-	case errors.Is(err, statement.ErrSignature), errors.Is(err, trust.ErrStolen):
-		g.blame(remote, admission.PointsForgery, "it showed a credential that is forged or another's")
-	case err == admission.ErrProtocol:
-		g.blame(remote, admission.PointsProtocol, "it does not speak the admission protocol")
-	case errors.Is(err, admission.ErrPace):
-		g.blame(remote, admission.PointsFlood, "it asks too often")
-	}
-}
-
-// blame counts an offence, and parts from a peer that is barred by it.
-func (g *gate) blame(p peer.ID, points float64, why string) {
-	barred, err := g.bans.Blame(p, points, why)
-	if err != nil {
-		g.n.log.Error("a ban cannot be kept", "peer", p, "err", err)
-	}
-	if barred && g.Barred(p) {
-		g.n.log.Warn("a peer is barred for a while", "peer", p, "why", why)
-		g.n.host.Drop(p)
-	}
 }
 
 // admits decides by the newest record and by memberships: the one that a peer shows,
@@ -205,6 +180,20 @@ func (g *gate) wasAdmitted(p peer.ID) bool {
 	defer g.mu.Unlock()
 	_, ok := g.admitted[p]
 	return ok
+}
+
+// known says whom this node may dial: members, and the validators that the newest
+// record replaced, who would be admitted.
+func (g *gate) known(p peer.ID) bool {
+	if g.member(p) {
+		return true
+	}
+	key, err := peerKey(p)
+	if err != nil {
+		return false
+	}
+	_, err = g.n.admits(key, nil)
+	return err == nil
 }
 
 // role is a peer's role in words.

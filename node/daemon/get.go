@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
@@ -90,7 +91,9 @@ func (n *Node) get(ctx context.Context, r api.GetRequest, to *target) (*api.Got,
 	}
 	if h != nil {
 		got.Address = h.CID.String()
-		err = n.getOwn(ctx, p, h, r, to, got)
+		if err = n.getOwn(ctx, p, h, r, to, got); err == nil {
+			err = n.record(ctx, event.Get, event.OK, event.Act{Actor: p.Identity.ID(), Object: h.CID.Bytes(), Purpose: r.Purpose, Detail: "its own"})
+		}
 		got.Seconds = time.Since(began).Seconds()
 		return got, integrity(err)
 	}
@@ -121,7 +124,7 @@ func (n *Node) get(ctx context.Context, r api.GetRequest, to *target) (*api.Got,
 	if err != nil {
 		f := fault.Of(err)
 		if f.Exit == fault.Denied {
-			if err := n.record(ctx, "get", "denied", p.Identity.ID(), address.Bytes(), nil, f.Message); err != nil {
+			if err := n.record(ctx, event.Get, event.Denied, event.Act{Actor: p.Identity.ID(), Object: address.Bytes(), Rule: "validators", Purpose: r.Purpose, Reason: f.Message}); err != nil {
 				return nil, err
 			}
 		}
@@ -131,7 +134,7 @@ func (n *Node) get(ctx context.Context, r api.GetRequest, to *target) (*api.Got,
 	if err != nil {
 		return nil, err
 	}
-	if err := n.record(ctx, "get", "ok", p.Identity.ID(), read.Bytes(), nil, r.Purpose); err != nil {
+	if err := n.record(ctx, event.Get, event.OK, event.Act{Actor: p.Identity.ID(), Object: read.Bytes(), Purpose: r.Purpose}); err != nil {
 		return nil, err
 	}
 	got.Seconds = time.Since(began).Seconds()
@@ -168,7 +171,7 @@ func (n *Node) gotKept(ctx context.Context, p *home.Principal, address cid.Cid, 
 		return nil, integrity(err)
 	}
 	got.Seconds = time.Since(began).Seconds()
-	return got, n.record(ctx, "get", "ok", p.Identity.ID(), address.Bytes(), nil, "offline")
+	return got, n.record(ctx, event.Get, event.OK, event.Act{Actor: p.Identity.ID(), Object: address.Bytes(), Detail: "offline"})
 }
 
 // getOwn reads an object of this home with the owner's wrap. Another identity of

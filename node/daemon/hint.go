@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"cerebrum.dev/cerebrum/p2p/admission"
-	"cerebrum.dev/cerebrum/p2p/rpc"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
@@ -48,7 +47,7 @@ func (n *Node) hintOfRecords() {
 
 // hintPeer has a peer pull now and reports whether it has.
 func (n *Node) hintPeer(ctx context.Context, p peer.ID, what []byte) bool {
-	_, err := rpc.Call(ctx, n.host.Libp2p(), p, hint, func(*admission.Session) ([]byte, error) { return what, nil })
+	_, err := n.call(ctx, p, hint, func(*admission.Session) ([]byte, error) { return what, nil })
 	return err == nil
 }
 

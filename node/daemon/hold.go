@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"slices"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/crypto/envelope"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -102,11 +103,11 @@ func (n *Node) orderHold(ctx context.Context, p *home.Principal, h revocation.Ho
 		return nil, err
 	}
 	id := draft.ID()
-	action := "hold"
+	action := event.Hold
 	if !h.Placed {
-		action = "hold release"
+		action = event.HoldRelease
 	}
-	if err := n.record(ctx, action, "ok", p.Identity.ID(), address, id[:], reason); err != nil {
+	if err := n.record(ctx, action, event.OK, event.Act{Actor: p.Identity.ID(), Object: address, Grant: id[:], Reason: reason}); err != nil {
 		return nil, err
 	}
 	signed, err := n.quorum.SignHold(ctx, p, draft)

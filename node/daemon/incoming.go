@@ -27,7 +27,7 @@ func (r *reading) gather(ctx context.Context, address cid.Cid, from int64, damag
 		if i >= len(r.holders) {
 			return "", false
 		}
-		r.introduce(r.holders[i])
+		r.introduce(ctx, r.holders[i])
 		i++
 		return r.holders[i-1].ID, true
 	}}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/acl/policy"
 	"cerebrum.dev/cerebrum/acl/revocation"
@@ -77,7 +78,7 @@ func (n *Node) Invite(ctx context.Context, r api.InviteRequest) (*api.Invited, e
 	if err != nil {
 		return nil, err
 	}
-	if err := n.record(ctx, "invite", "ok", i.Inviter, nil, id[:], "as "+role.String()); err != nil {
+	if err := n.record(ctx, event.Invite, event.OK, event.Act{Actor: i.Inviter, Grant: id[:], Detail: "as " + role.String()}); err != nil {
 		return nil, err
 	}
 	if err := n.invitations().Apply([]kv.Op{{Key: id[:], Value: row}}); err != nil {
@@ -230,7 +231,7 @@ func (n *Node) Uninvite(ctx context.Context, r api.UninviteRequest) (*api.Uninvi
 	if err != nil {
 		return nil, err
 	}
-	if err := n.record(ctx, "revoke invitation", "ok", i.Inviter, nil, id[:], ""); err != nil {
+	if err := n.record(ctx, event.InviteRevoke, event.OK, event.Act{Actor: i.Inviter, Grant: id[:]}); err != nil {
 		return nil, err
 	}
 	if err := n.tracker.Take([]revocation.Entry{entry}); err != nil {

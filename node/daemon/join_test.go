@@ -3,18 +3,15 @@ package daemon
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/trust"
-	"cerebrum.dev/cerebrum/acl/trust/trusttest"
 	"cerebrum.dev/cerebrum/crypto/keystore"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/api"
@@ -355,60 +352,5 @@ func TestRemoval(t *testing.T) {
 			t.Errorf("%s is removed", name)
 		}
 		m.validators[0].running.Store(false)
-	}
-}
-
-// TestTheGateBars who misbehaves, for a while, and no validator.
-func TestTheGateBars(t *testing.T) {
-	t.Parallel()
-	m := found(t, 1)
-	m.refresh()
-	n := m.validators[0]
-	n.log = slog.New(slog.NewTextHandler(t.Output(), nil))
-	if err := n.buildHost(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { n.host.Close() })
-	member, err := peerID(m.nodes[0].home.PeerKey())
-	if err != nil {
-		t.Fatal(err)
-	}
-	other, err := peerID(m.validators[1].home.PeerKey())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	for range 5 { // they decay from the first moment
-		wg.Go(func() {
-			n.gate.refused(member, statement.ErrSignature)
-			n.gate.refused(other, trust.ErrStolen)
-		})
-	}
-	wg.Wait()
-	if !n.gate.Barred(member) || n.gate.Barred(other) {
-		t.Error("a forger is not barred, or a validator is")
-	}
-	if n.gate.member(member) {
-		t.Error("the DHT speaks to who is barred")
-	}
-	sleeper, err := peerID(trusttest.Key("sleeper").Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 1000 {
-		n.gate.refused(sleeper, trust.ErrMembership) // its credential is over
-		n.gate.refused(sleeper, context.DeadlineExceeded)
-	}
-	if n.gate.Barred(sleeper) {
-		t.Error("who slept is barred")
-	}
-	n.running.Store(true)
-	defer n.running.Store(false)
-	if p, err := n.Peers(t.Context()); err != nil || len(p.Banned) != 2 {
-		t.Errorf("%+v, %v", p, err)
-	}
-	m.skew.Add(3600)
-	if n.gate.Barred(member) {
-		t.Error("the ban does not end")
 	}
 }

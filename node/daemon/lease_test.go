@@ -3,9 +3,11 @@ package daemon
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"cerebrum.dev/cerebrum/acl/capability"
+	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/crypto/envelope"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -312,4 +314,45 @@ func FuzzDecodeToken(f *testing.F) {
 			t.Fatalf("it does not come back: %v", err)
 		}
 	})
+}
+
+// A home takes the manifest of what it made itself for its owner's, whose signature it
+// does not verify again; of anything else it does. Nobody's manifest passes for
+// another's, and no block for the one at an address.
+func TestOnlyOwnManifestsAreKnown(t *testing.T) {
+	t.Parallel()
+	m := found(t, 2)
+	n := m.nodes[0]
+	address, _ := addSmall(t, n, "made here")
+	o, err := n.store.Object(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := manifestOf(t, n, address)
+	owner, other := n.home.Principals()[0].Identity, m.nodes[1].home.Principals()[0].Identity
+	forged := slices.Clone(block)
+	forged[len(forged)-1] ^= 1 // in its signature
+	elsewhere := store.Object{Address: envelope.CIDOf(forged, envelope.CodecDagCBOR).Bytes(), Origin: store.OriginTransferred}
+	here := elsewhere
+	here.Origin, here.Owned = store.OriginAdded, true
+	imported := o
+	imported.Origin, imported.Owned = store.OriginImported, false
+	for name, c := range map[string]struct {
+		o     store.Object
+		block []byte
+		owner *identity.Identity
+		good  bool
+	}{
+		"made here":                        {o, block, owner, true},
+		"from elsewhere":                   {imported, block, owner, true},
+		"not verified where it was made":   {here, forged, owner, true}, // the control
+		"from elsewhere, signed by nobody": {elsewhere, forged, owner, false},
+		"another block than it says":       {o, forged, owner, false},
+		"of another owner":                 {o, block, other, false},
+		"from elsewhere, of another owner": {imported, block, other, false},
+	} {
+		if got, err := manifestHere(c.o, c.block, c.owner); (err == nil) != c.good || c.good && got.Owner != owner.ID() {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

@@ -7,8 +7,8 @@ import (
 	"sort"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/crypto/envelope"
-	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
 	"cerebrum.dev/cerebrum/node/object"
@@ -99,6 +99,8 @@ func (n *Node) Status(ctx context.Context) (*api.Status, error) {
 	}
 	if err := n.store.ReadOnly(); err != nil {
 		out.Problems = append(out.Problems, err.Error())
+	} else if err := n.store.Room(0); err != nil {
+		out.Problems = append(out.Problems, "nothing more is stored: "+err.Error())
 	}
 	out.Healthy = len(out.Problems) == 0
 	return out, nil
@@ -290,7 +292,7 @@ func (n *Node) Export(ctx context.Context, r api.ExportRequest) (*api.Exported, 
 	if err != nil {
 		return nil, err
 	}
-	if err := n.record(ctx, "export", "ok", o.Manifest.Owner, c.Bytes(), nil, r.Format); err != nil {
+	if err := n.record(ctx, event.Export, event.OK, event.Act{Actor: o.Manifest.Owner, Object: c.Bytes(), Detail: r.Format}); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(r.Into, os.O_WRONLY, 0)
@@ -361,7 +363,7 @@ func (n *Node) Import(ctx context.Context, r api.ImportRequest) (*api.Imported, 
 		return nil, diskFault(err)
 	}
 	m := h.Manifest.Claims()
-	if err := n.record(ctx, "import", "ok", statement.ID{}, h.CID.Bytes(), nil, ""); err != nil {
+	if err := n.record(ctx, event.Import, event.OK, event.Act{Object: h.CID.Bytes(), Owner: m.Owner}); err != nil {
 		return nil, err
 	}
 	n.provideSoon(h.CID)

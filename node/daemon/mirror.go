@@ -259,7 +259,7 @@ func (c *copying) run(ctx context.Context, r *reading) error {
 				if req == nil {
 					return diskFault(c.flush(ctx))
 				}
-				r.introduce(h)
+				r.introduce(ctx, h)
 				_, err := r.askHolder(ctx, h.ID, *req, r.taking(h.ID.String(), sink))
 				var own *sinkError
 				switch {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
@@ -44,14 +45,14 @@ func (n *Node) Mirror(ctx context.Context, r api.MirrorRequest) (*api.Mirrored, 
 	v, err := n.carryChain(ctx, p, address)
 	if err != nil {
 		if f := fault.Of(err); f.Exit == fault.Denied {
-			if err := n.record(ctx, "mirror", "denied", p.Identity.ID(), address.Bytes(), nil, f.Message); err != nil {
+			if err := n.record(ctx, event.Mirror, event.Denied, event.Act{Actor: p.Identity.ID(), Object: address.Bytes(), Rule: "grant-of-carry", Reason: f.Message}); err != nil {
 				return nil, err
 			}
 		}
 		return nil, err
 	}
 	leaf := v.Leaf()
-	if err := n.record(ctx, "mirror", "ok", p.Identity.ID(), address.Bytes(), leaf[:], ""); err != nil {
+	if err := n.record(ctx, event.Mirror, event.OK, event.Act{Actor: p.Identity.ID(), Object: address.Bytes(), Owner: v.Grants()[0].Owner, Grant: leaf[:]}); err != nil {
 		return nil, err
 	}
 	var at root
@@ -314,7 +315,7 @@ func (n *Node) Unmirror(ctx context.Context, r api.UnmirrorRequest) (*api.Unmirr
 	if !found && len(doomed) == 0 {
 		return nil, fault.New(fault.NotFound, "see `cerebrum mirror --list`", "this home does not mirror %s", address)
 	}
-	if err := n.record(ctx, "unmirror", "ok", at.Audience, address.Bytes(), nil, fmt.Sprintf("%d objects", len(doomed))); err != nil {
+	if err := n.record(ctx, event.Unmirror, event.OK, event.Act{Actor: at.Audience, Object: address.Bytes(), Detail: fmt.Sprintf("%d objects", len(doomed))}); err != nil {
 		return nil, err
 	}
 	if p := n.principalOf(at.Audience); p != nil && n.running.Load() {

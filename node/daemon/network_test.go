@@ -81,7 +81,7 @@ func (w wire) Call(ctx context.Context, server statement.PublicKey, method quoru
 	}, raw)
 	switch {
 	case errors.Is(err, validator.ErrDenied):
-		return nil, quorum.ErrDenied
+		return nil, denial(codeOf(err)) // in the words of the wire
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", quorum.ErrUnreachable, err)
 	}

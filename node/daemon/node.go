@@ -19,12 +19,16 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/audit"
+	"cerebrum.dev/cerebrum/acl/audit/event"
+	"cerebrum.dev/cerebrum/acl/audit/journal"
+	"cerebrum.dev/cerebrum/acl/audit/people"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/acl/policy"
@@ -57,7 +61,8 @@ type Node struct {
 	lock    *store.Lock
 	store   *store.Store
 	secrets *keystore.Erasable
-	audit   *audit.Log
+	people  *people.Table // whom the audit log can forget
+	audit   *journal.Journal
 	library *object.Library
 	grants  *store.KV
 	kept    *store.KV // keys of grants for offline use
@@ -95,6 +100,10 @@ type Node struct {
 	ops       sync.Map      // name of an operation -> *object.Progress
 }
 
+// reserve is what blocks leave free on a home's disk: a moment's worth of several adds
+// and transfers at once, and of all else that is written.
+var reserve = store.Reserve{Bytes: 32 << 20, Files: 256}
+
 // Open takes a home's lock and opens its stores. Nothing is started.
 func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err error) {
 	n = &Node{home: h, log: log, now: now, behind: make(chan struct{}, 1), newer: make(chan heard, 16)}
@@ -111,7 +120,7 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 		}
 		return n, err
 	}
-	if n.store, err = store.Open(store.Config{Dir: filepath.Join(h.Dir, "store"), Log: log}); err != nil {
+	if n.store, err = store.Open(store.Config{Dir: filepath.Join(h.Dir, "store"), Log: log, Reserve: reserve}); err != nil {
 		return n, err
 	}
 	if n.secrets, err = keystore.OpenErasable(filepath.Join(h.Dir, "slots"), h.Master()); err != nil {
@@ -137,19 +146,32 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 	return n, n.openNetwork()
 }
 
-// openAudit opens the log, and verifies all of it.
-func (n *Node) openAudit() error {
+// openAudit opens the audit log, verifies all of it, and joins it with the table of
+// persons that it can forget.
+func (n *Node) openAudit() (err error) {
+	if n.people, err = people.Open(n.store.KV("people"), n.secrets); err != nil {
+		return err
+	}
 	c, err := n.home.AuditLog()
 	if err != nil {
 		return err
 	}
 	dir := filepath.Join(n.home.Dir, "audit")
-	n.audit, err = audit.Open(dir, c)
+	log, err := audit.Open(dir, c)
 	if errors.Is(err, audit.ErrOldFormat) {
 		return fault.Wrap(fault.Failed, err, "move the folder "+dir+" away and start again", "the audit log of this home")
 	}
 	if err != nil {
 		return fault.Wrap(fault.Integrity, err, "keep a copy of the folder as evidence before anything else", "the audit log of this home")
+	}
+	if n.audit, err = journal.Open(log, dir, n.people); err != nil {
+		return err
+	}
+	if lost := n.audit.Lost(); lost > 0 {
+		n.log.Warn("what some entries of the audit log are about is lost; the log itself is whole", "entries", lost)
+	}
+	if rows := n.people.Damaged(); rows > 0 {
+		n.log.Warn("what the audit log knows of some persons is damaged", "persons", rows)
 	}
 	return nil
 }
@@ -227,7 +249,7 @@ func (n *Node) openJudge(revocations kv.Store) error {
 	if err := n.judge.Reindex(); err != nil {
 		return err
 	}
-	return n.judge.Recount(n.audit.Scan)
+	return n.judge.Recount(n.audit.Leaves)
 }
 
 // reclaim frees slots of the erasable store that nothing refers to: what a crash
@@ -237,6 +259,7 @@ func (n *Node) reclaim() error {
 	if err != nil {
 		return err
 	}
+	maps.Copy(used, n.people.Slots())
 	kept, err := n.sweepKept()
 	if err != nil {
 		return err
@@ -295,13 +318,11 @@ func (n *Node) bootstrap() []peer.AddrInfo {
 	return out
 }
 
-// record writes an event of this node to its audit log.
-func (n *Node) record(ctx context.Context, action, outcome string, actor statement.ID, object, grant []byte, reason string) error {
-	err := n.audit.Append(ctx, audit.Event{
-		Time: n.now().UnixMilli(), Action: action, Outcome: outcome, Actor: actor[:], Object: object, Grant: grant, Reason: audit.Clean(reason),
-	})
+// record writes an event of this node to its audit log, durably.
+func (n *Node) record(ctx context.Context, action event.Action, outcome event.Outcome, a event.Act) error {
+	err := n.audit.Append(ctx, a.Event(n.now(), action, outcome))
 	if errors.Is(err, audit.ErrDisowned) {
-		return fault.Wrap(fault.Integrity, err, "see `cerebrum status`", "nothing is done that cannot be recorded")
+		return n.disowned(err)
 	}
 	if err != nil {
 		return fault.Wrap(fault.Failed, err, "free the disk, then start the node again", "nothing is done that cannot be recorded, and the audit log")

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -59,7 +60,7 @@ func (n *Node) MirrorOffer(ctx context.Context, r api.MirrorOfferRequest) (*api.
 		}
 		o.From = append(o.From, id.ID())
 	}
-	if err := n.record(ctx, "offer", "ok", o.Audience, nil, nil, ""); err != nil {
+	if err := n.record(ctx, event.Offer, event.OK, event.Act{Actor: o.Audience}); err != nil {
 		return nil, err
 	}
 	if o.Bytes == 0 {
@@ -234,7 +235,7 @@ func (n *Node) takeOffered(ctx context.Context) (room int64, err error) {
 			continue
 		}
 		leaf := v.Leaf()
-		if err := n.record(ctx, "mirror", "ok", o.Audience, c.Bytes(), leaf[:], "offered"); err != nil {
+		if err := n.record(ctx, event.Mirror, event.OK, event.Act{Actor: o.Audience, Object: c.Bytes(), Owner: v.Grants()[0].Owner, Grant: leaf[:], Detail: "offered"}); err != nil {
 			return 0, err
 		}
 		if err := n.carry.put(rootKey(c), root{Audience: o.Audience, Offered: true, Since: n.now().Unix()}); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/acl/validator"
@@ -48,6 +49,15 @@ func (p *pendingGrant) parse() (*statement.Statement, *capability.Grant, error) 
 	return s, &g, s.Peek(capability.KindGrant, &g)
 }
 
+// issuing is what the log calls asking for a grant: the owner's own, or one that its
+// audience asks for under a standing consent.
+func issuing(g *capability.Grant) event.Action {
+	if len(g.Consent) > 0 {
+		return event.Request
+	}
+	return event.GrantIssue
+}
+
 func pendingKey(owner, id statement.ID) []byte { return slices.Concat(pendingPrefix, owner[:], id[:]) }
 
 func (n *Node) savePending(p *pendingGrant) error {
@@ -80,7 +90,7 @@ func (n *Node) keepPending(ctx context.Context, p *pendingGrant) (*api.Granted, 
 		return nil, err
 	}
 	id := s.ID()
-	if err := n.record(ctx, "grant", "pending", p.Owner, p.Hint, id[:], ""); err != nil {
+	if err := n.record(ctx, issuing(g), event.Pending, event.Act{Actor: p.Owner, Subject: g.Audience, Object: p.Hint, Owner: g.Owner, Grant: id[:], Rule: "validators", Reason: p.Reason}); err != nil {
 		return nil, err
 	}
 	if err := n.savePending(p); err != nil {
@@ -104,7 +114,7 @@ func (n *Node) complete(ctx context.Context, p *pendingGrant) (*api.Granted, err
 	if err != nil {
 		return nil, err
 	}
-	out, err := n.deliver(ctx, &capability.Chain{Grant: p.Grant, Consent: p.Consent, Identities: identities}, p.Owner, hint, "grant")
+	out, err := n.deliver(ctx, &capability.Chain{Grant: p.Grant, Consent: p.Consent, Identities: identities}, p.Owner, hint, issuing(g))
 	if err != nil {
 		return nil, err
 	}
@@ -230,12 +240,12 @@ func (n *Node) deliverPending(ctx context.Context, p *pendingGrant) error {
 
 // closePending keeps a denial for `grants --issued` until the grant would expire.
 func (n *Node) closePending(ctx context.Context, p *pendingGrant, why string) error {
-	s, _, err := p.parse()
+	s, g, err := p.parse()
 	if err != nil {
 		return err
 	}
 	id := s.ID()
-	if err := n.record(ctx, "grant", "denied", p.Owner, p.Hint, id[:], why); err != nil {
+	if err := n.record(ctx, issuing(g), event.Denied, event.Act{Actor: p.Owner, Subject: g.Audience, Object: p.Hint, Owner: g.Owner, Grant: id[:], Rule: "validators", Reason: why}); err != nil {
 		return err
 	}
 	p.State, p.Why = pendingDenied, why

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/policy"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/api"
@@ -248,7 +249,7 @@ func (n *Node) PolicySign(ctx context.Context, r api.SignPolicyRequest) (*api.Pr
 		}
 	}
 	head := p.Head()
-	if err := n.record(ctx, "policy-sign", "ok", n.home.Principals()[0].Identity.ID(), head[:], nil, ""); err != nil {
+	if err := n.record(ctx, event.PolicySign, event.OK, event.Act{Actor: n.home.Principals()[0].Identity.ID(), Bundle: head}); err != nil {
 		return nil, err
 	}
 	return describeProposal(p, raw), nil

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/p2p/admission"
@@ -51,7 +52,7 @@ type recordsPage struct {
 // serveRecords answers those who were admitted: members, and validators also when
 // the newest record that they or we know has expired.
 func (n *Node) serveRecords() {
-	rpc.Serve(n.host.Libp2p(), records, n.log, func(_ context.Context, _ rpc.Caller, raw []byte) ([]byte, error) {
+	n.server().Serve(records, func(_ context.Context, _ rpc.Caller, raw []byte) ([]byte, error) {
 		return n.answerRecords(raw)
 	})
 }
@@ -59,7 +60,7 @@ func (n *Node) serveRecords() {
 func (n *Node) answerRecords(raw []byte) ([]byte, error) {
 	var r recordsRequest
 	if err := statement.Unmarshal(raw, &r); err != nil {
-		return nil, &rpc.Error{Code: rpc.Malformed, Message: "the request does not decode"}
+		return nil, &rpc.Error{Code: rpc.Malformed, Message: "the request does not decode", Offence: true}
 	}
 	page := recordsPage{Records: n.trust.After(r.After, min(int(r.Limit), maxRecordPage))}
 	size := 0
@@ -88,7 +89,7 @@ type recordSource func(ctx context.Context, request []byte) ([]byte, error)
 // catchUp asks a peer for the records and proofs that are missing here.
 func (n *Node) catchUp(ctx context.Context, p peer.ID) error {
 	return n.pullRecords(ctx, func(ctx context.Context, request []byte) ([]byte, error) {
-		return rpc.Call(ctx, n.host.Libp2p(), p, records, func(*admission.Session) ([]byte, error) { return request, nil })
+		return n.call(ctx, p, records, func(*admission.Session) ([]byte, error) { return request, nil })
 	})
 }
 
@@ -230,11 +231,20 @@ func (n *Node) followRecords(ctx context.Context) error {
 	}
 }
 
+// recordCommittee logs that this home follows another committee record.
+func (n *Node) recordCommittee(ctx context.Context, now *trust.Committee) error {
+	id := now.ID()
+	return n.record(ctx, event.Committee, event.OK, event.Act{Grant: id[:], Detail: fmt.Sprintf("root epoch %d, version %d", now.RootEpoch, now.Version)})
+}
+
 // recordChanged is called, on one goroutine, after the newest record became
 // another one: here everything is set again that was computed from a record.
 // Everything else looks the record up when it needs it.
 func (n *Node) recordChanged(now *trust.Committee) {
 	n.log.Info("the committee has a new record", "root epoch", now.RootEpoch, "version", now.Version, "validator", n.seat() >= 0)
+	if err := n.recordCommittee(context.Background(), now); err != nil {
+		n.log.Error("the new committee record is not in the audit log", "err", err)
+	}
 	n.changed.Store(n.now().UnixNano())
 	n.learnValidators()
 	n.gate.review()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/node/api"
@@ -45,7 +46,7 @@ func (n *Node) RemoveMember(ctx context.Context, r api.RemoveMemberRequest) (*ap
 	if err != nil {
 		return nil, err
 	}
-	if err := n.record(ctx, "remove member", "ok", who, key[:], target[:], r.Reason); err != nil {
+	if err := n.record(ctx, event.Remove, event.OK, event.Act{Actor: who, Subject: n.memberIdentity(key), Peer: key[:], Grant: target[:], Reason: r.Reason}); err != nil {
 		return nil, err
 	}
 	if err := n.tracker.Take([]revocation.Entry{entry}); err != nil {

@@ -9,6 +9,7 @@ import (
 	"sort"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/acl/validator"
@@ -211,7 +212,7 @@ func (n *Node) Revoke(ctx context.Context, r api.RevokeRequest) (*api.Revoked, e
 	if err != nil {
 		return nil, err
 	}
-	if err := n.record(ctx, "revoke", "ok", found.p.Identity.ID(), found.hint, id[:], r.Reason); err != nil {
+	if err := n.record(ctx, event.Revoke, event.OK, event.Act{Actor: found.p.Identity.ID(), Object: found.hint, Grant: id[:], Reason: r.Reason}); err != nil {
 		return nil, err
 	}
 	if err := n.tracker.Take([]revocation.Entry{entry}); err != nil { // this holder first

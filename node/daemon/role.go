@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/policy"
 	"cerebrum.dev/cerebrum/acl/validator"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -19,6 +20,9 @@ func (n *Node) sendRole(ctx context.Context, a policy.Assignment) (*api.Role, er
 	if err != nil {
 		return nil, fault.Wrap(fault.Usage, err, "", "the role cannot be given")
 	}
+	if err := n.recordRole(ctx, &a, s.ID()); err != nil {
+		return nil, err
+	}
 	sent, err := n.askForRole(ctx, s)
 	if err != nil {
 		return nil, err
@@ -28,6 +32,15 @@ func (n *Node) sendRole(ctx context.Context, a policy.Assignment) (*api.Role, er
 		row.State = "waits"
 	}
 	return &row, nil
+}
+
+// recordRole logs that the person at this validator gives or takes a role.
+func (n *Node) recordRole(ctx context.Context, a *policy.Assignment, id statement.ID) error {
+	action := event.RoleEnd
+	if a.Granted {
+		action = event.Role
+	}
+	return n.record(ctx, action, event.OK, event.Act{Actor: n.home.Principals()[0].Identity.ID(), Subject: a.Identity, Grant: id[:], Role: a.Role})
 }
 
 // askForRole asks all validators to sign a role statement, and to keep it where

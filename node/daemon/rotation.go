@@ -37,7 +37,7 @@ func (n *Node) serveRotation() {
 		return
 	}
 	for name, m := range rotateMethods {
-		rpc.Serve(n.host.Libp2p(), m, n.log, func(ctx context.Context, c rpc.Caller, raw []byte) ([]byte, error) {
+		n.server().Serve(m, func(ctx context.Context, c rpc.Caller, raw []byte) ([]byte, error) {
 			client, err := peerKey(c.Peer)
 			if err != nil {
 				return nil, err
@@ -59,7 +59,7 @@ func (p rotationPeers) Rotate(ctx context.Context, server statement.PublicKey, m
 	if err != nil {
 		return nil, err
 	}
-	return rpc.Call(ctx, p.n.host.Libp2p(), id, rotateMethods[m], func(*admission.Session) ([]byte, error) { return request, nil })
+	return p.n.call(ctx, id, rotateMethods[m], func(*admission.Session) ([]byte, error) { return request, nil })
 }
 
 // runRotation brings this validator's shares to each new record.

@@ -2,9 +2,12 @@ package daemon
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"path/filepath"
 
+	"cerebrum.dev/cerebrum/acl/audit"
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
 	"cerebrum.dev/cerebrum/node/home"
@@ -86,12 +89,15 @@ func (n *Node) serve(ctx context.Context, upper func(context.Context) error, rea
 	// The network side ends after the API has drained: requests under way need it.
 	below, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	if err := n.recordStart(ctx); err != nil {
+		return errors.Join(err, n.host.Close())
+	}
 	g, below := errgroup.WithContext(below)
 	g.Go(func() error { return n.host.Run(below) })
 	select {
 	case <-n.host.Listening():
 	case <-below.Done():
-		return g.Wait()
+		return n.recordStop(ctx, g.Wait())
 	}
 	n.running.Store(true)
 	defer n.running.Store(false)
@@ -102,7 +108,36 @@ func (n *Node) serve(ctx context.Context, upper func(context.Context) error, rea
 	ready(Ready{PeerID: n.host.ID().String(), Addrs: n.addresses()})
 	err := upper(up)
 	stop()
-	return errors.Join(err, g.Wait())
+	return n.recordStop(ctx, errors.Join(err, g.Wait()))
+}
+
+// recordStop logs that the node has stopped, because of an error or not.
+func (n *Node) recordStop(ctx context.Context, err error) error {
+	outcome := event.OK
+	if err != nil {
+		outcome = event.Failed
+	}
+	told := n.record(context.WithoutCancel(ctx), event.Stop, outcome, event.Act{})
+	if errors.Is(told, audit.ErrDisowned) { // status says so; ending is no act that needs a record
+		told = nil
+	}
+	return errors.Join(err, told)
+}
+
+// recordStart logs that the node starts to work, and under which configuration.
+func (n *Node) recordStart(ctx context.Context) error {
+	text, err := n.home.Config.Bytes()
+	if err != nil {
+		return err
+	}
+	now, sum := n.now(), sha256.Sum256(text)
+	err = n.audit.Append(ctx,
+		event.Act{}.Event(now, event.Start, event.OK),
+		event.Act{Object: sum[:], Detail: string(text)}.Event(now, event.Configure, event.OK))
+	if errors.Is(err, audit.ErrDisowned) {
+		return n.disowned(err)
+	}
+	return err
 }
 
 // work starts what a node does by itself.
@@ -144,12 +179,13 @@ func (n *Node) buildHost() error {
 		return err
 	}
 	if n.host, err = host.New(host.Config{
-		Key: key, Listen: listen, Gate: n.gate, Desk: desk{n}, Refused: n.gate.refused, Log: n.log, LocalNetwork: n.home.Config.Local, Packets: n.Packets,
+		Key: key, Listen: listen, Gate: n.gate, Desk: desk{n}, Refused: n.gate.refused, Known: n.gate.known, Log: n.log, LocalNetwork: n.home.Config.Local, Packets: n.Packets,
 		Relays: host.Relays{Serve: n.home.Config.Relay, Via: via, Auto: auto, Member: n.gate.member},
 	}); err != nil {
 		return err
 	}
 	server := exchange.NewServer(blockSource{n}, &guard{n}, n.log, exchange.Limits{})
+	server.Offended = n.gate.askedBadly
 	n.host.Libp2p().SetStreamHandler(exchange.ProtocolID, server.Handle)
 	n.serveValidator()
 	n.serveRotation()

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/validator"
@@ -162,13 +163,13 @@ func signAs(p *home.Principal, kind statement.Kind, body any) ([]byte, error) {
 
 // deliver verifies a finished chain as everybody will, records it, hands it to
 // the mailbox of its audience and keeps it for a later revocation.
-func (n *Node) deliver(ctx context.Context, chain *capability.Chain, issuer statement.ID, hint cid.Cid, action string) (*api.Granted, error) {
+func (n *Node) deliver(ctx context.Context, chain *capability.Chain, issuer statement.ID, hint cid.Cid, action event.Action) (*api.Granted, error) {
 	v, err := n.verifier.Verify(chain)
 	if err != nil {
 		return nil, fault.Wrap(fault.Denied, err, "grant or delegate less", "what was made")
 	}
 	leaf := v.Leaf()
-	if err := n.record(ctx, action, "ok", issuer, hint.Bytes(), leaf[:], ""); err != nil {
+	if err := n.record(ctx, action, event.OK, event.Act{Actor: issuer, Subject: v.Audience().ID(), Object: hint.Bytes(), Owner: v.Grants()[0].Owner, Grant: leaf[:]}); err != nil {
 		return nil, err
 	}
 	if err := n.keep(issuedPrefix, issuer, v, hint.Bytes()); err != nil {
@@ -277,7 +278,7 @@ func (n *Node) Delegate(ctx context.Context, r api.GrantRequest) (*api.Granted, 
 	if err != nil {
 		hint = cid.Undef
 	}
-	out, err := n.deliver(ctx, chain, p.Identity.ID(), hint, "delegate")
+	out, err := n.deliver(ctx, chain, p.Identity.ID(), hint, event.Delegate)
 	if err != nil {
 		return nil, err
 	}
@@ -337,7 +338,7 @@ func (n *Node) Accept(ctx context.Context, r api.AcceptRequest) (*api.Granted, e
 		return nil, fault.New(fault.Denied, "name the identity that it is for with --as", "the grant is for another identity")
 	}
 	leaf := v.Leaf()
-	if err := n.record(ctx, "accept", "ok", p.Identity.ID(), d.Hint, leaf[:], ""); err != nil {
+	if err := n.record(ctx, event.Accept, event.OK, event.Act{Actor: p.Identity.ID(), Object: d.Hint, Owner: v.Grants()[0].Owner, Grant: leaf[:]}); err != nil {
 		return nil, err
 	}
 	if err := n.keep(heldPrefix, p.Identity.ID(), v, d.Hint); err != nil {

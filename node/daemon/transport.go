@@ -87,12 +87,15 @@ func (t *transport) Call(ctx context.Context, server statement.PublicKey, m quor
 // than the validator answers, which counts a call for a moment longer than we do.
 func ownTurns(m rpc.Method) int { return max(1, m.PerPeer*3/4) }
 
-// denial is a denial from the wire, with what it says of policy.
+// denial is a denial from the wire, with what it says of policy, or of clocks.
 func denial(err error) error {
 	var e *rpc.Error
 	if errors.As(err, &e) {
 		if p, ok := validator.ParsePolicyError(e.Message); ok {
 			return fmt.Errorf("%w: %w", quorum.ErrDenied, p)
+		}
+		if e.Message == validator.ErrClock.Error() {
+			return fmt.Errorf("%w: %w", quorum.ErrDenied, validator.ErrClock)
 		}
 	}
 	return fmt.Errorf("%w: %w", quorum.ErrDenied, err)
@@ -113,7 +116,7 @@ func (t *transport) callPatiently(ctx context.Context, id peer.ID, m rpc.Method,
 	defer cancel()
 	timer := time.AfterFunc(patience, cancel)
 	defer timer.Stop()
-	raw, err := rpc.Call(first, t.n.host.Libp2p(), id, m, func(s *admission.Session) ([]byte, error) {
+	raw, err := t.n.call(first, id, m, func(s *admission.Session) ([]byte, error) {
 		request, err := build(s)
 		timer.Reset(patience + time.Duration(len(request)/patienceMore)*time.Second)
 		return request, err
@@ -124,7 +127,7 @@ func (t *transport) callPatiently(ctx context.Context, id peer.ID, m rpc.Method,
 	if err := t.n.host.Libp2p().Network().ClosePeer(id); err != nil {
 		t.n.log.Debug("closing a connection that went silent", "peer", id, "err", err)
 	}
-	return rpc.Call(ctx, t.n.host.Libp2p(), id, m, build)
+	return t.n.call(ctx, id, m, build)
 }
 
 // callSelf stands in for a connection to oneself: one challenge, one use.
@@ -221,7 +224,7 @@ func (n *Node) serveValidator() {
 		return
 	}
 	for name, m := range methods {
-		rpc.Serve(n.host.Libp2p(), m, n.log, func(ctx context.Context, c rpc.Caller, raw []byte) ([]byte, error) {
+		n.server().Serve(m, func(ctx context.Context, c rpc.Caller, raw []byte) ([]byte, error) {
 			client, err := peerKey(c.Peer)
 			if err != nil {
 				return nil, err
@@ -242,6 +245,8 @@ func codeOf(err error) error {
 		return nil
 	case errors.As(err, &byPolicy):
 		return &rpc.Error{Code: rpc.Denied, Message: byPolicy.Error()}
+	case errors.Is(err, validator.ErrClock):
+		return &rpc.Error{Code: rpc.Denied, Message: validator.ErrClock.Error()}
 	case errors.Is(err, validator.ErrDenied):
 		return &rpc.Error{Code: rpc.Denied, Message: "denied"}
 	case errors.Is(err, validator.ErrMalformed):
@@ -251,7 +256,7 @@ func codeOf(err error) error {
 	default:
 		return err // logged here, neutral words there
 	}
-	return &rpc.Error{Code: code, Message: err.Error()}
+	return &rpc.Error{Code: code, Message: err.Error(), Offence: errors.Is(err, validator.ErrEncoding)}
 }
 
 // hint says that there is something to pull. An empty one is of statements: its
@@ -261,7 +266,7 @@ func codeOf(err error) error {
 var hint = rpc.Method{Protocol: "/cerebrum/hint/1", MaxRequest: 1, MaxResponse: 1, Timeout: 10 * time.Second, PerPeer: 2}
 
 func (n *Node) serveHint() {
-	rpc.Serve(n.host.Libp2p(), hint, n.log, func(ctx context.Context, c rpc.Caller, request []byte) ([]byte, error) {
+	n.server().Serve(hint, func(ctx context.Context, c rpc.Caller, request []byte) ([]byte, error) {
 		if len(request) == 1 && request[0] == hintRecords {
 			if err := n.catchUp(ctx, c.Peer); err != nil {
 				return nil, &rpc.Error{Code: rpc.Unavailable, Message: "the records were not taken"}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +29,7 @@ import (
 // folder restores a tree below a root that nothing can leave.
 type folder struct {
 	root    *os.Root
+	naming  sync.Mutex // held while a file is made
 	entries []object.Entry
 	size    atomic.Int64
 	files   atomic.Int64
@@ -66,17 +68,25 @@ func openFolder(ctx context.Context, o *object.Opened, index io.Reader, to *targ
 	return f, nil
 }
 
+// create makes one file. One at a time: the system lets only one name be added to a
+// folder at once, and has those who wait for that burn a processor.
+func (f *folder) create(name string) (*os.File, error) {
+	f.naming.Lock()
+	defer f.naming.Unlock()
+	return f.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+}
+
 // write makes one file, with its mode and time.
 func (f *folder) write(e object.Entry, content io.Reader) error {
 	name := filepath.FromSlash(e.Path)
-	out, err := f.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	out, err := f.create(name)
 	if err != nil {
 		return err
 	}
 	defer out.Close()
 	n, err := io.Copy(f.progress.CountWriter(out), content)
-	if err == nil {
-		err = out.Chmod(fs.FileMode(e.Mode) & 0o777)
+	if mode := fs.FileMode(e.Mode) & 0o777; err == nil && mode != 0o600 {
+		err = out.Chmod(mode)
 	}
 	if cerr := out.Close(); err == nil {
 		err = cerr
@@ -297,7 +307,7 @@ func (b *batch) writeSmall(ctx context.Context, s *smallFile) error {
 	if err != nil {
 		return object.ErrTree
 	}
-	o, err := b.r.unlock(ctx, s.index, address, s.manifest, s.header)
+	o, err := b.r.unlockListed(ctx, s.index, address, s.manifest, s.header)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
@@ -108,7 +109,7 @@ func (n *Node) rekey(ctx context.Context, p *home.Principal, h *object.Held) (*a
 	if err != nil {
 		return nil, diskFault(integrity(err))
 	}
-	if err := n.record(ctx, "rekey", "ok", p.Identity.ID(), added.Root.Address.Bytes(), nil, ""); err != nil {
+	if err := n.record(ctx, event.Rekey, event.OK, event.Act{Actor: p.Identity.ID(), Object: added.Root.Address.Bytes()}); err != nil {
 		return nil, err
 	}
 	a, err := n.share(ctx, p, added)
@@ -154,7 +155,7 @@ func (n *Node) retire(ctx context.Context, p *home.Principal, held *object.Held)
 	if err := n.library.Retire(held.CID); err != nil {
 		return err
 	}
-	return n.record(ctx, "retire", "ok", p.Identity.ID(), held.CID.Bytes(), nil, "")
+	return n.record(ctx, event.Retire, event.OK, event.Act{Actor: p.Identity.ID(), Object: held.CID.Bytes()})
 }
 
 // newestOwn resolves an owner's address to the newest version: what validators

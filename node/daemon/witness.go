@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/audit"
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/audit/witness"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -73,7 +74,7 @@ func (n *Node) openWitnessing() error {
 		return err
 	}
 	w.collector = &witness.Collector{
-		Log: n.audit, Binding: c.Binding, Transport: witnessTransport{n}, Now: n.now, Logger: n.log,
+		Log: n.audit.Log(), Binding: c.Binding, Transport: witnessTransport{n}, Now: n.now, Logger: n.log,
 		Keep: func(checkpoint []byte) error { return w.store.Apply([]kv.Op{{Key: cosignedKey, Value: checkpoint}}) },
 	}
 	if err := n.remember(); err != nil {
@@ -113,7 +114,7 @@ func (n *Node) remember() error {
 		if len(checkpoint) == 0 {
 			continue
 		}
-		switch err := n.audit.Confront(checkpoint); {
+		switch err := n.audit.Log().Confront(checkpoint); {
 		case errors.Is(err, audit.ErrDisowned):
 			n.log.Error("the audit log of this home takes no further entries", "err", err)
 			return nil
@@ -267,9 +268,9 @@ func (n *Node) anchor(ctx context.Context, after uint64) (uint64, error) {
 		if err != nil || next == after {
 			return after, err
 		}
-		events := make([]audit.Event, len(due))
+		events := make([]event.Event, len(due))
 		for i, a := range due {
-			events[i] = audit.Event{Time: n.now().UnixMilli(), Action: "witness", Outcome: "ok", Object: a.Sum[:]}
+			events[i] = event.Act{Object: a.Sum[:]}.Event(n.now(), event.Witness, event.OK)
 		}
 		if err := n.audit.Append(ctx, events...); err != nil {
 			return after, err

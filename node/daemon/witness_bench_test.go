@@ -3,8 +3,8 @@ package daemon
 import (
 	"testing"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/audit/witness"
-	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
 // BenchmarkCosignDurably is one cosignature of a witness over a real store: the
@@ -17,17 +17,17 @@ func BenchmarkCosignDurably(b *testing.B) {
 	}
 	for b.Loop() {
 		b.StopTimer()
-		old := n.audit.Published().N
+		old := n.audit.Log().Published().N
 		for range 37 {
-			if err := n.record(b.Context(), "test", "ok", statement.ID{1}, nil, nil, "event"); err != nil {
+			if err := n.record(b.Context(), event.Add, event.OK, event.Act{Detail: "event"}); err != nil {
 				b.Fatal(err)
 			}
 		}
-		c, err := n.audit.Checkpoint(b.Context())
+		c, err := n.audit.Log().Checkpoint(b.Context())
 		if err != nil {
 			b.Fatal(err)
 		}
-		proof, err := n.audit.ProveConsistency(old, c.N)
+		proof, err := n.audit.Log().ProveConsistency(old, c.N)
 		if err != nil {
 			b.Fatal(err)
 		}

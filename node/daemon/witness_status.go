@@ -7,11 +7,20 @@ import (
 
 	"cerebrum.dev/cerebrum/acl/audit/witness"
 	"cerebrum.dev/cerebrum/node/api"
+	"cerebrum.dev/cerebrum/node/fault"
 )
 
 // restoredFor is how long it is a problem that this witness was restored from an old
 // copy: until then the logs that it witnessed will have come by.
 const restoredFor = 24 * time.Hour
+
+// disowned is the fault of everything that must be recorded, once the log has been
+// found not to continue what it signed.
+func (n *Node) disowned(err error) error {
+	hint := fmt.Sprintf("stop the node and put the newest copy of %s in its place; where that is lost, keep the folder as evidence and use a new home",
+		filepath.Join(n.home.Dir, "audit"))
+	return fault.Wrap(fault.Integrity, err, hint, "nothing is done that cannot be recorded")
+}
 
 // describeWitnessing says how far the audit log is witnessed, and against whose logs
 // there is evidence.
@@ -26,9 +35,9 @@ func (n *Node) describeWitnessing(out *api.Status) error {
 		age := s.Age.Seconds()
 		out.Witnessed.AgeSeconds = &age
 	}
-	if err := n.audit.Disowned(); err != nil {
-		out.Problems = append(out.Problems, fmt.Sprintf("%v. Nothing is done that must be recorded: stop the node and put the newest copy of %s in its place; "+
-			"where that is lost, keep the folder as evidence and use a new home", err, filepath.Join(n.home.Dir, "audit")))
+	if err := n.audit.Log().Disowned(); err != nil {
+		f := fault.Of(n.disowned(err))
+		out.Problems = append(out.Problems, f.Error()+": "+f.Hint)
 	} else if s.Behind > witness.Lag {
 		out.Problems = append(out.Problems, fmt.Sprintf("the audit log has waited %d minutes for %d of %d validators to cosign it: see whether they run and can be reached",
 			int(s.Behind.Minutes()), s.Need, s.Of))

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/audit"
+	"cerebrum.dev/cerebrum/acl/audit/event"
+	"cerebrum.dev/cerebrum/acl/audit/journal"
 	"cerebrum.dev/cerebrum/acl/audit/witness"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/fault"
@@ -55,10 +57,10 @@ func watched(t testing.TB, nodes int) *members {
 func (m *members) records(t testing.TB, n *Node, what string) error {
 	t.Helper()
 	m.skew.Add(600)
-	if err := n.record(t.Context(), "test", "ok", statement.ID{1}, nil, nil, what); err != nil {
+	if err := n.record(t.Context(), event.Add, event.OK, event.Act{Detail: what}); err != nil {
 		return err
 	}
-	if _, err := n.audit.Checkpoint(t.Context()); err != nil {
+	if _, err := n.audit.Log().Checkpoint(t.Context()); err != nil {
 		return err
 	}
 	return n.witnessing.collector.Round(t.Context(), n.trust.Current(), n.witnessing.anchors.Load())
@@ -86,7 +88,7 @@ func TestStatusSaysHowFarTheLogIsWitnessed(t *testing.T) {
 	if err := m.records(t, n, "one"); err != nil {
 		t.Fatal(err)
 	}
-	if got := n.audit.Cosigned().N; got != n.audit.Size() {
+	if got := n.audit.Log().Cosigned().N; got != n.audit.Size() {
 		t.Errorf("%d of %d are cosigned", got, n.audit.Size())
 	}
 	m.setDown(1, 2)
@@ -125,9 +127,16 @@ func TestAnOldCopyOfTheLogsFolderIsFoundAtTheStart(t *testing.T) {
 		}
 		copyFolder(t, dir, saved)
 	})
-	err := again.record(t.Context(), "test", "ok", statement.ID{1}, nil, nil, "three")
-	if f := fault.Of(err); !errors.Is(err, audit.ErrDisowned) || f.Exit != fault.Integrity || !strings.Contains(f.Hint, "status") {
+	err := again.record(t.Context(), event.Add, event.OK, event.Act{Detail: "three"})
+	if f := fault.Of(err); !errors.Is(err, audit.ErrDisowned) || f.Exit != fault.Integrity || !strings.Contains(f.Hint, dir) {
 		t.Errorf("%v", err)
+	}
+	err = again.recordStart(t.Context())
+	if f := fault.Of(err); !errors.Is(err, audit.ErrDisowned) || f.Exit != fault.Integrity || !strings.Contains(f.Hint, "new home") {
+		t.Errorf("it starts: %v", err)
+	}
+	if err := again.recordStop(t.Context(), nil); err != nil {
+		t.Errorf("it cannot even stop: %v", err)
 	}
 	s, err := again.Status(t.Context())
 	if err != nil {
@@ -188,10 +197,14 @@ func TestValidatorsAnchorEachOthersLogs(t *testing.T) {
 		t.Fatalf("%d anchors, %d entries more: %v", v.witnessing.anchors.Load(), v.audit.Size()-size, err)
 	}
 	found := 0
-	if err := v.audit.Scan(func(_ int64, e audit.Event) error {
+	if err := v.audit.Scan(func(e *journal.Entry) error {
+		opened, err := e.Open()
+		if err != nil || e.Leaf.Action != event.Witness {
+			return err
+		}
 		for _, n := range m.nodes {
-			sum := witness.AnchorOf(n.audit.Cosigned().Note)
-			if e.Action == "witness" && bytes.Equal(e.Object, sum[:]) {
+			sum := witness.AnchorOf(n.audit.Log().Cosigned().Note)
+			if object, _ := event.Find(opened.Claims, event.Object); object == event.Ref(sum[:]) {
 				found++
 			}
 		}
@@ -308,7 +321,7 @@ func TestBadBodiesOnTheWire(t *testing.T) {
 	if got := send(cosign, frame(300, garbage)); !strings.Contains(string(got), "400 ") { // control: a second call passes
 		t.Errorf("beside a trickled one: %q", got)
 	}
-	if err := m.records(t, client, "one"); err != nil || client.audit.Cosigned().N == 0 {
+	if err := m.records(t, client, "one"); err != nil || client.audit.Log().Cosigned().N == 0 {
 		t.Errorf("the node's own log: %v", err)
 	}
 }

@@ -47,7 +47,7 @@ func (l *Library) AddStream(ctx context.Context, owner *home.Principal, name str
 
 func (l *Library) addStream(ctx context.Context, owner *home.Principal, r io.Reader, in Input) (*Added, error) {
 	in.Content, in.Modified = ProgressOf(ctx).Count(r), l.Now()
-	m, err := l.Make(ctx, owner, in, l.Store)
+	m, err := l.makeAlone(ctx, owner, in)
 	if err != nil {
 		return nil, addError(in.Name, err)
 	}
@@ -84,7 +84,7 @@ func (l *Library) addRegular(ctx context.Context, owner *home.Principal, path st
 	progress := ProgressOf(ctx)
 	progress.Total.Store(info.Size())
 	in.Content, in.Modified = progress.Count(exactly(f, info)), info.ModTime()
-	m, err := l.Make(ctx, owner, in, l.Store)
+	m, err := l.makeAlone(ctx, owner, in)
 	if err != nil {
 		return nil, addError(path, err)
 	}
@@ -148,7 +148,13 @@ func (l *Library) addFolder(ctx context.Context, owner *home.Principal, path, na
 		return nil, addError(path, err)
 	}
 	scope := []envelope.Nonce{envelope.NewNonce()}
-	sink := &gather{to: l.Store}
+	to, stored := &undoable{to: l.Store}, false
+	defer func() {
+		if !stored {
+			to.undo(ctx)
+		}
+	}()
+	sink := &gather{to: to}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(dealers)
 	for i := range entries {
@@ -171,6 +177,7 @@ func (l *Library) addFolder(ctx context.Context, owner *home.Principal, path, na
 	if err := sink.flush(ctx); err != nil {
 		return nil, addError(path, err)
 	}
+	stored = true
 	return l.keepFolder(owner, index, entries, skipped)
 }
 

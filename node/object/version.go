@@ -127,7 +127,7 @@ func (l *Library) Rekey(ctx context.Context, owner *home.Principal, h *Held) (*A
 	if o.Details.Modified != 0 {
 		in.Modified = time.Unix(o.Details.Modified, 0)
 	}
-	m, err := l.Make(ctx, owner, in, l.Store)
+	m, err := l.makeAlone(ctx, owner, in)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,6 @@ import (
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/validator"
 	"cerebrum.dev/cerebrum/crypto/statement"
-	"cerebrum.dev/cerebrum/node/fault"
 	"cerebrum.dev/cerebrum/node/home"
 )
 
@@ -54,7 +53,7 @@ func (c *Committee) AskCarriers(ctx context.Context, ask CarryAsk) (*Carriers, e
 	case len(t.answered)+len(t.denied) < need:
 		return nil, c.shortage(&t, need, "asking who carries it")
 	case len(t.answered) == 0:
-		return nil, fault.New(fault.Denied, "ask its owner for a grant, or see `cerebrum grants --mine`", "who carries it was denied by %d of %d validators", len(t.denied), c.record.Numbers.N)
+		return nil, c.denial(&t, "who carries it")
 	}
 	return out, nil
 }

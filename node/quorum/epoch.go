@@ -91,10 +91,10 @@ func (e *epoch) settle(p *committee.Parsed) (liars []int) {
 }
 
 // secret recovers from the shares that are here.
-func (e *epoch) secret() (committee.Secret, error) {
+func (e *epoch) secret(r *committee.Recovery) (committee.Secret, error) {
 	all := make(map[int]committee.Share, len(e.shares))
 	for at, got := range e.shares {
 		all[at] = got.share
 	}
-	return committee.Recover(e.need(), all)
+	return r.Recover(e.need(), all)
 }

@@ -10,7 +10,6 @@ import (
 	"cerebrum.dev/cerebrum/acl/validator"
 	"cerebrum.dev/cerebrum/crypto/envelope"
 	"cerebrum.dev/cerebrum/crypto/statement"
-	"cerebrum.dev/cerebrum/node/fault"
 	"cerebrum.dev/cerebrum/node/home"
 	"github.com/ipfs/go-cid"
 )
@@ -57,7 +56,7 @@ func (c *Committee) Latest(ctx context.Context, ask LatestAsk) (*Latest, error) 
 	case len(t.answered)+len(t.denied) < need:
 		return nil, c.shortage(&t, need, "the newest version")
 	case len(t.answered) == 0:
-		return nil, fault.New(fault.Denied, "ask its owner for a grant, or see `cerebrum grants --mine`", "the newest version was denied by %d of %d validators", len(t.denied), numbers.N)
+		return nil, c.denial(&t, "the newest version")
 	}
 	out := l.newest()
 	out.By = t.answered

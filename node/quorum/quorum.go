@@ -252,6 +252,7 @@ type tally struct {
 	pending []int                    // wait for a person
 	policy  []*validator.PolicyError // of those that denied
 	reasons []string                 // of persons who denied
+	clocks  int                      // denied because of the time
 }
 
 func (t *tally) add(a answer) {
@@ -281,16 +282,26 @@ func (c *Committee) decided(t *tally, need int) bool {
 // shortage says how many are needed and which answered.
 func (c *Committee) shortage(t *tally, need int, what string) error {
 	if c.certain(t, need) {
-		if err := c.byPolicy(t, what); err != nil {
-			return err
-		}
-		if len(t.reasons) > 0 {
-			return fault.New(fault.Denied, "change what it asks for, or talk to the validators", "%s was denied by %d of %d validators: %s", what, len(t.denied), len(c.record.Validators), strings.Join(t.reasons, "; "))
-		}
-		return fault.New(fault.Denied, "ask its owner for a grant, or see `cerebrum grants --mine`", "%s was denied by %d of %d validators", what, len(t.denied), len(c.record.Validators))
+		return c.denial(t, what)
 	}
 	return fault.New(fault.Unavailable, "see `cerebrum status`; try again when more validators can be reached",
 		"%s needs %d of %d validators, and %s", what, need, len(c.record.Validators), t.words())
+}
+
+// denial says why it was denied, as far as more validators than may lie say so.
+func (c *Committee) denial(t *tally, what string) error {
+	if err := c.byPolicy(t, what); err != nil {
+		return err
+	}
+	n := len(c.record.Validators)
+	switch {
+	case t.clocks > int(c.record.Numbers.F):
+		return fault.New(fault.Denied, "set this machine's clock, then try again",
+			"%s was denied: this machine's clock is more than a minute away from those of %d of %d validators", what, t.clocks, n)
+	case len(t.reasons) > 0:
+		return fault.New(fault.Denied, "change what it asks for, or talk to the validators", "%s was denied by %d of %d validators: %s", what, len(t.denied), n, strings.Join(t.reasons, "; "))
+	}
+	return fault.New(fault.Denied, "ask its owner for a grant, or see `cerebrum grants --mine`", "%s was denied by %d of %d validators", what, len(t.denied), n)
 }
 
 // words names validators as people count them, from 1.

@@ -37,6 +37,8 @@ type Keys struct {
 	Denied  []bool                    // by object
 	Holders []string                  // where the ciphertext was, as depositors said
 	By      []int                     // validators that released, in the order of their answers
+
+	recovery committee.Recovery // of all objects: the same validators hold their shares
 }
 
 // AskRelease asks T validators, the others where those fail or are late, and returns
@@ -262,7 +264,7 @@ func (k *Keys) Open(ctx context.Context, i int, open func(committee.Secret) erro
 			continue
 		}
 		var s committee.Secret
-		if s, err = e.secret(); err != nil {
+		if s, err = e.secret(&k.recovery); err != nil {
 			continue
 		}
 		if err = open(s); err == nil {
@@ -289,7 +291,7 @@ func (k *Keys) checkFirst(first map[statement.ID]*epoch) {
 
 func (k *Keys) try(i int, open func(committee.Secret) error) bool {
 	for _, e := range k.shares[i] {
-		s, err := e.secret()
+		s, err := e.secret(&k.recovery)
 		if err == nil && open(s) == nil {
 			return true
 		}

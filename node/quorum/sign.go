@@ -131,6 +131,8 @@ func (t *tally) why(a answer) {
 	var p *validator.PolicyError
 	var person *personDenial
 	switch {
+	case errors.Is(a.err, validator.ErrClock):
+		t.clocks++
 	case errors.As(a.err, &p):
 		t.policy = append(t.policy, p)
 	case errors.As(a.err, &person) && person.reason != "":

@@ -51,13 +51,16 @@ var _ envelope.Sink = (*Store)(nil)
 //
 // PutMany does not hash: whoever calls it made the CID from the data or checked
 // it. An end of ctx leaves the store as it is; a disk that fails makes it
-// read-only, see [ErrReadOnly].
+// read-only, see [ErrReadOnly]. One without room for them refuses them all: [ErrFull].
 func (s *Store) PutMany(ctx context.Context, blocks []envelope.Block) error {
 	if err := s.begin(); err != nil {
 		return err
 	}
 	defer s.end()
 	if err := s.broken.check(); err != nil {
+		return err
+	}
+	if err := s.Room(sizeOf(blocks)); err != nil {
 		return err
 	}
 	small, large, keys, err := sortBlocks(blocks)
@@ -79,6 +82,13 @@ func (s *Store) PutMany(ctx context.Context, blocks []envelope.Block) error {
 	}
 	s.proven.add(large)
 	return nil
+}
+
+func sizeOf(blocks []envelope.Block) (n int) {
+	for _, b := range blocks {
+		n += len(b.Data)
+	}
+	return n
 }
 
 // sortBlocks checks blocks, drops repeated ones and says where each goes.
@@ -213,6 +223,13 @@ func (s *Store) diskError(ctx context.Context, op string, err error) error {
 // Get returns a block's bytes, which the caller owns. It does not hash them: they
 // are what was written unless the disk changed them, see [Store.GetVerified].
 func (s *Store) Get(ctx context.Context, c cid.Cid) ([]byte, error) {
+	return s.GetInto(ctx, c, nil)
+}
+
+// GetInto is Get with memory that a large block may be put into: where it has room,
+// the block lies there. It also says what is likely: who has room for more than
+// [MaxSmall] is first helped as one that asks for a large block.
+func (s *Store) GetInto(ctx context.Context, c cid.Cid, into []byte) ([]byte, error) {
 	if err := s.begin(); err != nil {
 		return nil, err
 	}
@@ -220,9 +237,15 @@ func (s *Store) Get(ctx context.Context, c cid.Cid) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	data, err := s.small(c)
+	small := func() ([]byte, error) { return s.small(c) }
+	large := func() ([]byte, error) { return s.large.Get(ctx, c, into) }
+	first, second := small, large
+	if cap(into) > MaxSmall {
+		first, second = large, small
+	}
+	data, err := first()
 	if errors.Is(err, ErrNotFound) {
-		data, err = s.large.Get(ctx, c)
+		data, err = second()
 	}
 	if errors.Is(err, ErrCorrupt) {
 		return nil, &CorruptError{CID: c, Reason: err}

@@ -41,7 +41,7 @@ func (s *Store) CheckAll(ctx context.Context, fn func(c cid.Cid, err error)) (ch
 			fn(c, err)
 			return
 		}
-		switch data, err := s.large.Get(ctx, c); {
+		switch data, err := s.large.Get(ctx, c, nil); {
 		case errors.Is(err, ErrNotFound): // deleted since
 		case err != nil:
 			fn(c, err)

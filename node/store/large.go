@@ -5,6 +5,7 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,8 +25,8 @@ type largeBlocks interface {
 	// nil return they are durable, those that were there before too. It does not
 	// return before it is done with their Data.
 	PutMany(ctx context.Context, blocks []envelope.Block) error
-	// Get returns a copy, or ErrNotFound.
-	Get(ctx context.Context, c cid.Cid) ([]byte, error)
+	// Get returns a copy, or ErrNotFound: in the memory of into where that has room.
+	Get(ctx context.Context, c cid.Cid, into []byte) ([]byte, error)
 	Has(ctx context.Context, c cid.Cid) (bool, error)
 	// Delete removes blocks durably; one that is not there is no error.
 	Delete(ctx context.Context, cids []cid.Cid) error
@@ -39,6 +40,9 @@ type largeBlocks interface {
 // each file, more wait longer for a full queue to drain. Measured, see
 // BenchmarkPutManyLarge.
 const flatBatch = 32
+
+// flatSuffix ends the names of flatfs's files.
+const flatSuffix = ".data"
 
 // flat keeps each block in a file of its own, in one of 32 folders by the
 // last but one character of its name: each new folder costs a sync of the root,
@@ -172,12 +176,28 @@ func (f *flat) write(ctx context.Context, blocks []envelope.Block) error {
 	return nil
 }
 
-func (f *flat) Get(ctx context.Context, c cid.Cid) ([]byte, error) {
-	data, err := f.ds.Get(ctx, fileKey(c))
-	if errors.Is(err, datastore.ErrNotFound) {
+// Get reads the file itself: flatfs would take new memory for each block, and at a
+// gigabyte a second the collector would have more to do than the disk.
+func (f *flat) Get(_ context.Context, c cid.Cid, into []byte) (data []byte, err error) {
+	file, err := os.Open(filepath.Join(f.folder(c), names.EncodeToString([]byte(c.KeyString()))+flatSuffix))
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotFound
 	}
-	return data, err
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if size := info.Size(); int64(cap(into)) < size {
+		into = make([]byte, size)
+	} else {
+		into = into[:size]
+	}
+	_, err = io.ReadFull(file, into)
+	return into, err
 }
 
 func (f *flat) Has(ctx context.Context, c cid.Cid) (bool, error) {

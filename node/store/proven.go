@@ -56,13 +56,13 @@ func (p *proven) insert(key [16]byte) {
 // GetProven is [Store.GetVerified] for a holder that serves blocks to peers who
 // check them too: a large block that this process has written or hashed before
 // is not hashed again. What rots on disk meanwhile is found by the peer, by
-// CheckAll, and by the next process.
-func (s *Store) GetProven(ctx context.Context, c cid.Cid) ([]byte, error) {
-	if s.proven.has(c) {
-		return s.Get(ctx, c)
+// CheckAll, and by the next process. The block may lie in into, see [Store.GetInto].
+func (s *Store) GetProven(ctx context.Context, c cid.Cid, into []byte) ([]byte, error) {
+	data, err := s.GetInto(ctx, c, into)
+	if err != nil || s.proven.has(c) {
+		return data, err
 	}
-	data, err := s.GetVerified(ctx, c)
-	if err == nil && len(data) > MaxSmall {
+	if err = verify(c, data); err == nil && len(data) > MaxSmall {
 		s.proven.add([]envelope.Block{{CID: c}})
 	}
 	return data, err

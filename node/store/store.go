@@ -34,6 +34,10 @@
 // disk.go says how and why. What was acknowledged before stays readable, then and
 // after opening again.
 //
+// With a [Reserve] it does not come to that when the store itself fills the disk:
+// blocks are refused with [ErrFull] before, nothing is broken by it, and they are
+// taken again as soon as there is room.
+//
 // # Use
 //
 //	lock, err := store.AcquireLock(home)            // one process a home
@@ -82,11 +86,14 @@ type Config struct {
 	Log   *slog.Logger // nil: silent
 	Cache int64        // bytes of pebble's block cache; 0: 16 MiB
 
+	Reserve Reserve // what blocks leave free on the disk; zero: nothing
+
 	// The disks under the two halves, and how much pebble writes at once. Tests
 	// put failing disks here.
 	fs       vfs.FS
 	large    func(dir string) (largeBlocks, error)
 	memTable uint64
+	free     func(dir string) free
 }
 
 const defaultCache = 16 << 20
@@ -103,6 +110,10 @@ type Store struct {
 	calls  gate        // holds Close back until calls have left
 	claims claims      // keys that a PutMany or Delete is working on
 	proven proven
+
+	dir     string
+	reserve Reserve
+	free    func(dir string) free
 
 	compacted signal       // pebble finished a compaction
 	unsampled atomic.Int64 // bytes of blocks since flow looked
@@ -131,7 +142,10 @@ func Open(cfg Config) (*Store, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the store's folder: %w", err)
 	}
-	s := &Store{broken: newBreaker(cfg.Log)}
+	if cfg.free == nil {
+		cfg.free = diskFree
+	}
+	s := &Store{broken: newBreaker(cfg.Log), dir: cfg.Dir, reserve: cfg.Reserve, free: cfg.free}
 	if err := s.openHalves(cfg); err != nil {
 		return nil, err
 	}

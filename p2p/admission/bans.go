@@ -18,8 +18,8 @@ import (
 // Points that misbehaviour costs. A peer with [BanAt] is barred.
 const (
 	PointsFlood    = 2   // one request more than an address may make
-	PointsProtocol = 10  // bytes that no honest peer sends
-	PointsForgery  = 25  // a credential that was forged or stolen, a lie about content
+	PointsProtocol = 10  // bytes that no honest peer sends; a block of them can be a disk that rots
+	PointsForgery  = 25  // a credential that was forged or stolen
 	BanAt          = 100 // points
 )
 

@@ -39,14 +39,19 @@ func (t *Transport) Dial(ctx context.Context, raddr ma.Multiaddr, p peer.ID) (tr
 // DialWithUpdates is Dial that tells the swarm about the progress of the
 // network connection, where the wrapped transport can.
 func (t *Transport) DialWithUpdates(ctx context.Context, raddr ma.Multiaddr, p peer.ID, updates chan<- transport.DialUpdate) (transport.CapableConn, error) {
+	// In a coordinated simultaneous connect both sides dial; the one that plays the
+	// server also plays the responder, so that exactly one speaks first.
+	simultaneous, isClient, _ := network.GetSimultaneousConnect(ctx)
+	playsServer := simultaneous && !isClient
+	if playsServer && !yield(ctx) {
+		return nil, ctx.Err()
+	}
 	c, err := t.dialInner(ctx, raddr, p, updates)
 	if err != nil {
 		return nil, err
 	}
 	exchange := t.admitter.present
-	// In a coordinated simultaneous connect both sides dial; the one that plays the
-	// server also plays the responder, so that exactly one speaks first.
-	if simultaneous, isClient, _ := network.GetSimultaneousConnect(ctx); simultaneous && !isClient {
+	if playsServer {
 		exchange = func(ctx context.Context, c transport.CapableConn) (*Session, error) {
 			return t.admitter.receive(ctx, c, func() {})
 		}
@@ -57,6 +62,26 @@ func (t *Transport) DialWithUpdates(ctx context.Context, raddr ma.Multiaddr, p p
 		return nil, fmt.Errorf("admission with %s: %w", p, err)
 	}
 	return &conn{CapableConn: c, transport: t, session: session}, nil
+}
+
+// yieldTime is more than what the two sides of a simultaneous connect usually miss each
+// other by.
+const yieldTime = 200 * time.Millisecond
+
+// yield lets the other side's first packet leave before ours. Where its NAT lets ours in
+// already, because it tried to reach us before, a TCP connection would otherwise be
+// taken by its listener: then both sides play the server, and wait for each other. In
+// the other order there is one client in any case, whether the packets cross or not. It
+// is false when ctx ended.
+func yield(ctx context.Context) bool {
+	timer := time.NewTimer(yieldTime)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func (t *Transport) dialInner(ctx context.Context, raddr ma.Multiaddr, p peer.ID, updates chan<- transport.DialUpdate) (transport.CapableConn, error) {

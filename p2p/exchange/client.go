@@ -38,7 +38,15 @@ type Block struct {
 // lent is memory that a transfer uses again once a block is done with.
 type lent struct {
 	buf  *[envelope.LeafSize]byte
-	kept bool // somebody else gives it back
+	kept bool          // somebody else gives it back
+	back chan struct{} // closed when it is given back; nil where nobody waits for that
+}
+
+func (l *lent) giveBack() {
+	leafBuffers.Put(l.buf)
+	if l.back != nil {
+		close(l.back)
+	}
 }
 
 // keep makes Data last until release, without a copy where the transfer has lent it.
@@ -53,7 +61,7 @@ func (b Block) keep() Block {
 // release gives memory back; Data is used no more.
 func (b Block) release() {
 	if b.lent != nil {
-		leafBuffers.Put(b.lent.buf)
+		b.lent.giveBack()
 	}
 }
 
@@ -118,7 +126,7 @@ func (f Fetcher) Fetch(ctx context.Context, p peer.ID, req Request,
 		stream.Reset()
 		return res, err
 	}
-	rc := newReceiver(stream, func() error { return stream.SetReadDeadline(time.Now().Add(f.Timeout)) }, p, req.Items)
+	rc := newReceiver(stream, func() error { return stream.SetReadDeadline(time.Now().Add(f.Timeout)) }, ctx.Done(), p, req.Items)
 	err = rc.run(&res, sink, func() { stream.Reset() })
 	if err != nil && !errors.Is(err, ErrRefused) {
 		stream.Reset()

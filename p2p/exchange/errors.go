@@ -30,13 +30,17 @@ var (
 )
 
 // CorruptError says which block of which peer was wrong. The peer may be lying,
-// or carry in good faith an object whose owner made it malformed; Reason tells
-// the two apart for a person.
+// or carry in good faith an object whose owner made it malformed: Own tells the
+// two apart, Reason does so for a person.
 type CorruptError struct {
 	Peer   peer.ID
 	Item   int     // index into Request.Items
 	Block  cid.Cid // the block that was expected; undefined between blocks
 	Reason string
+	// Own is true where the fault is the peer's own, whatever it was asked for: bytes
+	// of another hash, or what is not of the protocol. A disk that rots does the
+	// former; nothing that others made does either.
+	Own bool
 }
 
 // Error names the peer, the block and the reason.

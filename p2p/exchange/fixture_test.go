@@ -35,7 +35,7 @@ type memory struct {
 
 func newMemory() *memory { return &memory{blocks: make(map[cid.Cid][]byte)} }
 
-func (m *memory) Get(_ context.Context, c cid.Cid) ([]byte, error) {
+func (m *memory) Get(_ context.Context, c cid.Cid, _ []byte) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	data, ok := m.blocks[c]

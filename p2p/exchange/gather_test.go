@@ -430,6 +430,50 @@ func TestGatherEnds(t *testing.T) {
 	})
 }
 
+// The first leaf waits for a reader who does not want it after all: the fetch ends,
+// though nothing after that leaf is read before its memory has come back. The memory
+// of a reader that wants it comes back in time, and all the rest with it.
+func TestGatherEndsAtTheFirstLeaf(t *testing.T) {
+	m, o := large()
+	p := serve(t, m, &policy{}, Limits{})
+	refused := errors.New("not what I asked for")
+	for _, refuse := range []bool{true, false} {
+		here := make(chan struct{})
+		first := sync.OnceFunc(func() { close(here) })
+		named, leaves := false, 0
+		g := Gather{
+			Ask: func(ctx context.Context, holder peer.ID, req Request, sink func(Block) error) (Result, error) {
+				return Fetch(ctx, p.receiver, holder, req, nil, func(b Block) error {
+					err := sink(b)
+					if b.Kind == Leaf && b.Offset > 0 {
+						first()
+					}
+					return err
+				})
+			},
+			Next: func(context.Context) (peer.ID, bool) {
+				defer func() { named = true }()
+				return p.holder.ID(), !named
+			},
+		}
+		_, err := g.Fetch(t.Context(), o.address, 0, func(b Block) error {
+			switch {
+			case b.Kind == Leaf:
+				leaves++
+			case b.Kind == Header:
+				<-here
+				if refuse {
+					return refused
+				}
+			}
+			return nil
+		})
+		if refuse && err != refused || !refuse && (err != nil || leaves < 40) {
+			t.Errorf("it ended after %d leaves with %v", leaves, err)
+		}
+	}
+}
+
 // Over real connections: two honest holders and one that lies, each of them asked.
 func TestGatherOverSockets(t *testing.T) {
 	m, o := large()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"cerebrum.dev/cerebrum/crypto/envelope"
 	"github.com/ipfs/go-cid"
 )
 
@@ -52,6 +53,7 @@ func walkItem(ctx context.Context, source BlockSource, i int, item *Item, res *R
 	if err != nil {
 		return err
 	}
+	var into []byte // for one large block after another
 	for {
 		p, more := w.next()
 		if !more {
@@ -60,7 +62,12 @@ func walkItem(ctx context.Context, source BlockSource, i int, item *Item, res *R
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		data, err := source.Get(ctx, p.cid)
+		if p.exact > tinyBlock && into == nil {
+			lent := leafBuffers.Get().(*[envelope.LeafSize]byte)
+			defer leafBuffers.Put(lent)
+			into = lent[:0]
+		}
+		data, err := source.Get(ctx, p.cid, into)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)

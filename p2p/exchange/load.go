@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/ipfs/go-cid"
+
+	"cerebrum.dev/cerebrum/crypto/envelope"
 )
 
 // What a piece of the response is.
@@ -21,7 +23,15 @@ const (
 
 type piece struct {
 	kind pieceKind
-	data []byte // of a pieceFirst or pieceBlock
+	data []byte                   // of a pieceFirst or pieceBlock
+	lent *[envelope.LeafSize]byte // memory that data may lie in, or nil
+}
+
+// release gives the memory back; data is used no more.
+func (pc piece) release() {
+	if pc.lent != nil {
+		leafBuffers.Put(pc.lent)
+	}
 }
 
 // loader walks the items of a request and reads their blocks ahead of the
@@ -50,7 +60,7 @@ func (l *loader) item(ctx context.Context, item *Item) bool {
 		return l.send(ctx, piece{kind: pieceRefused}) // check has excluded it
 	}
 	address, _ := w.next()
-	manifest, ok := l.get(ctx, address.cid)
+	manifest, ok := l.get(ctx, address.cid, nil)
 	if !ok {
 		return l.send(ctx, piece{kind: pieceRefused})
 	}
@@ -72,22 +82,30 @@ func (l *loader) rest(ctx context.Context, w *walk, address cid.Cid) bool {
 		if !more {
 			return true
 		}
-		data, ok := l.get(ctx, p.cid)
-		if !ok {
+		pc := piece{kind: pieceBlock}
+		var into []byte
+		if p.exact > tinyBlock {
+			pc.lent = leafBuffers.Get().(*[envelope.LeafSize]byte)
+			into = pc.lent[:0]
+		}
+		var ok bool
+		if pc.data, ok = l.get(ctx, p.cid, into); !ok {
+			pc.release()
 			return l.send(ctx, piece{kind: pieceGone})
 		}
-		if err := w.feed(p, data); err != nil {
+		if err := w.feed(p, pc.data); err != nil {
+			pc.release()
 			l.log.Warn("blocks: stored object is malformed", "address", address, "block", p.cid, "err", err)
 			return l.send(ctx, piece{kind: pieceGone})
 		}
-		if !l.send(ctx, piece{kind: pieceBlock, data: data}) {
+		if !l.send(ctx, pc) {
 			return false
 		}
 	}
 }
 
-func (l *loader) get(ctx context.Context, c cid.Cid) ([]byte, bool) {
-	data, err := l.source.Get(ctx, c)
+func (l *loader) get(ctx context.Context, c cid.Cid, into []byte) ([]byte, bool) {
+	data, err := l.source.Get(ctx, c, into)
 	if err == nil {
 		return data, true
 	}
@@ -99,15 +117,15 @@ func (l *loader) get(ctx context.Context, c cid.Cid) ([]byte, bool) {
 }
 
 func (l *loader) send(ctx context.Context, pc piece) bool {
-	if !l.ahead.acquire(len(pc.data)) {
-		return false
+	if l.ahead.acquire(len(pc.data)) {
+		select {
+		case l.out <- pc:
+			return true
+		case <-ctx.Done():
+		}
 	}
-	select {
-	case l.out <- pc:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	pc.release()
+	return false
 }
 
 // budget bounds the bytes between two goroutines. One piece always fits, so

@@ -121,7 +121,8 @@ func (o *outbox) flush() error {
 	}
 	if o.refusals {
 		tick := o.limits.RefusalTick
-		time.Sleep(tick - time.Since(o.arrived)%tick)
+		now := time.Now()
+		waitUntil(now.Add(tick - now.Sub(o.arrived)%tick))
 	}
 	if o.blocks {
 		if err := o.live(); err != nil {

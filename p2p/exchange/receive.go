@@ -39,19 +39,21 @@ type receiver struct {
 	extend func() error // gives the next read its time
 	peer   peer.ID
 	items  []Item
-	slots  chan struct{} // one for each large block in flight
-	quit   chan struct{} // closed when nobody wants more
-	raw    chan parcel   // from read to verify
-	good   chan parcel   // from verify to run
+	slots  chan struct{}   // one for each large block in flight
+	quit   chan struct{}   // closed when nobody wants more
+	ended  <-chan struct{} // closed when the caller gives up; nil where it cannot
+	raw    chan parcel     // from read to verify
+	good   chan parcel     // from verify to run
 
 	readErr   error // of read; valid once raw is closed
 	verifyErr error // of verify; valid once good is closed
 	refused   int   // items that did not come; as readErr
+	begun     bool  // the first leaf has been passed on; read's
 }
 
-func newReceiver(r io.Reader, extend func() error, p peer.ID, items []Item) *receiver {
+func newReceiver(r io.Reader, extend func() error, ended <-chan struct{}, p peer.ID, items []Item) *receiver {
 	return &receiver{
-		in: bufio.NewReaderSize(r, readBuffer), extend: extend, peer: p, items: items,
+		in: bufio.NewReaderSize(r, readBuffer), extend: extend, ended: ended, peer: p, items: items,
 		slots: make(chan struct{}, maxBuffers), quit: make(chan struct{}),
 		raw: make(chan parcel, 64), good: make(chan parcel, 64),
 	}
@@ -104,7 +106,7 @@ func (rc *receiver) recycle(pc parcel) {
 		return
 	}
 	if !pc.lent.kept {
-		leafBuffers.Put(pc.lent.buf)
+		pc.lent.giveBack()
 	}
 	<-rc.slots
 }
@@ -113,7 +115,7 @@ func (rc *receiver) recycle(pc parcel) {
 func (rc *receiver) verifyAll() error {
 	for pc := range rc.raw {
 		if !pc.verified && !matches(pc.CID, pc.Data) {
-			err := rc.corrupt(pc.Item, pc.CID, "its bytes have another hash")
+			err := rc.fault(pc.Item, pc.CID, "its bytes have another hash")
 			rc.recycle(pc)
 			return err
 		}
@@ -124,6 +126,11 @@ func (rc *receiver) verifyAll() error {
 
 func (rc *receiver) corrupt(item int, c cid.Cid, reason string) error {
 	return &CorruptError{Peer: rc.peer, Item: item, Block: c, Reason: reason}
+}
+
+// fault is corrupt where no owner of an object is to blame.
+func (rc *receiver) fault(item int, c cid.Cid, reason string) error {
+	return &CorruptError{Peer: rc.peer, Item: item, Block: c, Reason: reason, Own: true}
 }
 
 // errQuit ends the reader after sink or verify has ended the fetch; it is never returned.
@@ -140,7 +147,7 @@ func (rc *receiver) readAll() error {
 		return nil // all is here
 	}
 	if _, err := rc.in.ReadByte(); err == nil {
-		return rc.corrupt(len(rc.items)-1, cid.Undef, "the response goes on after its end")
+		return rc.fault(len(rc.items)-1, cid.Undef, "the response goes on after its end")
 	}
 	return nil
 }
@@ -165,7 +172,7 @@ func (rc *receiver) readItem(i int) error {
 	case markEnd >> 24:
 		return rc.readEnd(i, 3)
 	default:
-		return rc.corrupt(i, cid.Undef, "a status is unknown")
+		return rc.fault(i, cid.Undef, "a status is unknown")
 	}
 	for !w.done() {
 		p, _ := w.next()
@@ -210,7 +217,7 @@ func (rc *receiver) readBlock(i int, w *walk, p place) (gone bool, err error) {
 		// What leads further is verified before it is believed.
 		if !matches(p.cid, pc.Data) {
 			rc.recycle(pc)
-			return false, rc.corrupt(i, p.cid, "its bytes have another hash")
+			return false, rc.fault(i, p.cid, "its bytes have another hash")
 		}
 		pc.verified = true
 	}
@@ -219,7 +226,24 @@ func (rc *receiver) readBlock(i int, w *walk, p place) (gone bool, err error) {
 		return false, rc.corrupt(i, p.cid, err.Error())
 	}
 	pc.last = w.done()
-	return false, rc.forward(pc)
+	if p.kind != Leaf || p.leaf > 1 || pc.lent == nil || rc.begun {
+		return false, rc.forward(pc)
+	}
+	// Somebody waits for the first bytes of the object, so nothing is done for later
+	// ones until these have been hashed, decrypted and passed on: it would only take
+	// the processor away. Leaf 0 is but a nonce.
+	rc.begun = true
+	back := make(chan struct{})
+	pc.lent.back = back
+	if err := rc.forward(pc); err != nil {
+		return false, err
+	}
+	select {
+	case <-back:
+	case <-rc.quit:
+	case <-rc.ended:
+	}
+	return false, nil
 }
 
 // allocate finds memory for n bytes, which checkLength has kept to a leaf's.
@@ -256,11 +280,11 @@ func (rc *receiver) readEnd(i, skip int) error {
 	}
 	for _, x := range b[:skip] {
 		if x != markEnd&0xFF {
-			return rc.corrupt(i, cid.Undef, "a status is unknown")
+			return rc.fault(i, cid.Undef, "a status is unknown")
 		}
 	}
 	if b[skip] != endStopped {
-		return rc.corrupt(i, cid.Undef, "a reason is unknown")
+		return rc.fault(i, cid.Undef, "a reason is unknown")
 	}
 	return ErrRevoked
 }

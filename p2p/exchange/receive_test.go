@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ func receive(items []Item, response []byte, end error, sink func(Block) error) (
 	if end != nil {
 		in = io.MultiReader(in, failing{end})
 	}
-	rc := newReceiver(in, func() error { return nil }, "holder", items)
+	rc := newReceiver(in, func() error { return nil }, nil, "holder", items)
 	return res, rc.run(&res, sink, func() {})
 }
 
@@ -107,6 +108,11 @@ func TestHolderLies(t *testing.T) {
 		var corrupt *CorruptError
 		if !errors.Is(err, ErrCorrupt) || !errors.As(err, &corrupt) || corrupt.Peer != p.holder.ID() {
 			t.Errorf("%s: error %v", l.name, err)
+		}
+		for _, kind := range []string{"unknown", "bytes after", "a bit of", "leaves swapped"} {
+			if strings.HasPrefix(l.name, kind) && corrupt != nil && !corrupt.Own {
+				t.Errorf("%s: the holder is not to blame", l.name)
+			}
 		}
 		if len(g.blocks) != l.honest {
 			t.Errorf("%s: %d blocks came, want %d", l.name, len(g.blocks), l.honest)
@@ -215,7 +221,7 @@ func FuzzResponse(f *testing.F) {
 			if envelope.CIDOf(b.Data, b.CID.Prefix().Codec) != b.CID {
 				t.Errorf("a block does not match its CID")
 			}
-			if _, err := m.Get(context.Background(), b.CID); err != nil {
+			if _, err := m.Get(context.Background(), b.CID, nil); err != nil {
 				t.Errorf("a block is not of the object")
 			}
 			bytes += int64(len(b.Data))

@@ -140,8 +140,8 @@ type slow struct {
 	found time.Duration
 }
 
-func (s slow) Get(ctx context.Context, c cid.Cid) ([]byte, error) {
-	data, err := s.memory.Get(ctx, c)
+func (s slow) Get(ctx context.Context, c cid.Cid, into []byte) ([]byte, error) {
+	data, err := s.memory.Get(ctx, c, into)
 	if err == nil {
 		time.Sleep(s.found)
 	}

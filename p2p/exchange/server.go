@@ -19,8 +19,9 @@ import (
 type BlockSource interface {
 	// Get returns a block's bytes, which the caller only reads. It returns
 	// [ErrNotFound] for a block that is not here, and never asks the network.
-	// It must not return bytes that no longer match their CID.
-	Get(ctx context.Context, c cid.Cid) ([]byte, error)
+	// It may put the bytes into the memory of into, if that has room; the caller
+	// uses that again when it is done with them.
+	Get(ctx context.Context, c cid.Cid, into []byte) ([]byte, error)
 }
 
 // Guard decides who gets what. It is called from several goroutines.
@@ -91,6 +92,11 @@ func (l Limits) withDefaults() Limits {
 
 // Server answers requests for blocks. Register [Server.Handle] for [ProtocolID].
 type Server struct {
+	// Offended, if set, is told of peers that sent what no honest peer sends: a
+	// request that does not decode, or is longer than any may be. Slowness, broken
+	// lines and requests that are refused are none. Set it before Handle is used.
+	Offended func(peer.ID)
+
 	source BlockSource
 	guard  Guard
 	log    *slog.Logger
@@ -132,6 +138,9 @@ func (s *Server) serve(stream network.Stream, log *slog.Logger) (end func()) {
 	req, err := s.readRequest(stream)
 	if err != nil {
 		log.Debug("blocks: no valid request", "err", err)
+		if s.Offended != nil && errors.Is(err, ErrRequest) {
+			s.Offended(stream.Conn().RemotePeer())
+		}
 		return reset(network.StreamProtocolViolation)
 	}
 	out := newOutbox(stream, s.limits)
@@ -219,7 +228,8 @@ func (s *Server) stream(out *outbox, req *Request, lease Lease, log *slog.Logger
 	err := s.write(out, pieces, ahead)
 	cancel()
 	ahead.close()
-	for range pieces { // until the loader has gone
+	for pc := range pieces { // until the loader has gone
+		pc.release()
 	}
 	return err
 }
@@ -239,7 +249,9 @@ func (s *Server) write(out *outbox, pieces <-chan piece, ahead *budget) error {
 		if !ok {
 			return out.flush()
 		}
-		if err := out.put(pc); err != nil {
+		err := out.put(pc)
+		pc.release()
+		if err != nil {
 			return err
 		}
 		ahead.release(len(pc.data))

@@ -172,8 +172,12 @@ func TestBombs(t *testing.T) {
 				t.Errorf("%s: the holder sent its root", name)
 			}
 			response := careless(m, item)
-			if _, err := receive([]Item{item}, response, nil, g.sink); !errors.Is(err, ErrCorrupt) {
+			_, err = receive([]Item{item}, response, nil, g.sink)
+			var corrupt *CorruptError
+			if !errors.As(err, &corrupt) {
 				t.Errorf("%s: a receiver takes it: %v", name, err)
+			} else if corrupt.Own {
+				t.Errorf("%s: the holder is blamed for what the owner made: %v", name, err)
 			}
 		}
 	}

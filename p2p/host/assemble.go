@@ -39,9 +39,10 @@ type guards struct {
 	upgraded  bool // the swarm's refusal of connections without a session
 	tripwire  bool
 	relayACL  bool // our relay's question whether a peer is a member
+	dialing   bool // the refusal to dial whoever and wherever peers say
 }
 
-var everyGuard = guards{admission: true, relayed: true, upgraded: true, tripwire: true, relayACL: true}
+var everyGuard = guards{admission: true, relayed: true, upgraded: true, tripwire: true, relayACL: true, dialing: true}
 
 // assemble puts the libp2p host together. Transports are named one by one: the
 // defaults would bring WebSocket, WebTransport and WebRTC. announce may add to the

@@ -9,43 +9,36 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
 )
 
 // gater answers libp2p's questions about single connections. It has no state.
 type gater struct {
-	gate     admission.Gate
-	loopback bool // may be dialed
-	guards   guards
+	gate   admission.Gate
+	known  func(peer.ID) bool
+	reach  reach
+	guards guards
 }
 
 var _ connmgr.ConnectionGater = (*gater)(nil)
 
-// newGater allows dialing loopback where peers can be there: in a local network,
-// or where we listen there ourselves. Elsewhere a loopback address in what peers
-// tell is a mistake at best, and at worst a way to make us talk to ourselves.
 func newGater(cfg Config, on guards) *gater {
-	g := &gater{gate: cfg.Gate, loopback: cfg.LocalNetwork, guards: on}
-	for _, a := range cfg.Listen {
-		g.loopback = g.loopback || manet.IsIPLoopback(a)
+	known := cfg.Known
+	if known == nil {
+		known = func(peer.ID) bool { return true }
 	}
-	return g
+	return &gater{gate: cfg.Gate, known: func(p peer.ID) bool { return known(p) || cfg.Relays.names(p) }, reach: reachOf(cfg), guards: on}
 }
 
-func (g *gater) InterceptPeerDial(p peer.ID) bool { return !g.gate.Barred(p) }
+// InterceptPeerDial is asked about relays too, by which somebody is to be reached.
+func (g *gater) InterceptPeerDial(p peer.ID) bool {
+	return !g.gate.Barred(p) && (!g.guards.dialing || g.known(p))
+}
 
 // InterceptAddrDial sees numeric addresses only: names have been resolved. Of an
 // address through a relay, the way to the relay is dialed, and asked about here, by
 // itself.
 func (g *gater) InterceptAddrDial(_ peer.ID, a multiaddr.Multiaddr) bool {
-	if isRelayed(a) {
-		return true
-	}
-	ip, err := manet.ToIP(a)
-	if err != nil || ip.IsUnspecified() || ip.IsMulticast() {
-		return false
-	}
-	return g.loopback || !ip.IsLoopback()
+	return isRelayed(a) || !g.guards.dialing || g.reach.has(a)
 }
 
 func (g *gater) InterceptAccept(network.ConnMultiaddrs) bool { return true }

@@ -31,6 +31,21 @@
 //   - a tripwire before the protocol router closes the connection of a stream that
 //     has none, and counts it: [Host.Tripped] is zero for ever, or there is a bug.
 //
+// # Where peers can send us
+//
+// Most addresses come from peers, and a private network may live anywhere, on
+// 10.0.0.0/8 as well as on public addresses. So it is not the address that makes a dial
+// harmless, but three other things:
+//
+//   - only members are dialed, and relays that are members ([Config.Known]);
+//   - what answers must prove, in TLS, that it is the very member that was meant, and
+//     then be admitted: whatever else listens there gets the beginning of libp2p's
+//     handshake, no byte of a peer's choice, and the peer does not learn how it ended;
+//   - never dialed are addresses where no member can be: unspecified, multicast,
+//     broadcast, reserved and metadata addresses, also as IPv6 forms of IPv4 ones;
+//     loopback, unless the network is local or we listen on loopback alone; link-local
+//     ones, unless we listen on one, and those of IPv4 never.
+//
 // # Under a flood
 //
 // A TCP connection that has not finished its TLS handshake costs a stranger
@@ -89,12 +104,16 @@ type Config struct {
 	Desk admission.Desk
 	// Refused is told of peers that were not admitted; see [admission.Config].
 	Refused func(remote peer.ID, err error)
+	// Known says who may be dialed: members, as far as they are known here. Nil is
+	// everybody. Relays.Via may be dialed in any case.
+	Known func(peer.ID) bool
 	// Log gets what an operator should know; nil is silent.
 	Log *slog.Logger
 	// Limits bound what peers can make us hold.
 	Limits Limits
 	// LocalNetwork is for networks whose nodes all run on this machine: loopback is
 	// exempt from the limits per address, and may be dialed whatever Listen says.
+	// Without it loopback is dialed only by hosts that listen nowhere else.
 	LocalNetwork bool
 	// Relays is our part in relayed connections; the zero value has none.
 	Relays Relays

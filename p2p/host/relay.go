@@ -42,6 +42,10 @@ type Relays struct {
 
 func (r Relays) reachable() bool { return r.Auto || len(r.Via) > 0 }
 
+func (r Relays) names(p peer.ID) bool {
+	return slices.ContainsFunc(r.Via, func(i peer.AddrInfo) bool { return i.ID == p })
+}
+
 // What a relay gives. Its connections have no limit of time or volume, or libp2p
 // would let only chosen protocols use them: they are as many as the limits allow,
 // and each has buffers of fixed size.

@@ -106,7 +106,7 @@ func (c *circuits) meet(e event.EvtPeerIdentificationCompleted) bool {
 // mayUse is true of relays that we may reserve at. Only they may say where we are
 // seen, for it is what others will dial.
 func (c *circuits) mayUse(p peer.ID) bool {
-	return c.cfg.Auto || slices.ContainsFunc(c.cfg.Via, func(i peer.AddrInfo) bool { return i.ID == p })
+	return c.cfg.Auto || c.cfg.names(p)
 }
 
 // tellsOurPort is true of an observation that is good for others: the connection

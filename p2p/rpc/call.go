@@ -66,7 +66,7 @@ func exchange(ctx context.Context, stream network.Stream, m Method, request func
 	sent := finishSending()
 	switch {
 	case errors.Is(err, errTooLong):
-		return nil, failure(Malformed, err, "the response is longer than %d bytes", m.MaxResponse)
+		return nil, offence(err, "the response is longer than %d bytes", m.MaxResponse)
 	case errors.Is(err, errMemory):
 		return nil, failure(Busy, err, "there is no memory for the response")
 	case err != nil:
@@ -76,7 +76,7 @@ func exchange(ctx context.Context, stream network.Stream, m Method, request func
 	case status == statusOK:
 		return answer, nil
 	case !Code(status).known():
-		return nil, failure(Malformed, nil, "the peer answered with the unknown status %d", status)
+		return nil, offence(nil, "the peer answered with the unknown status %d", status)
 	}
 	return nil, &Error{Code: Code(status), Message: printable(string(answer))}
 }

@@ -92,6 +92,10 @@ func (c Code) String() string {
 type Error struct {
 	Code    Code
 	Message string // one sentence; may be empty
+	// Offence is true where the other side sent what no honest peer sends: more bytes
+	// than the method allows, what does not decode. It is never sent. A handler sets
+	// it of requests, [Call] of answers.
+	Offence bool
 
 	cause error // only on the side where it happened, never sent
 }
@@ -114,6 +118,12 @@ func (e *Error) Is(target error) bool {
 // Unwrap is what happened on this side, if that is known: a caller finds its own
 // context's error here.
 func (e *Error) Unwrap() error { return e.cause }
+
+func offence(cause error, format string, args ...any) *Error {
+	e := failure(Malformed, cause, format, args...)
+	e.Offence = true
+	return e
+}
 
 func failure(code Code, cause error, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...), cause: cause}

@@ -20,31 +20,52 @@ import (
 // used up the whole timeout can still say so.
 const answerTime = 5 * time.Second
 
+// Server answers calls that come to a host. Only Host is required.
+type Server struct {
+	Host libp2phost.Host
+	Log  *slog.Logger // nil is silent
+	// Offended is told of a caller whose request was an [Error.Offence], once it has
+	// its answer. It is called from many goroutines.
+	Offended func(peer.ID, *Error)
+}
+
+// Serve is [Server.Serve] of a server that nobody is told of offences by.
+func Serve(h libp2phost.Host, m Method, log *slog.Logger, fn Handler) {
+	Server{Host: h, Log: log}.Serve(m, fn)
+}
+
 // Serve answers calls of m with fn until [Remove]. Each call runs in a goroutine
 // of its own, which libp2p starts. A panic of fn is logged as an error with its
 // stack and answered as Internal; it does not end the process, since a peer's
-// request must not be able to. A nil log is silent.
-func Serve(h libp2phost.Host, m Method, log *slog.Logger, fn Handler) {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
+// request must not be able to.
+func (s Server) Serve(m Method, fn Handler) {
+	if s.Log == nil {
+		s.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &server{method: m.withDefaults(), log: log.With("protocol", m.Protocol), handle: fn, calls: make(map[peer.ID]int)}
-	h.SetStreamHandler(m.Protocol, s.serve)
+	if s.Offended == nil {
+		s.Offended = func(peer.ID, *Error) {}
+	}
+	a := &answerer{
+		method: m.withDefaults(), log: s.Log.With("protocol", m.Protocol), handle: fn, offended: s.Offended, calls: make(map[peer.ID]int),
+	}
+	s.Host.SetStreamHandler(m.Protocol, a.serve)
 }
 
 // Remove stops answering m. Calls in progress go on.
 func Remove(h libp2phost.Host, m Method) { h.RemoveStreamHandler(m.Protocol) }
 
-type server struct {
-	method Method
-	log    *slog.Logger
-	handle Handler
+// answerer is one method at work.
+type answerer struct {
+	method   Method
+	log      *slog.Logger
+	handle   Handler
+	offended func(peer.ID, *Error)
 
 	mu    sync.Mutex      // guards calls
 	calls map[peer.ID]int // in progress
 }
 
-func (s *server) enter(p peer.ID) bool {
+func (s *answerer) enter(p peer.ID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.calls[p] >= s.method.PerPeer {
@@ -54,7 +75,7 @@ func (s *server) enter(p peer.ID) bool {
 	return true
 }
 
-func (s *server) leave(p peer.ID) {
+func (s *answerer) leave(p peer.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.calls[p]--; s.calls[p] <= 0 {
@@ -62,7 +83,7 @@ func (s *server) leave(p peer.ID) {
 	}
 }
 
-func (s *server) serve(stream network.Stream) {
+func (s *answerer) serve(stream network.Stream) {
 	remote := stream.Conn().RemotePeer()
 	session, ok := admission.SessionOf(stream.Conn())
 	if !ok {
@@ -82,7 +103,7 @@ func (s *server) serve(stream network.Stream) {
 	request, err := readRequest(stream, s.method.MaxRequest, stream.Scope())
 	switch {
 	case errors.Is(err, errTooLong):
-		s.answer(stream, nil, failure(Malformed, nil, "a request has at most %d bytes", s.method.MaxRequest))
+		s.answer(stream, nil, offence(nil, "a request has at most %d bytes", s.method.MaxRequest))
 	case errors.Is(err, errMemory):
 		s.answer(stream, nil, failure(Busy, nil, "too much data at once"))
 	case err != nil:
@@ -94,7 +115,7 @@ func (s *server) serve(stream network.Stream) {
 }
 
 // respond runs the handler under a context that ends with the caller's interest.
-func (s *server) respond(stream network.Stream, c Caller, request []byte) {
+func (s *answerer) respond(stream network.Stream, c Caller, request []byte) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.method.Timeout)
 	watched := make(chan struct{})
 	go func() {
@@ -122,7 +143,7 @@ func watch(stream network.Stream, cancel context.CancelFunc) {
 }
 
 // guarded turns a panic of the handler into an error, loudly.
-func (s *server) guarded(ctx context.Context, c Caller, request []byte) (response []byte, err error) {
+func (s *answerer) guarded(ctx context.Context, c Caller, request []byte) (response []byte, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			s.log.Error("a handler panicked", "peer", c.Peer, "panic", r, "stack", string(debug.Stack()))
@@ -133,7 +154,7 @@ func (s *server) guarded(ctx context.Context, c Caller, request []byte) (respons
 }
 
 // forCaller is the part of a handler's error that the caller may see; nil for none.
-func (s *server) forCaller(p peer.ID, err, expired error) *Error {
+func (s *answerer) forCaller(p peer.ID, err, expired error) *Error {
 	var told *Error
 	switch {
 	case err == nil:
@@ -147,8 +168,12 @@ func (s *server) forCaller(p peer.ID, err, expired error) *Error {
 	return failure(Internal, nil, "the request failed")
 }
 
-// answer writes the one frame that ends a call and closes the stream.
-func (s *server) answer(stream network.Stream, response []byte, failed *Error) {
+// answer writes the one frame that ends a call, closes the stream and tells of an
+// offence.
+func (s *answerer) answer(stream network.Stream, response []byte, failed *Error) {
+	if failed != nil && failed.Offence {
+		defer s.offended(stream.Conn().RemotePeer(), failed)
+	}
 	status, body := byte(statusOK), response
 	if failed != nil {
 		status, body = byte(failed.Code), []byte(truncate(failed.Message))

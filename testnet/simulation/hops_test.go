@@ -29,7 +29,7 @@ import (
 func TestHopsGrowWithTheLogarithm(t *testing.T) {
 	sizes := []int{25, 50}
 	if *nodes > 50 {
-		sizes = append([]int{50, 100, 200}, steps(*nodes)...)
+		sizes = steps(*nodes)
 	}
 	table := fmt.Sprintf("%8s %8s %8s %10s %10s\n", "members", "hops", "most", "messages", "median")
 	var means []float64
@@ -50,8 +50,10 @@ func TestHopsGrowWithTheLogarithm(t *testing.T) {
 
 // steps are sizes up to the one that was asked for.
 func steps(to int) (out []int) {
-	for n := 500; n < to; n += 500 {
-		out = append(out, n)
+	for _, n := range []int{50, 100, 200, 500} {
+		if n < to {
+			out = append(out, n)
+		}
 	}
 	return append(out, to)
 }

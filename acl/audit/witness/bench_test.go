@@ -1,6 +1,7 @@
 package witness
 
 import (
+	"fmt"
 	"testing"
 
 	"cerebrum.dev/cerebrum/acl/audit"
@@ -30,11 +31,11 @@ func BenchmarkOfflineProof(b *testing.B) {
 	n := newNet(b, 4)
 	const records = 30_000
 	for i := 0; i < records; i += 1000 {
-		events := make([]audit.Event, 1000)
-		for j := range events {
-			events[j] = audit.Event{Time: int64(i + j), Action: "release", Outcome: "ok"}
+		leaves := make([][]byte, 1000)
+		for j := range leaves {
+			leaves[j] = fmt.Appendf(nil, "leaf %d", i+j)
 		}
-		if err := n.Log.Append(b.Context(), events...); err != nil {
+		if err := n.Log.Append(b.Context(), leaves...); err != nil {
 			b.Fatal(err)
 		}
 	}

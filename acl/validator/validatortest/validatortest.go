@@ -22,6 +22,9 @@ import (
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/audit"
+	"cerebrum.dev/cerebrum/acl/audit/event"
+	"cerebrum.dev/cerebrum/acl/audit/journal"
+	"cerebrum.dev/cerebrum/acl/audit/people"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/kv"
@@ -67,8 +70,8 @@ type Validator struct {
 	*validator.Judge
 	Person  *trusttest.Person // its identity, which may revoke
 	Erase   *keystore.Erasable
-	Audit   *audit.Log // what Judge.Audit writes, unless a test has put something before it
-	Memory  *kv.Memory // deposits and mailboxes
+	Audit   *journal.Journal // what Judge.Audit writes, unless a test has put something before it
+	Memory  *kv.Memory       // deposits and mailboxes
 	Tracker *revocation.Tracker
 	Dir     string // of the erasable store and the audit log
 	Master  []byte // of the erasable store
@@ -172,9 +175,11 @@ func (net *Network) open(t testing.TB, s seat, opener *keystore.Opener, bundle *
 	rand.Read(master)
 	erase, err := keystore.OpenErasable(filepath.Join(dir, "slots"), master)
 	fail(err)
-	t.Cleanup(func() { erase.Close() }) // a test may have closed it
-	log, err := audit.Open(filepath.Join(dir, "audit"), s.log(t))
+	t.Cleanup(func() { erase.Close() })                                          // a test may have closed it
+	persons, err := keystore.OpenErasable(filepath.Join(dir, "persons"), master) // apart, so that tests can count slots
 	fail(err)
+	t.Cleanup(func() { persons.Close() })
+	log := openJournal(t, filepath.Join(dir, "audit"), s.log(t), persons)
 	done := make(chan struct{})
 	ran := make(chan struct{})
 	go func() { // until the log is closed
@@ -184,7 +189,7 @@ func (net *Network) open(t testing.TB, s seat, opener *keystore.Opener, bundle *
 	}()
 	<-ran
 	t.Cleanup(func() { log.Close(); <-done })
-	AwaitWriter(t, log)
+	<-log.Running()
 	revocations := &kv.Memory{}
 	set, err := revocation.OpenSet(revocations, net.Chain, validator.Kinds())
 	fail(err)
@@ -208,19 +213,50 @@ func (net *Network) open(t testing.TB, s seat, opener *keystore.Opener, bundle *
 	return v
 }
 
-// AwaitWriter returns once the log's writer has begun: a log that nobody writes
-// refuses what is appended, at once.
-func AwaitWriter(t testing.TB, log *audit.Log) {
+// openJournal opens an audit log whose persons nobody knows after the test.
+func openJournal(t testing.TB, dir string, c audit.Config, secrets people.Secrets) *journal.Journal {
 	t.Helper()
-	for {
-		err := log.Append(t.Context(), audit.Event{Action: "start", Outcome: "ok"})
-		if err == nil {
-			return
-		}
-		if t.Context().Err() != nil {
-			t.Fatal(err)
-		}
+	table, err := people.Open(&kv.Memory{}, secrets)
+	if err != nil {
+		t.Fatal(err)
 	}
+	log, err := audit.Open(dir, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := journal.Open(log, dir, table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+// Logged is one event of a validator's log, with what can be shown of it.
+type Logged struct {
+	*event.Leaf
+	Claims []event.Claim
+}
+
+// Claim is the value of a claim, or empty.
+func (l Logged) Claim(name string) string {
+	value, _ := event.Find(l.Claims, name)
+	return value
+}
+
+// Events are all events of a validator's log.
+func (v *Validator) Events(t testing.TB) (out []Logged) {
+	t.Helper()
+	if err := v.Audit.Scan(func(e *journal.Entry) error {
+		o, err := e.Open()
+		if err != nil {
+			return err
+		}
+		out = append(out, Logged{e.Leaf, o.Claims})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // Hear has every validator ask every other, which also carries revocations.

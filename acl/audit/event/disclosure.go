@@ -1,0 +1,109 @@
+package event
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"cerebrum.dev/cerebrum/crypto/statement"
+)
+
+const saltSize = 16 // bytes
+
+// MaxDisclosure bounds the characters of a disclosure: JSON may write a character
+// of a value with up to six.
+const MaxDisclosure = (6*(MaxValue+MaxName)+64)*4/3 + 4
+
+// ErrDisclosure reports a disclosure that is not of the leaf that it came with:
+// forged, of another event, or shown twice.
+var ErrDisclosure = errors.New("the disclosure does not belong to the entry")
+
+// encoding is strict: every digest has one text.
+var encoding = base64.RawURLEncoding.Strict()
+
+// Disclosure opens one claim of a leaf.
+type Disclosure struct {
+	Text string       // what is handed out and hashed
+	Of   statement.ID // whom the claim concerns; zero: nobody. It is not part of Text
+}
+
+// Digest is what stands in the leaf.
+func (d Disclosure) Digest() Digest { return sha256.Sum256([]byte(d.Text)) }
+
+func disclose(salt []byte, c Claim) Disclosure {
+	return Disclosure{Text: encoding.EncodeToString(spell([3]string{encoding.EncodeToString(salt), c.Name, c.Value})), Of: c.Of}
+}
+
+// spell writes JSON in the one way that is accepted: nothing is escaped but
+// quotation marks and backslashes, which is all that plain text needs.
+func spell(parts [3]string) []byte {
+	out := make([]byte, 0, len(parts[0])+len(parts[1])+len(parts[2])+16)
+	for i, part := range parts {
+		out = append(out, "[,,"[i], '"')
+		for _, b := range []byte(part) {
+			if b == '"' || b == '\\' {
+				out = append(out, '\\')
+			}
+			out = append(out, b)
+		}
+		out = append(out, '"')
+	}
+	return append(out, ']')
+}
+
+// Open reads the claims that disclosures show of a leaf. Every one must be
+// committed to by the leaf, once, whole and in the one spelling; otherwise the
+// error is [ErrDisclosure] and nothing is shown. Claims that have no disclosure,
+// because their person was forgotten or because they were held back, are missing
+// from the answer, and the leaf does not tell how many. Of is zero: whom a claim
+// concerns is not something that the leaf proves.
+func Open(l *Leaf, disclosures []string) ([]Claim, error) {
+	if len(disclosures) > len(l.Digests) {
+		return nil, fmt.Errorf("%w: there are more disclosures than digests", ErrDisclosure)
+	}
+	claims := make([]Claim, 0, len(disclosures))
+	seen := make(map[Digest]bool, len(disclosures))
+	for i, text := range disclosures {
+		if len(text) > MaxDisclosure {
+			return nil, fmt.Errorf("%w: number %d is too long", ErrDisclosure, i+1)
+		}
+		d := Disclosure{Text: text}.Digest()
+		if _, found := slices.BinarySearchFunc(l.Digests, d, compare); !found {
+			return nil, fmt.Errorf("%w: the entry does not commit to number %d", ErrDisclosure, i+1)
+		}
+		if seen[d] {
+			return nil, fmt.Errorf("%w: number %d is shown twice", ErrDisclosure, i+1)
+		}
+		seen[d] = true
+		c, err := parseDisclosure(text)
+		if err != nil {
+			return nil, fmt.Errorf("%w: number %d: %w", ErrDisclosure, i+1, err)
+		}
+		if _, twice := Find(claims, c.Name); twice {
+			return nil, fmt.Errorf("%w: two are called %s", ErrDisclosure, c.Name)
+		}
+		claims = append(claims, c)
+	}
+	return claims, nil
+}
+
+func parseDisclosure(text string) (Claim, error) {
+	raw, err := encoding.DecodeString(text)
+	if err != nil {
+		return Claim{}, errors.New("it is not base64url")
+	}
+	// A slice and not an array: that would swallow a list that is shorter or longer.
+	var list []string
+	if err := json.Unmarshal(raw, &list); err != nil || len(list) != 3 || !bytes.Equal(raw, spell([3]string(list))) {
+		return Claim{}, errors.New("it is not a salt, a name and a value")
+	}
+	if salt, err := encoding.DecodeString(list[0]); err != nil || len(salt) != saltSize {
+		return Claim{}, fmt.Errorf("its salt is not of %d bytes", saltSize)
+	}
+	c := Claim{Name: list[1], Value: list[2]}
+	return c, c.check()
+}

@@ -1,0 +1,45 @@
+package client
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"os"
+
+	"cerebrum.dev/cerebrum/node/api"
+)
+
+// neverWaits reports a file that takes bytes at once: a regular one, or the system's
+// place for what nobody wants. A pipe or a terminal may make the writer wait for as
+// long as its reader likes; that is the command's to bear, not the node's.
+func neverWaits(f *os.File) bool {
+	info, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return info.Mode().IsRegular() || err == nil && os.SameFile(info, null)
+}
+
+// handing is a client of one connection, which carries an open file.
+type handing struct{ *Client }
+
+func (c *Client) handed(f *os.File) handing {
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := c.dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		with, err := api.WithFile(conn, f)
+		if err != nil {
+			conn.Close()
+		}
+		return with, err
+	}
+	return handing{&Client{dial: dial, http: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}}
+}
+
+func (h handing) get(ctx context.Context, r api.GetRequest) (*api.Got, error) {
+	defer h.Close()
+	return call[api.Got](ctx, h.Client, "get-handed", r)
+}
