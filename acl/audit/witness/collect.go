@@ -234,12 +234,9 @@ func (c *Collector) ask(ctx context.Context, v trust.Validator, size int64) ([]b
 			if err := c.introduce(ctx, v); err != nil {
 				return nil, err
 			}
-			old = 0
+			show, old = c.remind(size, 0), 0
 		case r.Code == 409 && r.Size < show.N && r.Size != old:
-			if kept := c.Log.Cosigned(); r.Size < size && kept.N == size && kept.N > r.Size {
-				show = kept // it carries what this witness signed and forgot
-			}
-			old = r.Size
+			show, old = c.remind(size, r.Size), r.Size
 		case r.Code == 409 && r.Size == show.N && r.Size != old:
 			old = r.Size // it signed this one before, and its answer did not arrive
 		default:
@@ -248,6 +245,15 @@ func (c *Collector) ask(ctx context.Context, v trust.Validator, size int64) ([]b
 		last = err
 	}
 	return nil, fmt.Errorf("%w: %w", ErrLie, last)
+}
+
+// remind is what to show a witness that has fewer records than it cosigned: the
+// checkpoint that carries what it signed and forgot, where that is still here.
+func (c *Collector) remind(signed, has int64) audit.Checkpoint {
+	if kept := c.Log.Cosigned(); has < signed && kept.N == signed {
+		return kept
+	}
+	return c.at
 }
 
 // cosign makes one request and verifies what comes.

@@ -312,9 +312,11 @@ func TestALyingWitnessDoesNotCount(t *testing.T) {
 	}
 }
 
-// A witness that was restored from an old copy is shown its own signature by the log.
+// A witness that was restored from an old copy, or lost all that it knew, is shown its
+// own signature by the log.
 func TestALogShowsAWitnessWhatItForgot(t *testing.T) {
 	n := newNet(t, 4)
+	nothing := n.stands[2].copied()
 	n.grow(9)
 	n.round()
 	old := n.stands[1].copied()
@@ -323,9 +325,11 @@ func TestALogShowsAWitnessWhatItForgot(t *testing.T) {
 	if n.standing().Have != 4 {
 		t.Fatalf("%+v", n.standing())
 	}
-	n.stands[1].store = old
-	n.stands[1].reopen()
-	n.up(1)
+	for i, store := range map[int]*copyStore{1: old, 2: nothing} {
+		n.stands[i].store = store
+		n.stands[i].reopen()
+		n.up(i)
+	}
 	n.grow(9)
 	n.round()
 	n.round()
@@ -333,7 +337,7 @@ func TestALogShowsAWitnessWhatItForgot(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	for i, s := range n.stands {
-		if (i == 1) == s.RolledBack().IsZero() {
+		if forgot := i == 1 || i == 2; forgot == s.RolledBack().IsZero() {
 			t.Errorf("witness %d: rolled back at %v", i+1, s.RolledBack())
 		}
 	}
