@@ -50,7 +50,8 @@
 // Rule 5, and: the records since the last checkpoint, at most some seconds of a log
 // that was killed, can be cut off as a crash might have. A folder that was emptied
 // becomes a new log under the old origin. Against all of that give checkpoints to
-// others, and hand them to [Verify] and to [Config.Known].
+// others, and hand them to [Verify], to [Config.Known] and to [Log.Confront]. Package
+// witness does that among the members of a network.
 //
 // # People
 //

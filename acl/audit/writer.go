@@ -99,6 +99,12 @@ func (l *Log) commit(publish bool) (grown bool, err error) {
 	l.queue, l.queued = nil, 0
 	now := l.durable
 	l.mu.Unlock()
+	if err := l.Disowned(); err != nil {
+		for _, r := range batch {
+			r.end(err)
+		}
+		return false, nil
+	}
 
 	var wishes []*request
 	err = l.write(batch, &now)

@@ -161,6 +161,27 @@ type Status struct {
 	AuditEntries     int64    `json:"audit_entries"`
 	Healthy          bool     `json:"healthy"`
 	Problems         []string `json:"problems,omitempty"`
+
+	Witnessed *Witnessed `json:"witnessed,omitempty"` // how far the audit log is; null: without a network
+	Forks     []Fork     `json:"forks,omitempty"`     // audit logs with evidence against them
+}
+
+// Witnessed is how far an audit log is witnessed by the validators.
+type Witnessed struct {
+	Cosigned      int64    `json:"cosigned"`       // entries under the newest checkpoint that a quorum cosigned; 0: none
+	Have          int      `json:"have"`           // validators of the newest record that cosigned it
+	Need          int      `json:"need"`           // that make a quorum
+	Of            int      `json:"of"`             // that there are
+	AgeSeconds    *float64 `json:"age_seconds"`    // since a quorum had cosigned it; null: none has
+	BehindSeconds float64  `json:"behind_seconds"` // for how long entries have waited for a quorum
+	Refused       []string `json:"refused,omitempty"`
+	Restored      string   `json:"restored,omitempty"` // of a validator: when it noticed last that it cosigns from an old copy
+}
+
+// Fork is an audit log that showed two histories.
+type Fork struct {
+	PeerID string `json:"peer_id"` // whose log it is
+	Says   string `json:"says"`
 }
 
 // Short is a target of replication that lacks copies.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/daemon"
@@ -162,7 +163,32 @@ func printStatus(w io.Writer, s *api.Status) {
 		row("erasing", "%s", plain(s.ErasingSays))
 	}
 	row("audit", "%d entries", s.AuditEntries)
+	if s.Witnessed != nil {
+		row("witnessed", "%s", witnessedSays(s.Witnessed))
+		for _, r := range s.Witnessed.Refused {
+			row("", "%s", plain(r))
+		}
+		if s.Witnessed.Restored != "" {
+			row("", "this witness was restored from an old copy: noticed %s", s.Witnessed.Restored)
+		}
+	}
+	for _, f := range s.Forks {
+		row("evidence", "%s", plain(f.Says))
+	}
 	for _, p := range s.Problems {
 		row("problem", "%s", plain(p))
 	}
 }
+
+func witnessedSays(w *api.Witnessed) string {
+	if w.AgeSeconds == nil {
+		return fmt.Sprintf("%d of %d validators, too few: %d are needed", w.Have, w.Of, w.Need)
+	}
+	says := fmt.Sprintf("%d entries by %d of %d validators, %s ago", w.Cosigned, w.Have, w.Of, ago(*w.AgeSeconds))
+	if w.BehindSeconds > 0 {
+		says += fmt.Sprintf("; more have waited for %s", ago(w.BehindSeconds))
+	}
+	return says
+}
+
+func ago(seconds float64) time.Duration { return time.Duration(seconds) * time.Second }

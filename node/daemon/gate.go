@@ -174,6 +174,14 @@ func (g *gate) member(p peer.ID) bool {
 	return true
 }
 
+// wasAdmitted reports a peer that was let in since the start and still belongs here.
+func (g *gate) wasAdmitted(p peer.ID) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, ok := g.admitted[p]
+	return ok
+}
+
 // known says whom this node may dial: members, and the validators that the newest
 // record replaced, who would be admitted.
 func (g *gate) known(p peer.ID) bool {

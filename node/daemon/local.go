@@ -52,6 +52,9 @@ func (n *Node) Status(ctx context.Context) (*api.Status, error) {
 		return out, nil
 	}
 	n.describeRecord(out)
+	if err := n.describeWitnessing(out); err != nil {
+		return nil, err
+	}
 	if out.Outbox, err = n.outbox.Waiting(); err != nil {
 		return nil, err
 	}

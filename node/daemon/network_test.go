@@ -31,9 +31,10 @@ type members struct {
 	nodes      []*Node
 
 	mu    sync.Mutex
-	down  map[int]bool // owned by mu; validators that do not answer
-	asked []int        // owned by mu; validators that were sent a deposit, in order
-	skew  atomic.Int64 // seconds that the clock is ahead
+	down  map[int]bool   // owned by mu; validators that do not answer
+	asked []int          // owned by mu; validators that were sent a deposit, in order
+	skew  atomic.Int64   // seconds that the clock is ahead
+	gone  map[*Node]bool // closed by the test
 }
 
 func (m *members) now() time.Time { return time.Now().Add(time.Duration(m.skew.Load()) * time.Second) }
@@ -88,9 +89,9 @@ func (w wire) Call(ctx context.Context, server statement.PublicKey, method quoru
 }
 
 // found makes a network of four validators and some nodes, and opens all of them.
-func found(t *testing.T, nodes int) *members {
+func found(t testing.TB, nodes int) *members {
 	t.Helper()
-	m := &members{}
+	m := &members{gone: map[*Node]bool{}}
 	dir, err := os.MkdirTemp("", "dm-") // short, for the sockets' paths
 	if err != nil {
 		t.Fatal(err)
@@ -149,7 +150,7 @@ func found(t *testing.T, nodes int) *members {
 }
 
 // open opens a home, with its audit log's writer.
-func (m *members) open(t *testing.T, h *home.Home) *Node {
+func (m *members) open(t testing.TB, h *home.Home) *Node {
 	t.Helper()
 	n, err := Open(h, slog.New(slog.NewTextHandler(t.Output(), nil)), m.now)
 	if err != nil {
@@ -162,6 +163,9 @@ func (m *members) open(t *testing.T, h *home.Home) *Node {
 	t.Cleanup(func() {
 		stop()
 		<-done
+		if m.gone[n] {
+			return
+		}
 		if err := n.Close(); err != nil {
 			t.Error(err)
 		}

@@ -86,6 +86,8 @@ type Node struct {
 	quorum   *quorum.Committee
 	newer    chan heard // policy heads of other validators that are not known here
 
+	witnessing witnessing
+
 	// Set by Run before it says that it is ready, and never changed.
 	gate      *gate
 	host      *host.Host
@@ -193,6 +195,9 @@ func (n *Node) openNetwork() (err error) {
 		return err
 	}
 	if err := n.tracker.Open(); err != nil {
+		return err
+	}
+	if err := n.openWitnessing(); err != nil {
 		return err
 	}
 	return n.reclaim()
@@ -315,7 +320,11 @@ func (n *Node) bootstrap() []peer.AddrInfo {
 
 // record writes an event of this node to its audit log, durably.
 func (n *Node) record(ctx context.Context, action event.Action, outcome event.Outcome, a event.Act) error {
-	if err := n.audit.Append(ctx, a.Event(n.now(), action, outcome)); err != nil {
+	err := n.audit.Append(ctx, a.Event(n.now(), action, outcome))
+	if errors.Is(err, audit.ErrDisowned) {
+		return n.disowned(err)
+	}
+	if err != nil {
 		return fault.Wrap(fault.Failed, err, "free the disk, then start the node again", "nothing is done that cannot be recorded, and the audit log")
 	}
 	return nil

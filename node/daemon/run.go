@@ -6,6 +6,7 @@ import (
 	"errors"
 	"path/filepath"
 
+	"cerebrum.dev/cerebrum/acl/audit"
 	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
@@ -116,7 +117,11 @@ func (n *Node) recordStop(ctx context.Context, err error) error {
 	if err != nil {
 		outcome = event.Failed
 	}
-	return errors.Join(err, n.record(context.WithoutCancel(ctx), event.Stop, outcome, event.Act{}))
+	told := n.record(context.WithoutCancel(ctx), event.Stop, outcome, event.Act{})
+	if errors.Is(told, audit.ErrDisowned) { // status says so; ending is no act that needs a record
+		told = nil
+	}
+	return errors.Join(err, told)
 }
 
 // recordStart logs that the node starts to work, and under which configuration.
@@ -126,9 +131,13 @@ func (n *Node) recordStart(ctx context.Context) error {
 		return err
 	}
 	now, sum := n.now(), sha256.Sum256(text)
-	return n.audit.Append(ctx,
+	err = n.audit.Append(ctx,
 		event.Act{}.Event(now, event.Start, event.OK),
 		event.Act{Object: sum[:], Detail: string(text)}.Event(now, event.Configure, event.OK))
+	if errors.Is(err, audit.ErrDisowned) {
+		return n.disowned(err)
+	}
+	return err
 }
 
 // work starts what a node does by itself.
@@ -138,9 +147,10 @@ func (n *Node) work(g *errgroup.Group, ctx context.Context) {
 		n.followIdentities, n.followRecords, n.askForRecords,
 		n.stayMember,
 		n.runMirror, n.runCopies,
+		n.runWitnessed, n.runEvidence,
 	}
 	if n.judge != nil {
-		loops = append(loops, n.judge.Run)
+		loops = append(loops, n.judge.Run, n.runWitness)
 	}
 	for _, loop := range loops {
 		g.Go(func() error { return loop(ctx) })
@@ -182,6 +192,7 @@ func (n *Node) buildHost() error {
 	n.serveHint()
 	n.serveCovered()
 	n.serveRecords()
+	n.serveWitness()
 	n.learnValidators()
 	network := n.trust.Network()
 	n.discovery, err = discovery.New(discovery.Config{

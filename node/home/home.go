@@ -5,6 +5,7 @@
 //	network.pem              the network file, once one is adopted
 //	lock                     held by the one process that works on the home
 //	store/  audit/  slots    blocks and records, evidence, keys of the erasable store
+//	evidence/                what proves that somebody's audit log showed two histories
 //	api.sock                 the running node's socket
 //
 // Opening a home reads keys and settings; it takes no lock and starts nothing.
