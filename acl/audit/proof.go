@@ -33,11 +33,14 @@ func (l *Log) Head() tlog.Tree {
 var errStop = errors.New("that is all")
 
 // scan reads the records that are durable now and verifies them again.
-func (l *Log) scan(visit visitor) error {
+func (l *Log) scan(visit visitor) error { return l.scanOn(new(mark), visit) }
+
+// scanOn is scan from a mark of this log on, which it moves.
+func (l *Log) scanOn(at *mark, visit visitor) error {
 	l.mu.Lock()
 	end, segs := l.durable, l.segs[:len(l.segs):len(l.segs)]
 	l.mu.Unlock()
-	at, err := walk(l.folder, segs, end.offset, visit)
+	err := walkOn(l.folder, segs, at, end.offset, visit)
 	var bad errBad
 	if errors.As(err, &bad) {
 		return tampered(at.place, string(bad))
@@ -57,6 +60,22 @@ func (l *Log) scan(visit visitor) error {
 // returns it. It does not hold up the writer.
 func (l *Log) Scan(fn func(i int64, leaf []byte) error) error {
 	return l.scan(func(r record) error { return fn(r.n, r.leaf) })
+}
+
+// Cursor is how far somebody has read a log. The zero value stands before the first
+// record.
+type Cursor struct{ at mark }
+
+// Next is the index of the record that is read next.
+func (c *Cursor) Next() int64 { return c.at.n }
+
+// Tail is [Log.Scan] for the leaves behind a cursor, which it moves; where fn gives an
+// error the cursor stands behind the leaf that fn was given.
+func (l *Log) Tail(c *Cursor, fn func(i int64, leaf []byte) error) error {
+	if c.at.n == l.Size() {
+		return nil
+	}
+	return l.scanOn(&c.at, func(r record) error { return fn(r.n, r.leaf) })
 }
 
 // ProveInclusion proves that the record at index i stands in the log, as C2SP
