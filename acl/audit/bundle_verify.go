@@ -98,7 +98,7 @@ func (c Check) head(in *frameReader) (*Bundle, []tlog.Hash, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if h.First < 0 || h.First > b.Checkpoint.N || h.First%groupSize != 0 {
+	if h.First < 0 || h.First > b.Checkpoint.N || h.First%GroupSize != 0 {
 		return nil, nil, in.bad(-1, fmt.Sprintf("it begins with record %d, of %d", h.First, b.Checkpoint.N))
 	}
 	before := make([]tlog.Hash, len(h.Before))
@@ -215,15 +215,15 @@ func (c Check) records(in *frameReader, b *Bundle, before, groups []tlog.Hash, k
 		n++
 		var root tlog.Hash
 		switch {
-		case n%groupSize == 0:
+		case n%GroupSize == 0:
 			root = hashes[groupLevel]
 		case n == b.Checkpoint.N:
-			root = tree.root(n % groupSize)
+			root = tree.root(n % GroupSize)
 		default:
 			continue
 		}
 		start := n - int64(len(group.ends))
-		if root != groups[(start-b.First)/groupSize] {
+		if root != groups[(start-b.First)/GroupSize] {
 			return in.bad(start, fmt.Sprintf("of the records %d to %d one or more are not those under the checkpoint", start, n-1))
 		}
 		if err := group.handOn(start, c.Record); err != nil {
