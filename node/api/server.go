@@ -59,7 +59,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	var working sync.WaitGroup
-	routes := s.routes()
+	routes := s.routes(ctx)
 	srv := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			working.Add(1)
@@ -90,7 +90,8 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-func (s *Server) routes() http.Handler {
+// routes are the verbs; those that go on by themselves end with ending.
+func (s *Server) routes(ending context.Context) http.Handler {
 	m := http.NewServeMux()
 	v := s.service
 	verb(m, "status", func(ctx context.Context, _ struct{}) (*Status, error) { return v.Status(ctx) })
@@ -128,6 +129,7 @@ func (s *Server) routes() http.Handler {
 	verb(m, "uninvite", v.Uninvite)
 	verb(m, "remove-member", v.RemoveMember)
 	mirrorVerbs(m, v)
+	auditVerbs(ending, m, v)
 	verb(m, "erase", v.Erase)
 	verb(m, "hold", v.Hold)
 	verb(m, "unhold", v.Unhold)

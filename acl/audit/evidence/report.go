@@ -31,6 +31,7 @@ type Report struct {
 	Claims int64 // that are shown
 	Erased int64 // events with persons that were erased, by the owner's word
 	Lost   int64 // events whose claims were lost, by the owner's word
+	Gone   int64 // events of which nothing is left for one of these reasons
 }
 
 func (r *Report) count(raw []byte) {
@@ -59,6 +60,8 @@ func (r *Report) shown(e *Entry) {
 	if len(e.Claims) > 0 {
 		r.Shown++
 		r.Claims += int64(len(e.Claims))
+	} else if e.Erased > 0 || e.Lost {
+		r.Gone++
 	}
 	if e.Erased > 0 {
 		r.Erased++
@@ -73,6 +76,13 @@ func (r *Report) Entries() int64 { return r.Checkpoint.N - r.First }
 
 // Root is the root of the log at the checkpoint, in hexadecimal.
 func (r *Report) Root() string { return hex.EncodeToString(r.Checkpoint.Hash[:]) }
+
+// Witnesses is how many there could be: the validators but for the owner.
+func (r *Report) Witnesses() int { return r.Owner.others() }
+
+// Withheld is how many events nothing is shown of that was not erased or lost, by the
+// owner's word.
+func (r *Report) Withheld() int64 { return r.Events - r.Shown - r.Gone }
 
 // Fresh is the newest time at which a witness saw the checkpoint, by its clock; zero
 // where none did. Nobody but the log itself says when a checkpoint without
@@ -147,14 +157,14 @@ func (r *Report) NotProved() []string {
 	if r.First > 0 {
 		out = append(out, fmt.Sprintf("what the %d entries before %d say: they were fixed when the checkpoint was signed, and are not here", r.First, r.First))
 	}
-	if hidden := r.Events - r.Shown; hidden > 0 {
-		what := fmt.Sprintf("what %d events were about, beyond time, action, outcome and rule: nothing of them is shown", hidden)
-		if r.Erased+r.Lost > 0 {
-			what += fmt.Sprintf("; by the owner's word, persons in %d events were erased and %d events lost it", r.Erased, r.Lost)
-		}
-		out = append(out, what)
-	} else if r.Erased+r.Lost > 0 {
-		out = append(out, fmt.Sprintf("who was erased: by the owner's word, persons in %d events were, and %d events lost what they were about", r.Erased, r.Lost))
+	if n := r.Withheld(); n > 0 {
+		out = append(out, fmt.Sprintf("what %d events were about, beyond time, action, outcome and rule: nothing of that was handed over, or there was nothing to say", n))
+	}
+	if r.Erased > 0 {
+		out = append(out, fmt.Sprintf("who %d events concern in part or in whole: by the owner's word those persons were erased", r.Erased))
+	}
+	if r.Lost > 0 {
+		out = append(out, fmt.Sprintf("what %d events were about: by the owner's word that was lost", r.Lost))
 	}
 	return append(out, "what happened after the checkpoint, that everything that happened was logged, and that the log's clock was right")
 }
