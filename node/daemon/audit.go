@@ -72,11 +72,7 @@ func (n *Node) evidence(ctx context.Context, r api.AuditExportRequest) (*evidenc
 	if n.trust == nil {
 		return x, nil
 	}
-	f, err := n.networkFile()
-	if err != nil {
-		return nil, err
-	}
-	x.Network = f.Records
+	x.Network = evidence.Records(n.trust.Current())
 	if raw, ok := n.membership(n.home.PeerKey()); ok {
 		x.Network = append(x.Network, raw)
 	}

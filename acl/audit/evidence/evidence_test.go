@@ -318,7 +318,7 @@ func TestTheNetworkMustBeTheAuditors(t *testing.T) {
 	if r, err := verify(raw, Expect{Anchor: Anchor{net.Network(), [][]byte{net.Raw(), next}}}); err != nil || r.Owner.Newer != 1 {
 		t.Fatal(err)
 	}
-	other := follow(t, net, func(r *trust.Record) { r.Name = "other" })
+	other := follow(t, net, func(r *trust.Record) { r.NotBefore++ })
 	refused(t, "a fork of the committee", second(verify(longer, Expect{Anchor: Anchor{net.Network(), [][]byte{net.Raw(), other}}})), "do not go together")
 	for name, records := range map[string][][]byte{
 		"a record without its predecessor": {next},

@@ -113,14 +113,29 @@ func chainOf(records [][]byte) (*trust.Chain, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOwner, err)
 	}
-	r := c.Current()
-	for i := len(records) - 1; i >= 0; i-- {
-		if !bytes.Equal(r.Raw(), records[i]) {
+	for i, want := range Records(c.Current()) {
+		if !bytes.Equal(want, records[i]) {
 			return nil, fmt.Errorf("%w: committee record %d has signatures that do not verify", ErrOwner, i+1)
 		}
-		r, _ = r.Before()
 	}
 	return c, nil
+}
+
+// Records are the committee records from the genesis to this one, with no signatures
+// but those that they need.
+func Records(c *trust.Committee) (out [][]byte) {
+	for r, ok := c, true; ok; r, ok = r.Before() {
+		raw := r.Raw()
+		if _, follows := r.Before(); !follows { // the others are kept without
+			if s, err := statement.Parse(raw); err == nil {
+				s.Prune(trust.KindRecord, r.Signers())
+				raw = s.Bytes()
+			}
+		}
+		out = append(out, raw)
+	}
+	slices.Reverse(out)
+	return out
 }
 
 // anchor holds the chain to what the auditor knows.
