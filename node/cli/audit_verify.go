@@ -81,7 +81,7 @@ func readAnchor(s string) (evidence.Anchor, error) {
 	if s == "" {
 		return evidence.Anchor{}, nil
 	}
-	if id, err := statement.ParseID(s); err == nil {
+	if id, err := statement.ParseID(s); err == nil && id != (statement.ID{}) { // which would stand for no anchor
 		return evidence.Anchor{Network: id}, nil
 	}
 	if _, err := os.Stat(s); err != nil {
