@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,11 +11,14 @@ import (
 	"strings"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/evidence"
+	"cerebrum.dev/cerebrum/acl/audit/ocsf"
 	"cerebrum.dev/cerebrum/crypto/keystore/disk"
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 func auditCommand(e *Env) *cobra.Command {
@@ -44,13 +49,16 @@ func (e *Env) parseSince(s string) (unixMilli int64, err error) {
 
 func auditLog(e *Env) *cobra.Command {
 	var r api.AuditLogRequest
-	var since string
+	var since, network string
 	c := &cobra.Command{
-		Use: "log", Short: "What happened here, newest last", Args: cobra.NoArgs,
+		Use: "log [FILE.bundle]", Short: "What happened here, newest last", Args: cobra.MaximumNArgs(1),
 		Long: `Print the entries of this home's log: in words, in OCSF 1.8.0 as JSON lines (--json
 does the same), as CSV, or as messages of RFC 5424 syslog. What an entry was about is
-shown unless the person whom it concerns was erased.`,
-		RunE: func(c *cobra.Command, _ []string) (err error) {
+shown unless the person whom it concerns was erased.
+
+With a bundle that "cerebrum audit export" wrote, print the entries in that, once all
+of it was verified. It needs no home.`,
+		RunE: func(c *cobra.Command, args []string) (err error) {
 			if e.JSON {
 				if c.Flags().Changed("format") && r.Format != "json" {
 					return fault.New(fault.Usage, "", "name one of --json and --format %s", r.Format)
@@ -63,6 +71,9 @@ shown unless the person whom it concerns was erased.`,
 			if raw, err := os.ReadFile(r.Identity); err == nil && len(raw) < 64<<10 {
 				r.Identity = strings.TrimSpace(string(raw))
 			}
+			if len(args) > 0 {
+				return e.bundleLog(args[0], network, r)
+			}
 			return e.service(c.Context(), func(ctx context.Context, s api.Service) error { return s.AuditLog(ctx, r, e.Out) })
 		},
 	}
@@ -74,7 +85,43 @@ shown unless the person whom it concerns was erased.`,
 	f.StringVar(&since, "since", "", "only from this time on, or from so long ago")
 	f.BoolVar(&r.Follow, "follow", false, "go on with what happens, until interrupted")
 	f.StringVar(&r.Format, "format", "words", "words, json, csv or syslog")
+	f.StringVar(&network, "network", "", "with a bundle: the network that it must be of, as in `audit verify`")
 	return c
+}
+
+// bundleLog prints the entries of a bundle.
+func (e *Env) bundleLog(path, network string, r api.AuditLogRequest) error {
+	if r.Follow {
+		return fault.New(fault.Usage, "", "--follow is for the log of a node")
+	}
+	f := ocsf.Filter{Since: r.Since, Action: r.Action, Outcome: r.Outcome, Identity: r.Identity, Object: r.Object}
+	if err := f.Check(); err != nil {
+		return fault.Wrap(fault.Usage, err, "see `cerebrum audit log --help`", "the filter")
+	}
+	var x evidence.Expect
+	var err error
+	if x.Anchor, err = readAnchor(network); err != nil {
+		return err
+	}
+	// Verified as a whole before a line of it is shown.
+	v, err := verifyEvidence(path, x)
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriterSize(e.Out, 64<<10)
+	form, err := ocsf.Writer(out, ocsf.Form{Format: r.Format})
+	if err != nil {
+		return fault.Wrap(fault.Usage, err, "", "the format")
+	}
+	err = evidence.Read(opener(path), x, func(i *evidence.Entry) error {
+		if i.Leaf == nil || !f.Leaf(i.Leaf) || !f.Claims(i.Claims) {
+			return nil
+		}
+		return form(&ocsf.Record{
+			Origin: v.Origin, Index: i.Index, LeafHash: tlog.RecordHash(i.Raw), Leaf: i.Leaf, Claims: i.Claims, Erased: i.Erased, Lost: i.Lost,
+		})
+	})
+	return errors.Join(err, out.Flush())
 }
 
 func auditExport(e *Env) *cobra.Command {

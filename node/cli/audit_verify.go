@@ -109,7 +109,7 @@ func verifyEvidence(path string, x evidence.Expect) (*evidence.Report, error) {
 	if info.IsDir() {
 		r, err = evidence.VerifyTiles(os.DirFS(path), x)
 	} else {
-		r, err = evidence.Verify(func() (io.ReadCloser, error) { return os.Open(path) }, x)
+		r, err = evidence.Verify(opener(path), x)
 	}
 	var unread *fs.PathError
 	switch {
@@ -119,6 +119,10 @@ func verifyEvidence(path string, x evidence.Expect) (*evidence.Report, error) {
 		return nil, fault.Wrap(fault.Integrity, err, "do not rely on it; keep it, and ask whoever sent it for another export", "%s does not hold", plain(path))
 	}
 	return r, nil
+}
+
+func opener(path string) evidence.Opener {
+	return func() (io.ReadCloser, error) { return os.Open(path) }
 }
 
 // verified is the JSON of a report.

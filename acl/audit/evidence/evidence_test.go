@@ -240,7 +240,7 @@ func TestWhoWasErasedIsNotShownAndTheRestIs(t *testing.T) {
 		t.Error("the erased person is in the bundle")
 	}
 	var objects []string
-	r, err := Read(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil }, Expect{Anchor: anchor}, func(e *Entry) error {
+	err := Read(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil }, Expect{Anchor: anchor}, func(e *Entry) error {
 		if who, said := event.Find(e.Claims, event.Actor); said {
 			t.Errorf("entry %d shows %s", e.Index, who)
 		}
@@ -249,6 +249,10 @@ func TestWhoWasErasedIsNotShownAndTheRestIs(t *testing.T) {
 		}
 		return nil
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := verify(raw, Expect{Anchor: anchor})
 	if err != nil {
 		t.Fatal(err)
 	}
