@@ -17,6 +17,50 @@ type Audit interface {
 	// AuditLog writes entries to w in the format that is asked for. With r.Follow it
 	// goes on with new ones until ctx ends, which is no error then.
 	AuditLog(ctx context.Context, r AuditLogRequest, w io.Writer) error
+	// Receipts lists what validators gave this node for its requests: promises that
+	// their answers stand in their logs.
+	Receipts(ctx context.Context, r ReceiptsRequest) (*ReceiptList, error)
+	// Receipt is one of them, with the proofs that its validator gives for it where it
+	// can be asked.
+	Receipt(ctx context.Context, r ReceiptRequest) (*ReceiptFile, error)
+}
+
+// ReceiptsRequest asks for receipts of requests for an object, or for all.
+type ReceiptsRequest struct {
+	Object string `json:"object,omitempty"` // address
+}
+
+// ReceiptList has the oldest first.
+type ReceiptList struct {
+	Receipts []Receipt `json:"receipts"`
+}
+
+// Receipt is a validator's promise in words.
+type Receipt struct {
+	ID        string   `json:"id"`
+	Validator int      `json:"validator"` // from 1; 0: it is none any more
+	Peer      string   `json:"peer"`
+	Action    string   `json:"action"`
+	Outcome   string   `json:"outcome"`
+	Objects   []string `json:"objects"` // addresses, or ids of keys that were to be erased
+	Purpose   string   `json:"purpose,omitempty"`
+	First     int64    `json:"first"` // entry in the validator's log
+	Entries   int      `json:"entries"`
+	Time      string   `json:"time"`
+	By        string   `json:"by"`             // when the entry is to be under a checkpoint
+	State     string   `json:"state"`          // promised, open, proven or broken
+	Says      string   `json:"says,omitempty"` // why it is not proven
+}
+
+// ReceiptRequest names a receipt by its id or the beginning of it.
+type ReceiptRequest struct {
+	ID string `json:"id"`
+}
+
+// ReceiptFile is a receipt as a file that "audit verify" takes.
+type ReceiptFile struct {
+	Receipt
+	File []byte `json:"file"`
 }
 
 // AuditExportRequest asks for an export of the log.
@@ -55,6 +99,8 @@ type AuditLogRequest struct {
 
 func auditVerbs(ending context.Context, m *http.ServeMux, v Audit) {
 	verb(m, "audit-export", v.AuditExport)
+	verb(m, "receipts", v.Receipts)
+	verb(m, "receipt", v.Receipt)
 	m.HandleFunc("POST /v1/audit-log-stream", func(w http.ResponseWriter, r *http.Request) {
 		var q AuditLogRequest
 		if err := decode(http.MaxBytesReader(w, r.Body, maxRequest), &q); err != nil {

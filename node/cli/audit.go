@@ -27,7 +27,7 @@ func auditCommand(e *Env) *cobra.Command {
 		Long: `Every node and validator logs what it decides before it does it. Nothing can be
 changed in such a log, or taken out of it, that an auditor would not find.`,
 	}
-	c.AddCommand(auditLog(e), auditExport(e), auditVerify(e))
+	c.AddCommand(auditLog(e), auditExport(e), auditVerify(e), auditReceipts(e), auditReceipt(e))
 	return c
 }
 

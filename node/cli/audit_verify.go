@@ -26,8 +26,8 @@ type verifyFlags struct {
 func auditVerify(e *Env) *cobra.Command {
 	var f verifyFlags
 	c := &cobra.Command{
-		Use: "verify FILE.bundle|FOLDER", Short: "Verify exported evidence, offline", Args: cobra.ExactArgs(1),
-		Long: `Verify what "cerebrum audit export" wrote. It needs no home, no network and nothing
+		Use: "verify FILE|FOLDER", Short: "Verify exported evidence, offline", Args: cobra.ExactArgs(1),
+		Long: `Verify what "cerebrum audit export" or "cerebrum audit receipt" wrote. It needs no home, no network and nothing
 but the file, and no part of the file can change without being found. The exit code
 is 0 only if all of it holds; otherwise it is 6, and the error says what does not
 hold, and where.
@@ -40,6 +40,14 @@ been rolled back in between.`,
 			x, err := f.expect()
 			if err != nil {
 				return err
+			}
+			if raw, err := receiptIn(args[0]); err != nil {
+				return err
+			} else if raw != nil {
+				if f.keep != "" || len(f.known) > 0 {
+					return fault.New(fault.Usage, "they are for exported logs", "a receipt takes no --keep and no --known")
+				}
+				return e.verifyReceipt(args[0], raw, x)
 			}
 			r, err := verifyEvidence(args[0], x)
 			if err != nil {
@@ -190,21 +198,21 @@ func (e *Env) printReport(r *evidence.Report) error {
 	if r.Events > 0 {
 		out.From, out.To = r.From.Format(time.RFC3339Nano), r.To.Format(time.RFC3339Nano)
 	}
-	return e.print(out, func(w io.Writer) { printVerified(w, &out) })
+	return e.print(out, func(w io.Writer) { printProven(w, out.Proves, out.NotProved, out.Network, out.Anchored) })
 }
 
-func printVerified(w io.Writer, v *verified) {
+func printProven(w io.Writer, proves, not []string, network string, anchored bool) {
 	var b bytes.Buffer
 	fmt.Fprintln(&b, "it holds. Proven is:")
-	for _, s := range v.Proves {
+	for _, s := range proves {
 		fmt.Fprintf(&b, "  %s\n", plain(s))
 	}
 	fmt.Fprintln(&b, "Not proven is:")
-	for _, s := range v.NotProved {
+	for _, s := range not {
 		fmt.Fprintf(&b, "  %s\n", plain(s))
 	}
-	if !v.Anchored && v.Network != "" {
-		fmt.Fprintf(&b, "anchor not checked: %s\n", v.Network)
+	if !anchored && network != "" {
+		fmt.Fprintf(&b, "anchor not checked: %s\n", network)
 	}
 	w.Write(b.Bytes()) // like print, whose output nobody may read
 }

@@ -38,3 +38,13 @@ func (c *Client) AuditLog(ctx context.Context, r api.AuditLogRequest, w io.Write
 	}
 	return api.DecodeEnd(resp.Trailer.Get(api.ResultTrailer))
 }
+
+// Receipts implements api.Audit.
+func (c *Client) Receipts(ctx context.Context, r api.ReceiptsRequest) (*api.ReceiptList, error) {
+	return call[api.ReceiptList](ctx, c, "receipts", r)
+}
+
+// Receipt implements api.Audit.
+func (c *Client) Receipt(ctx context.Context, r api.ReceiptRequest) (*api.ReceiptFile, error) {
+	return call[api.ReceiptFile](ctx, c, "receipt", r)
+}

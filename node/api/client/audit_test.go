@@ -21,6 +21,16 @@ func (s *spy) AuditLog(_ context.Context, r api.AuditLogRequest, _ io.Writer) er
 	return nil
 }
 
+func (s *spy) Receipts(_ context.Context, r api.ReceiptsRequest) (*api.ReceiptList, error) {
+	s.note("Receipts", r.Object)
+	return &api.ReceiptList{}, nil
+}
+
+func (s *spy) Receipt(_ context.Context, r api.ReceiptRequest) (*api.ReceiptFile, error) {
+	s.note("Receipt", r.ID)
+	return &api.ReceiptFile{}, nil
+}
+
 // logs is a service whose log a test writes.
 type logs struct {
 	api.Service
