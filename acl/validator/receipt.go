@@ -51,9 +51,9 @@ func (j *Judge) enter(ctx context.Context, request, who statement.ID, events ...
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	r := receipt.Receipt{Action: events[0].Action, Request: request, For: who, First: first, Entries: make([]receipt.Entry, len(events))}
+	r := receipt.Receipt{Action: events[0].Action, Request: request, For: who, First: first}
 	for i := range events {
-		r.Entries[i] = receipt.Entry{Hash: hashes[i], Outcome: events[i].Outcome}
+		r.Add(hashes[i], events[i].Outcome)
 	}
 	return j.Receipts.Issue(r, j.Now())
 }
@@ -94,11 +94,11 @@ func (j *Judge) Proof(ctx context.Context, raw []byte) ([]byte, error) {
 		return nil, err
 	}
 	r, _, err := receipt.Parse(q.Receipt, j.Receipts.Key.Public())
-	if err != nil || int(q.Entry) >= len(r.Entries) {
+	if err != nil || int(q.Entry) >= r.Entries() {
 		return nil, fmt.Errorf("%w: it is no receipt of this validator, or has no such entry", ErrMalformed)
 	}
 	var out ProofReply
-	for i := int(q.Entry); i < len(r.Entries) && len(out.Proofs) < MaxProofs; i++ {
+	for i := int(q.Entry); i < r.Entries() && len(out.Proofs) < MaxProofs; i++ {
 		proof, err := j.Audit.Prove(ctx, r.First+int64(i))
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)

@@ -149,7 +149,7 @@ func (e *Env) verifyReceipt(path string, raw []byte, x evidence.Expect) error {
 	now, b := e.Now(), r.Receipt
 	out := verifiedReceipt{
 		Holds: true, Format: "receipt", ID: r.ID.String(), Validator: r.Owner.Seat, Peer: r.Owner.Peer.String(), Network: r.Owner.Network.String(), Anchored: r.Owner.Anchored,
-		Action: string(b.Action), Outcome: b.Outcome().String(), For: b.For.String(), First: b.First, Entries: len(b.Entries),
+		Action: string(b.Action), Outcome: b.Outcome().String(), For: b.For.String(), First: b.First, Entries: b.Entries(),
 		Time: time.UnixMilli(b.Time).UTC().Format(time.RFC3339), By: time.UnixMilli(b.By).UTC().Format(time.RFC3339),
 		Proved: r.Proved, Overdue: r.Overdue(now), Witnesses: []int{}, Proves: r.Proves(), NotProved: r.NotProved(now),
 	}

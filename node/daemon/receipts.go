@@ -203,7 +203,7 @@ func (n *Node) Receipts(ctx context.Context, r api.ReceiptsRequest) (*api.Receip
 
 func (n *Node) describeReceipt(k *keptReceipt, r *receipt.Receipt, id statement.ID) api.Receipt {
 	out := api.Receipt{
-		ID: id.String(), Action: string(r.Action), Outcome: r.Outcome().String(), Objects: []string{}, First: r.First, Entries: len(r.Entries),
+		ID: id.String(), Action: string(r.Action), Outcome: r.Outcome().String(), Objects: []string{}, First: r.First, Entries: r.Entries(),
 		Time: stampMilli(r.Time), By: stampMilli(r.By), State: receiptPromised, Peer: k.Server.String(), Says: k.Broken,
 	}
 	if i, sits := n.trust.Current().ByPeer(k.Server); sits {

@@ -114,7 +114,7 @@ func (c *Committee) Redeem(ctx context.Context, server statement.PublicKey, raw 
 	if err != nil {
 		return nil, err
 	}
-	for len(proofs) < len(r.Entries) {
+	for len(proofs) < r.Entries() {
 		answer, err := c.Transport.Call(ctx, server, Proof, func(Session) ([]byte, error) {
 			return statement.Marshal(validator.ProofRequest{Receipt: raw, Entry: uint16(len(proofs))})
 		})
@@ -125,7 +125,7 @@ func (c *Committee) Redeem(ctx context.Context, server statement.PublicKey, raw 
 			return nil, err
 		}
 		var p validator.ProofReply
-		if err := statement.Unmarshal(answer, &p); err != nil || len(p.Proofs) == 0 || len(p.Proofs) > len(r.Entries)-len(proofs) {
+		if err := statement.Unmarshal(answer, &p); err != nil || len(p.Proofs) == 0 || len(p.Proofs) > r.Entries()-len(proofs) {
 			return nil, fmt.Errorf("%w: it answers something else", ErrBroken)
 		}
 		for _, proof := range p.Proofs {

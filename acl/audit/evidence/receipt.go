@@ -119,8 +119,8 @@ func (r *ReceiptReport) prove(f *ReceiptFile, b *audit.Binding, x Expect) error 
 		}
 		return nil
 	}
-	if len(f.Proofs) != len(r.Receipt.Entries) {
-		return fmt.Errorf("%w: there are %d of %d entries", audit.ErrProof, len(f.Proofs), len(r.Receipt.Entries))
+	if len(f.Proofs) != r.Receipt.Entries() {
+		return fmt.Errorf("%w: there are %d of %d entries", audit.ErrProof, len(f.Proofs), r.Receipt.Entries())
 	}
 	for i, proof := range f.Proofs {
 		c, err := r.Receipt.Prove(i, b, proof)
@@ -162,7 +162,7 @@ func (r *ReceiptReport) Proves() []string {
 	out := []string{
 		fmt.Sprintf("the log %s promised by its signature that its answer to this request is in it", r.Owner.Whose()),
 		fmt.Sprintf("%s asked for the %s; the answer was %s", who, what, r.outcomes()),
-		fmt.Sprintf("it is in entry %s, since %s by the validator's clock", span(x.First, len(x.Entries)), stamp(time.UnixMilli(x.Time))),
+		fmt.Sprintf("it is in entry %s, since %s by the validator's clock", span(x.First, x.Entries()), stamp(time.UnixMilli(x.Time))),
 	}
 	for _, o := range r.Objects[:min(len(r.Objects), 4)] {
 		out = append(out, "asked for was "+event.Ref(o))
@@ -196,12 +196,12 @@ func (r *ReceiptReport) NotProved(now time.Time) []string {
 
 func (r *ReceiptReport) outcomes() string {
 	done := 0
-	for _, e := range r.Receipt.Entries {
-		if e.Outcome == event.OK {
+	for i := range r.Receipt.Entries() {
+		if r.Receipt.OutcomeOf(i) == event.OK {
 			done++
 		}
 	}
-	n := len(r.Receipt.Entries)
+	n := r.Receipt.Entries()
 	switch {
 	case n == 1 || done == 0:
 		return r.Receipt.Outcome().String()
@@ -233,7 +233,7 @@ var ErrContradicted = errors.New("the log does not live up to the receipt")
 // by the log's key, so that together they convict it.
 func Contradicts(r *receipt.Receipt, open Opener) error {
 	return Read(open, Expect{}, func(e *Entry) error {
-		if i := e.Index - r.First; i >= 0 && i < int64(len(r.Entries)) && r.Entries[i].Hash != tlog.RecordHash(e.Raw) {
+		if i := e.Index - r.First; i >= 0 && i < int64(r.Entries()) && r.Hash(int(i)) != tlog.RecordHash(e.Raw) {
 			return fmt.Errorf("%w: entry %d is another one", ErrContradicted, e.Index)
 		}
 		return nil

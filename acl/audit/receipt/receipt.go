@@ -5,12 +5,12 @@
 //
 // A statement of [Kind], signed by the log's key and by nothing else, whose body is
 //
-//	CBOR [network, origin, action, request, for, first, [[hash, outcome], ...], time, by]
+//	CBOR [network, origin, action, request, for, first, hashes, outcomes, time, by]
 //
 // network and origin say whose log it is, request is the digest of what was asked,
 // for the identity that proved to ask (zero: nobody did). The entries stand at the
-// indexes first, first+1, ...; hash is the leaf's (RFC 6962), outcome how it ended. A
-// receipt is made when the entries are durable, and before the answer leaves.
+// indexes first, first+1, ...; each has 32 bytes in hashes, its leaf's (RFC 6962), and
+// one in outcomes, how it ended. A receipt is made when the entries are durable, and before the answer leaves.
 //
 // # The promise
 //
@@ -55,26 +55,34 @@ const maxOrigin = 256 // bytes
 // ErrReceipt reports bytes that are no receipt, or not one of this log.
 var ErrReceipt = errors.New("the receipt does not verify")
 
-// Entry is what a receipt says of one entry of the log.
-type Entry struct {
-	_       struct{} `cbor:",toarray"`
-	Hash    tlog.Hash
-	Outcome event.Outcome
-}
-
 // Receipt is the body of the statement.
 type Receipt struct {
-	_       struct{} `cbor:",toarray"`
-	Network statement.ID
-	Origin  string
-	Action  event.Action
-	Request statement.ID
-	For     statement.ID
-	First   int64
-	Entries []Entry
-	Time    int64 // Unix milliseconds, by the validator's clock
-	By      int64 // likewise
+	_        struct{} `cbor:",toarray"`
+	Network  statement.ID
+	Origin   string
+	Action   event.Action
+	Request  statement.ID
+	For      statement.ID
+	First    int64
+	Hashes   []byte // 32 of each entry
+	Outcomes []byte // one of each entry
+	Time     int64  // Unix milliseconds, by the validator's clock
+	By       int64  // likewise
 }
+
+// Add adds the next entry.
+func (r *Receipt) Add(hash tlog.Hash, outcome event.Outcome) {
+	r.Hashes, r.Outcomes = append(r.Hashes, hash[:]...), append(r.Outcomes, byte(outcome))
+}
+
+// Entries is how many entries there are.
+func (r *Receipt) Entries() int { return len(r.Outcomes) }
+
+// Hash is the hash of entry i, from 0.
+func (r *Receipt) Hash(i int) tlog.Hash { return tlog.Hash(r.Hashes[i*tlog.HashSize:]) }
+
+// OutcomeOf is how entry i ended.
+func (r *Receipt) OutcomeOf(i int) event.Outcome { return event.Outcome(r.Outcomes[i]) }
 
 // Issuer makes the receipts of one log.
 type Issuer struct {
@@ -132,9 +140,11 @@ func Parse(raw []byte, log statement.PublicKey) (*Receipt, statement.ID, error) 
 
 func (r *Receipt) check() error {
 	_, known := r.Action.Type()
-	ok := known && len(r.Entries) > 0 && len(r.Entries) <= MaxEntries && r.First >= 0 && r.Time >= 0 && r.By >= r.Time
-	for _, e := range r.Entries {
-		ok = ok && e.Outcome >= event.OK && e.Outcome <= event.Failed
+	n := r.Entries()
+	ok := known && n > 0 && n <= MaxEntries && len(r.Hashes) == n*tlog.HashSize && r.First >= 0 && r.Time >= 0 && r.By >= r.Time
+	for i := range n {
+		o := r.OutcomeOf(i)
+		ok = ok && o >= event.OK && o <= event.Failed
 	}
 	if !ok || r.Origin == "" || len(r.Origin) > maxOrigin {
 		return fmt.Errorf("%w: a field is outside of what is allowed", ErrReceipt)
@@ -145,19 +155,18 @@ func (r *Receipt) check() error {
 // Prove verifies a proof that entry i of the receipt stands in the log, under a
 // checkpoint that its key signed, which it gives.
 func (r *Receipt) Prove(i int, b *audit.Binding, proof []byte) (audit.Checkpoint, error) {
-	if i < 0 || i >= len(r.Entries) || b.Origin != r.Origin {
+	if i < 0 || i >= r.Entries() || b.Origin != r.Origin {
 		return audit.Checkpoint{}, fmt.Errorf("%w: it has no such entry, or is of another log", ErrReceipt)
 	}
-	return b.CheckProof(r.First+int64(i), r.Entries[i].Hash, proof)
+	return b.CheckProof(r.First+int64(i), r.Hash(i), proof)
 }
 
 // Outcome is how the whole request ended: OK where anything was done.
 func (r *Receipt) Outcome() event.Outcome {
-	out := r.Entries[0].Outcome
-	for _, e := range r.Entries {
-		if e.Outcome == event.OK {
+	for i := range r.Entries() {
+		if r.OutcomeOf(i) == event.OK {
 			return event.OK
 		}
 	}
-	return out
+	return r.OutcomeOf(0)
 }
