@@ -35,6 +35,7 @@ type receipts struct {
 	store kv.Store
 	aead  cipher.AEAD
 	queue chan quorum.Receipt
+	most  int
 
 	mu    sync.Mutex // held by whoever writes
 	count int        // kept; -1 before they were counted
@@ -56,7 +57,7 @@ func newReceipts(store kv.Store, master []byte) (*receipts, error) {
 		return nil, err
 	}
 	aead, err := chacha20poly1305.NewX(key)
-	return &receipts{store: store, aead: aead, queue: make(chan quorum.Receipt, queuedReceipts), count: -1}, err
+	return &receipts{store: store, aead: aead, queue: make(chan quorum.Receipt, queuedReceipts), most: maxReceipts, count: -1}, err
 }
 
 // receiptKey has the time first, so that the oldest come first.
@@ -119,7 +120,7 @@ func (s *receipts) keep(batch []quorum.Receipt) error {
 		}
 		ops = append(ops, op)
 	}
-	excess := s.count + len(ops) - maxReceipts
+	excess := s.count + len(ops) - s.most
 	if excess > 0 {
 		if err := s.store.Scan(nil, nil, func(key, _ []byte) (bool, error) {
 			ops = append(ops, kv.Op{Key: slices.Clone(key), Delete: true})
@@ -133,7 +134,7 @@ func (s *receipts) keep(batch []quorum.Receipt) error {
 		s.count = -1
 		return err
 	}
-	s.count = min(s.count+len(batch), maxReceipts)
+	s.count = min(s.count+len(batch), s.most)
 	return nil
 }
 
