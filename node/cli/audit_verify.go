@@ -12,6 +12,7 @@ import (
 	"cerebrum.dev/cerebrum/acl/audit/evidence"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/fault"
+	"cerebrum.dev/cerebrum/node/quorum"
 	"github.com/spf13/cobra"
 )
 
@@ -19,6 +20,7 @@ import (
 type verifyFlags struct {
 	network   string
 	known     []string
+	receipts  []string
 	keep      string
 	witnesses int
 }
@@ -44,14 +46,19 @@ been rolled back in between.`,
 			if raw, err := receiptIn(args[0]); err != nil {
 				return err
 			} else if raw != nil {
-				if f.keep != "" || len(f.known) > 0 {
-					return fault.New(fault.Usage, "they are for exported logs", "a receipt takes no --keep and no --known")
+				if f.keep != "" || len(f.known)+len(f.receipts) > 0 {
+					return fault.New(fault.Usage, "they are for exported logs", "a receipt takes no --keep, --known and --receipt")
 				}
 				return e.verifyReceipt(args[0], raw, x)
 			}
 			r, err := verifyEvidence(args[0], x)
 			if err != nil {
 				return err
+			}
+			for _, path := range f.receipts {
+				if err := livesUpTo(args[0], r, path, x); err != nil {
+					return err
+				}
 			}
 			if f.keep != "" {
 				if err := writeNew(f.keep, r.Checkpoint.Note); err != nil {
@@ -63,6 +70,7 @@ been rolled back in between.`,
 	}
 	c.Flags().StringVar(&f.network, "network", "", "the id of the network that it must be of, or a network file")
 	c.Flags().StringArrayVar(&f.known, "known", nil, "a checkpoint of the same log that you kept; may be repeated")
+	c.Flags().StringArrayVar(&f.receipts, "receipt", nil, "a receipt of the same log, which a bundle of it must live up to; may be repeated")
 	c.Flags().StringVar(&f.keep, "keep", "", "write the log's checkpoint to this new file")
 	c.Flags().IntVar(&f.witnesses, "witnesses", 0, "how many validators must have cosigned the checkpoint")
 	return c
@@ -82,6 +90,35 @@ func (f *verifyFlags) expect() (x evidence.Expect, err error) {
 		x.Known = append(x.Known, raw)
 	}
 	return x, nil
+}
+
+// livesUpTo holds a verified bundle to a receipt that the log's key signed.
+func livesUpTo(bundle string, r *evidence.Report, path string, x evidence.Expect) error {
+	raw, err := receiptIn(path)
+	if err != nil {
+		return err
+	}
+	if raw == nil || r.Format != "bundle" {
+		return fault.New(fault.Usage, "", "--receipt takes what `cerebrum audit receipt` wrote, and holds a bundle to it")
+	}
+	x.Witnesses = 0
+	v, err := evidence.VerifyReceipt(raw, quorum.RequestDigest, x)
+	if err != nil {
+		return fault.Wrap(fault.Integrity, err, "do not rely on it", "%s does not hold", plain(path))
+	}
+	last := v.Receipt.First + int64(v.Receipt.Entries()) - 1
+	switch {
+	case v.Receipt.Origin != r.Origin:
+		return fault.New(fault.Usage, "name one of the log that is verified", "the receipt %s is of another log", plain(path))
+	case v.Receipt.First < r.First:
+		return fault.New(fault.Usage, "ask for an export that begins earlier", "the receipt %s is of entry %d, which is not in the bundle", plain(path), v.Receipt.First)
+	case last >= r.Checkpoint.N:
+		return fault.New(fault.Integrity, "ask for a newer export; if that lacks it too, the receipt is evidence against the log's owner", "%s ends before entry %d, which the receipt %s promises", plain(bundle), last, plain(path))
+	}
+	if err := evidence.Contradicts(v.Receipt, opener(bundle)); err != nil {
+		return fault.Wrap(fault.Integrity, err, "keep both: the log's key signed them, and only one can be so", "%s does not hold", plain(bundle))
+	}
+	return nil
 }
 
 // readAnchor reads the name of a network: its id, or a network file.
