@@ -14,6 +14,7 @@ import (
 	"cerebrum.dev/cerebrum/acl/audit/ocsf"
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
+	"cerebrum.dev/cerebrum/node/forward"
 	"cerebrum.dev/cerebrum/node/home"
 	"github.com/ipfs/go-cid"
 	"golang.org/x/mod/sumdb/tlog"
@@ -32,11 +33,7 @@ func (n *Node) AuditLog(ctx context.Context, r api.AuditLogRequest, w io.Writer)
 		return fault.New(fault.Unavailable, "start it with `cerebrum run` in another terminal, or leave --follow out", "nothing new is logged: no node runs on this home")
 	}
 	out := bufio.NewWriterSize(w, 64<<10)
-	host, err := os.Hostname()
-	if err != nil {
-		host = ""
-	}
-	form, err := ocsf.Writer(out, ocsf.Form{Format: r.Format, Host: host, Name: n.nameIn(ctx)})
+	form, err := ocsf.Writer(out, ocsf.Form{Format: r.Format, Host: hostname(), Name: n.nameIn(ctx)})
 	if err != nil {
 		return fault.Wrap(fault.Usage, err, "", "the format")
 	}
@@ -146,3 +143,59 @@ func (n *Node) objectName(ctx context.Context, id string) string {
 
 // short is enough of an id to recognise it.
 func short(id string) string { return "…" + id[max(0, len(id)-8):] }
+
+// hostname is this machine's name for syslog; it may be empty.
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// forwarded is the audit log as package forward reads it.
+type forwarded struct {
+	n    *Node
+	host string
+}
+
+// Size implements forward.Log.
+func (f forwarded) Size() int64 { return f.n.audit.Size() }
+
+// Messages implements forward.Log.
+func (f forwarded) Messages(c *audit.Cursor, from int64, fn func(index int64, message []byte) error) error {
+	return f.n.audit.Tail(c, func(e *journal.Entry) error {
+		if e.Index < from {
+			return nil
+		}
+		rec, err := f.n.auditRecord(new(ocsf.Filter), e)
+		if err != nil {
+			return err
+		}
+		if rec == nil { // a note of the log itself
+			return fn(e.Index, nil)
+		}
+		message, err := rec.Syslog(f.host)
+		if err != nil {
+			return err
+		}
+		return fn(e.Index, message)
+	})
+}
+
+// runForward streams the audit log to where the configuration says, if it does.
+func (n *Node) runForward(ctx context.Context) error {
+	target, wanted, err := n.home.Config.Syslog()
+	if err != nil || !wanted {
+		return err
+	}
+	host := hostname()
+	f, err := forward.New(forward.Config{
+		Target: target, Log: forwarded{n, host}, Store: n.store.KV("syslog"), Host: host, Now: n.now, Logger: n.log,
+	})
+	if err != nil { // no reason for the node to stop
+		n.log.Error("the audit log is not forwarded", "err", err)
+		return nil
+	}
+	return f.Run(ctx)
+}

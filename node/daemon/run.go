@@ -137,7 +137,7 @@ func (n *Node) work(g *errgroup.Group, ctx context.Context) {
 		n.tracker.Run, n.discovery.Run, n.outbox.Run, n.runRotation, n.runForget, n.provideLoop, n.policyLoop,
 		n.followIdentities, n.followRecords, n.askForRecords,
 		n.stayMember,
-		n.runMirror, n.runCopies, n.runReceipts,
+		n.runMirror, n.runCopies, n.runReceipts, n.runForward,
 	}
 	if n.judge != nil {
 		loops = append(loops, n.judge.Run)
