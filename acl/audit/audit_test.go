@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,7 +21,7 @@ import (
 // event is a leaf of the tests.
 func event(i int) []byte {
 	who := statement.Hash("actor", fmt.Append(nil, i))
-	return fmt.Appendf(who[:], " did something to object %d, by rule %d", i, i)
+	return fmt.Appendf(who[:], " released object %d by rule %d, which was in force when this was decided", i, i)
 }
 
 func events(from, to int) (out [][]byte) {
@@ -229,7 +230,8 @@ func enqueue(t testing.TB, l *Log, all [][]byte) *request {
 	return r
 }
 
-func TestAFullQueueRefusesAtOnce(t *testing.T) {
+// Rule 7: the queue is bounded, and what does not fit is refused whole.
+func TestRule7AFullQueueRefusesAtOnce(t *testing.T) {
 	m := newMemory()
 	l := m.log(t)
 	run(t, l)
@@ -281,7 +283,13 @@ func TestACallerMayStopWaiting(t *testing.T) {
 
 func TestManyWritersAndReaders(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
-	l := openLog(t, dir)
+	c := config(t)
+	c.Segment, c.Every = 4000, time.Millisecond
+	l, err := Open(dir, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
 	stop := run(t, l)
 	const writers, each = 64, 20
 	var wg sync.WaitGroup
@@ -303,6 +311,16 @@ func TestManyWritersAndReaders(t *testing.T) {
 			}
 			if _, err := Verify(dir, peer(t)); err != nil {
 				t.Errorf("verify beside the writers: %v", err)
+			}
+			if err := l.ExportBundle(io.Discard, Export{}); err != nil {
+				t.Errorf("export beside the writers: %v", err)
+			}
+			c, err := l.Checkpoint(t.Context())
+			if err != nil {
+				t.Errorf("checkpoint beside the writers: %v", err)
+			}
+			if _, err := l.ProveConsistency(c.N/2, c.N); err != nil {
+				t.Errorf("proof beside the writers: %v", err)
 			}
 		})
 	}

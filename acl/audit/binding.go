@@ -92,7 +92,8 @@ func (b *Binding) Policy() (torchwood.Policy, error) {
 	return torchwood.ThresholdPolicy(2, torchwood.OriginPolicy(b.Origin), torchwood.SingleVerifierPolicy(v)), nil
 }
 
-// signer signs notes with a log's key; it implements [note.Signer].
+// signer signs notes with a log's key; it implements [note.Signer]. The same key
+// signs statements, which begin with another text than any note of an origin.
 type signer struct {
 	name string
 	hash uint32

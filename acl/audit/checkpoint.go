@@ -185,6 +185,9 @@ func addLines(signed, lines []byte, known note.Verifiers) ([]byte, error) {
 	if len(n.UnverifiedSigs) > 0 {
 		return nil, fmt.Errorf("%w: %s is no known witness", ErrCheckpoint, n.UnverifiedSigs[0].Name)
 	}
+	if len(n.Text)+1 != len(text) { // an empty line among the lines made them part of what is signed
+		return nil, fmt.Errorf("%w: the signatures are of another text", ErrCheckpoint)
+	}
 	if n, err = note.Open(append(append(bytes.Clone(text), lines...), old...), known); err != nil { // of a repeated signer the first counts
 		return nil, fmt.Errorf("%w: %w", ErrCheckpoint, err)
 	}

@@ -18,8 +18,9 @@ import (
 type memory struct {
 	mu            sync.Mutex
 	files         map[string]*memoryFile
-	fail          func(op, name string) error // "write", "sync" or "replace"; nil: never
+	fail          func(op, name string) error // "open", "write", "sync" or "replace"; nil: never
 	hold, waiting chan struct{}               // when set, Sync tells waiting and waits for hold
+	lies          bool                        // Sync says that it did, and did not
 }
 
 type memoryFile struct {
@@ -55,6 +56,9 @@ func (m *memory) failing(op, name string) error {
 func (m *memory) open(name string) (file, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.failing("open", name); err != nil {
+		return nil, err
+	}
 	if m.files[name] == nil {
 		m.files[name] = &memoryFile{m: m, name: name}
 	}
@@ -143,6 +147,9 @@ func (f *memoryFile) Sync() error {
 	if err := f.m.failing("sync", f.name); err != nil {
 		return err
 	}
+	if f.m.lies {
+		return nil
+	}
 	if len(f.synced) > len(f.data) {
 		f.synced = f.synced[:len(f.data)]
 	}
@@ -217,6 +224,101 @@ func TestRule4AfterAnErrorOfTheDiskNothingIsWrittenUntilReopened(t *testing.T) {
 			if last := m.log(t); last.Size() != int64(n+1) {
 				t.Fatalf("%s: %d records survived, want %d", part, last.Size(), n+1)
 			}
+		}
+	}
+}
+
+// What follows from the records is no evidence, but a disk that does not take it
+// takes nothing else either. The records were durable before that.
+func TestAFailureToWriteDerivedHashesEndsTheLog(t *testing.T) {
+	m := newMemory()
+	l := m.log(t)
+	stop := run(t, l)
+	add(t, l, 0, 3)
+	broken := errors.New("input/output error")
+	m.mu.Lock()
+	m.fail = func(op, name string) error {
+		if op == "write" && name == hashesName {
+			return broken
+		}
+		return nil
+	}
+	m.mu.Unlock()
+	if err := l.Append(t.Context(), event(3)); !errors.Is(err, ErrFailed) || !errors.Is(err, broken) {
+		t.Fatalf("%v", err)
+	}
+	if err := stop(); !errors.Is(err, broken) {
+		t.Fatalf("run ended with %v", err)
+	}
+	m.fail = nil
+	again := m.log(t)
+	if again.Size() != 4 {
+		t.Fatalf("%d records", again.Size())
+	}
+	if _, err := again.ProveInclusion(3); err != nil {
+		t.Error(err)
+	}
+}
+
+// A disk that says it has flushed and has not cannot be made to remember. What it
+// lost below a checkpoint is missed, and named.
+func TestALyingDiskIsFoundOut(t *testing.T) {
+	for _, lies := range []bool{false, true} {
+		m := newMemory()
+		l := m.log(t)
+		stop := run(t, l)
+		add(t, l, 0, 3)
+		if _, err := l.Checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		m.mu.Lock()
+		m.lies = lies
+		m.mu.Unlock()
+		add(t, l, 3, 9)
+		stop() // with a checkpoint of nine
+		m.lies = false
+		m.cut(^uint64(0))
+		again, err := m.openWith(config(t))
+		var tamper *TamperError
+		switch {
+		case lies && (!errors.As(err, &tamper) || tamper.Index < 3 || tamper.Index > 8):
+			t.Errorf("a disk that lied: %v", err)
+		case !lies && (err != nil || again.Size() != 9): // control
+			t.Errorf("a disk that did not lie: %v", err)
+		}
+	}
+}
+
+// A segment that cannot be made, because the disk is full say, ends the log too,
+// and it goes on where it was.
+func TestWithoutRoomForASegmentTheLogEnds(t *testing.T) {
+	for _, op := range []string{"open", "replace"} { // the segment, or the checkpoint before it
+		m := newMemory()
+		c := config(t)
+		c.Segment = 500
+		l, err := m.openWith(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := run(t, l)
+		add(t, l, 0, 10)
+		full := errors.New("no space left on device")
+		m.mu.Lock()
+		m.fail = only(op, full)
+		m.mu.Unlock()
+		if err := l.Append(t.Context(), event(10)); !errors.Is(err, ErrFailed) || !errors.Is(err, full) {
+			t.Fatalf("%s: %v", op, err)
+		}
+		stop()
+		m.fail = nil
+		again, err := m.openWith(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, again)
+		add(t, again, 10, 20)
+		if again.Size() != 20 || len(again.segs) < 2 {
+			t.Fatalf("%s: %d records in %d segments", op, again.Size(), len(again.segs))
 		}
 	}
 }

@@ -27,7 +27,7 @@ const (
 )
 
 // ErrOldFormat reports a folder with a log of a version before this one.
-var ErrOldFormat = errors.New("the folder holds an audit log of an earlier format: move it away, where the version that wrote it can still read it, and a new log begins")
+var ErrOldFormat = errors.New("the folder holds an audit log of an earlier format, which this version does not read")
 
 // file is an open file of the log. What was written is durable only once Sync
 // returned nil; after an error of WriteAt, Truncate or Sync nothing is known.
@@ -150,7 +150,7 @@ func read(d folder, name string, most int64) ([]byte, error) {
 	return out, nil
 }
 
-// open logs of this process, by the real path of their folders. The lock on the
+// held are the open logs of this process, by the real path of their folders. The lock on the
 // file is enough on most systems; where it is emulated and belongs to the process
 // (some network file systems), a second log here would pass it.
 var held = struct {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+
+	"golang.org/x/mod/sumdb/note"
 )
 
 // Arbitrary bytes in place of a segment are refused or read, never both ways.
@@ -57,6 +59,31 @@ func FuzzBinding(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if _, err := VerifyBinding(b); err == nil && !bytes.Equal(b, good) {
 			t.Fatalf("a binding that nobody signed: %x", b)
+		}
+	})
+}
+
+// What witnesses answer is kept only if it is signatures of theirs, and what is
+// kept is still the log's checkpoint.
+func FuzzCosignatures(f *testing.F) {
+	l := openLog(f, written(f, 3, true))
+	w, known := witnesses(f, 2)
+	own := l.Published()
+	line := cosign(f, own.Note, w[0])
+	f.Add(line)
+	f.Add(append(bytes.Clone(line), cosign(f, own.Note, w[1])...))
+	f.Add(append([]byte("more\n\n"), line...))
+	f.Fuzz(func(t *testing.T, lines []byte) {
+		merged, err := addLines(own.Note, lines, known)
+		if err != nil {
+			return
+		}
+		if c, err := l.Binding().OpenCheckpoint(merged); err == nil && c.Tree != own.Tree {
+			t.Fatalf("cosignatures changed the checkpoint: %q", merged)
+		}
+		n, err := note.Open(merged, known)
+		if err != nil || len(n.Sigs) == 0 || len(n.UnverifiedSigs) != 1 {
+			t.Fatalf("%q holds no cosignature, %v", merged, err)
 		}
 	})
 }

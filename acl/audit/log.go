@@ -195,8 +195,8 @@ func (l *Log) recover(known [][]byte) error {
 	if l.last, err = l.folder.open(segmentName(l.segs[len(l.segs)-1])); err != nil {
 		return err
 	}
-	derived := &rewriter{file: l.hashes}
-	var signed place // where the records behind the checkpoint begin
+	derived := &rewriter{file: l.hashes} // only looks: until all is verified, the hashes are evidence
+	var signed place                     // where the records behind the checkpoint begin
 	l.durable, err = verify(l.folder, l.segs, promises, func(r record) error {
 		if r.n == l.published.N {
 			signed = r.place
@@ -209,7 +209,22 @@ func (l *Log) recover(known [][]byte) error {
 	if err := derived.flush(); err != nil {
 		return err
 	}
+	if derived.differs {
+		if err := l.derive(); err != nil {
+			return err
+		}
+	}
 	return l.settle(signed)
+}
+
+// derive makes the file of stored hashes say what the records say.
+func (l *Log) derive() error {
+	w := &rewriter{file: l.hashes, write: true}
+	_, err := walk(l.folder, l.segs, l.durable.offset, func(r record) error { return w.add(r.hashes) })
+	if err != nil {
+		return err
+	}
+	return w.flush()
 }
 
 // settle cuts what is behind the last whole record and writes the records behind

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/tlog"
@@ -40,8 +41,9 @@ func (l *Log) scan(visit visitor) error { return l.scanOn(new(mark), visit) }
 // scanOn is scan from a mark of this log on, which it moves.
 func (l *Log) scanOn(at *mark, visit visitor) error {
 	l.mu.Lock()
-	end, segs := l.durable, l.segs[:len(l.segs):len(l.segs)]
+	end, segs := l.durable, slices.Clone(l.segs)
 	l.mu.Unlock()
+	segs = segs[:1+slices.Index(segs, end.segment)] // the writer may just have begun another
 	err := walkOn(l.folder, segs, at, end.offset, visit)
 	var bad errBad
 	if errors.As(err, &bad) {

@@ -121,7 +121,7 @@ type scanner struct {
 func newScanner(f io.ReaderAt, size int64, at *mark) *scanner {
 	left := size - at.offset
 	return &scanner{
-		r: bufio.NewReaderSize(io.NewSectionReader(f, at.offset, left), 1<<18), left: left, at: at, buf: make([]byte, fixedSize+maxRecord),
+		r: bufio.NewReaderSize(io.NewSectionReader(f, at.offset, left), int(min(max(left, 16), 1<<18))), left: left, at: at, buf: make([]byte, fixedSize+maxRecord),
 	}
 }
 

@@ -240,6 +240,33 @@ func TestRule2EveryRecordIsComparedWithTheCheckpoint(t *testing.T) {
 	}
 }
 
+// Opening a log that is refused leaves the stored hashes alone, which tell the
+// record, however long the log is.
+func TestTheStoredHashesOfARefusedLogStay(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	l := openLog(t, dir)
+	stop := run(t, l)
+	for i := 0; i < 12_000; i += 1000 {
+		add(t, l, i, i+1000)
+	}
+	stop()
+	l.Close()
+	good := entries(t, dir)
+	before, _ := os.ReadFile(filepath.Join(dir, hashesName))
+	setEntries(t, dir, forge(t, good, 5000, "object 5000", "object 5001"))
+	mustRefuse(t, dir, 5000, "forged")
+	mustRefuse(t, dir, 5000, "forged, and opened before")
+	if after, _ := os.ReadFile(filepath.Join(dir, hashesName)); !bytes.Equal(after, before) {
+		t.Error("the hashes were changed")
+	}
+	setEntries(t, dir, good)
+	os.Truncate(filepath.Join(dir, hashesName), 70_000)
+	openLog(t, dir).Close() // control: of a sound log they are made anew
+	if after, _ := os.ReadFile(filepath.Join(dir, hashesName)); !bytes.Equal(after, before) {
+		t.Error("the hashes were not made anew")
+	}
+}
+
 // A fork is consistent in itself and as long; only the checkpoint knows.
 func TestAForkIsFound(t *testing.T) {
 	dir := written(t, 6, true)

@@ -88,6 +88,9 @@ func readTiles(t testing.TB, l *Log, dir string, visit func(i int64, leaf []byte
 // changed in them.
 func TestOthersReadTheExportedTiles(t *testing.T) {
 	for _, n := range []int{1, 255, 256, 257, 700, 65_536 + 300} {
+		if n > 1000 && testing.Short() {
+			continue
+		}
 		l := filled(t, n)
 		dir := filepath.Join(t.TempDir(), "tiles")
 		if err := l.ExportTiles(dir, l.Published()); err != nil {

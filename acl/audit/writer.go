@@ -212,12 +212,14 @@ func flat(hashes []tlog.Hash) []byte {
 	return out
 }
 
-// rewriter makes the file of stored hashes say what the records say. It writes
-// only where that changes something.
+// rewriter compares the file of stored hashes with what the records say, and where
+// it may write, and they differ, it writes that.
 type rewriter struct {
-	file   file
-	offset int64 // of buf in the file
-	buf    []byte
+	file    file
+	write   bool
+	differs bool
+	offset  int64 // of buf in the file
+	buf     []byte
 }
 
 func (w *rewriter) add(hashes []tlog.Hash) error {
@@ -232,10 +234,13 @@ func (w *rewriter) add(hashes []tlog.Hash) error {
 
 func (w *rewriter) flush() error {
 	there := make([]byte, len(w.buf))
-	n, _ := w.file.ReadAt(there, w.offset) // what cannot be read is written
+	n, _ := w.file.ReadAt(there, w.offset) // what cannot be read differs
 	if n < len(there) || !bytes.Equal(there, w.buf) {
-		if _, err := w.file.WriteAt(w.buf, w.offset); err != nil {
-			return err
+		w.differs = true
+		if w.write {
+			if _, err := w.file.WriteAt(w.buf, w.offset); err != nil {
+				return err
+			}
 		}
 	}
 	w.offset, w.buf = w.offset+int64(len(w.buf)), w.buf[:0]

@@ -123,11 +123,27 @@ func (j *Judge) admit(ctx context.Context, c *claim, draft []byte) (*EnterReply,
 // act is the admission of who is owed a membership, by a statement. Without an
 // invitation it acts for itself.
 func (c *claim) act(id statement.ID) event.Act {
-	a := event.Act{Actor: c.member.Identity, Object: c.member.Peer[:], Grant: id[:], Detail: "as " + c.member.Role.String()}
+	a := event.Act{Actor: c.member.Identity, Peer: c.member.Peer[:], Grant: id[:], Detail: "as " + c.member.Role.String()}
 	if c.invitation != nil {
-		a.Actor, a.Subject, a.Owner = c.invitation.Inviter, c.member.Identity, c.member.Identity
+		a.Actor, a.Subject = c.invitation.Inviter, c.member.Identity
 	}
 	return a
+}
+
+// logRefusal puts into the log that an invitation that is over was shown; once, so
+// that nobody fills it. The refusal does not wait for that: nothing is given.
+func (j *Judge) logRefusal(ctx context.Context, c *claim) {
+	why := &broken{"invitation-expired", "the invitation has expired"}
+	if c.refusal == RefusedRevoked {
+		why = &broken{"invitation-revoked", "the invitation was revoked"}
+	}
+	type shown struct {
+		invitation statement.ID
+		refusal    Refusal
+	}
+	if _, told := j.admissions.denied.LoadOrStore(shown{c.id, c.refusal}, struct{}{}); !told {
+		j.deny(ctx, event.Admit, c.act(c.id), why)
+	}
 }
 
 func (j *Judge) otherRecord(draft []byte, record *trust.Committee) bool {

@@ -116,9 +116,13 @@ func (j *Judge) Consent(ctx context.Context, raw []byte) ([]byte, error) {
 	if b.Until <= now.Unix() || b.Until > now.Add(maxConsentTime).Unix() {
 		return nil, fmt.Errorf("%w: it has ended, or ends in more than %d days", ErrMalformed, int(maxConsentTime.Hours()/24))
 	}
+	said := event.Act{Object: b.Target.Ref[:]}
 	s, err := statement.Parse(r.Consent.Statement)
 	if err == nil {
 		err = owner.Verify(capability.KindStanding, s)
+	}
+	if err == nil { // before that somebody else may have written the name there
+		said.Actor, said.Grant = b.Owner, id[:]
 	}
 	if err == nil && slices.Contains(j.Set.Revokers(id), b.Owner) {
 		err = &broken{"consent-ended", "its owner has ended it"}
@@ -127,7 +131,7 @@ func (j *Judge) Consent(ctx context.Context, raw []byte) ([]byte, error) {
 		err = j.ownsHere(b)
 	}
 	if err != nil {
-		return nil, j.deny(ctx, event.Consent, event.Act{Actor: b.Owner, Object: b.Target.Ref[:]}, err)
+		return nil, j.deny(ctx, event.Consent, said, err)
 	}
 	j.consents.Lock()
 	defer j.consents.Unlock()
@@ -138,7 +142,7 @@ func (j *Judge) Consent(ctx context.Context, raw []byte) ([]byte, error) {
 	if err := j.roomForConsent(b.Owner); err != nil {
 		return nil, err
 	}
-	if err := j.note(ctx, j.event(event.Consent, event.OK, event.Act{Actor: b.Owner, Object: b.Target.Ref[:], Grant: id[:]})); err != nil {
+	if err := j.note(ctx, j.event(event.Consent, event.OK, said)); err != nil {
 		return nil, err
 	}
 	ops := append(acceptedOps(id), kv.Op{Key: key, Value: encode(r.Consent)}, kv.Op{Key: agreedKey(b.Owner, b.Target, id[:]), Value: []byte{1}})

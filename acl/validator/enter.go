@@ -99,6 +99,7 @@ func (d *Door) Answer(ctx context.Context, peer statement.PublicKey, raw []byte,
 	}
 	verified()
 	if c.refusal != 0 {
+		d.Judge.logRefusal(ctx, c)
 		return encode(EnterReply{Refusal: c.refusal}), nil
 	}
 	if len(r.Draft) == 0 {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/acl/trust/trusttest"
 	"cerebrum.dev/cerebrum/acl/validator"
@@ -257,6 +258,16 @@ func TestInvitationsOfNoUse(t *testing.T) {
 	l.Clock.Advance(24 * time.Hour)
 	l.Hear(t)
 	refused("an expired one", good, validator.RefusedExpired)
+	refused("an expired one, again", good, validator.RefusedExpired)
+	rules := map[string]int{}
+	for _, e := range l.Validators[0].Events(t) {
+		if e.Action == event.Admit && e.Outcome == event.Denied {
+			rules[e.Rule]++
+		}
+	}
+	if rules["invitation-revoked"] != 2 || rules["invitation-expired"] != 2 || len(rules) != 2 { // each once
+		t.Errorf("the log has the denials %v", rules)
+	}
 }
 
 // rolesOf says which roles an identity has.

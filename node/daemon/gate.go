@@ -98,17 +98,11 @@ func (g *gate) blame(p peer.ID, points float64, why string) {
 	}
 }
 
-// recordBan logs a ban. The peer's key concerns the identity of its membership.
+// recordBan logs a ban.
 func (g *gate) recordBan(p peer.ID, why string) {
 	act := event.Act{Rule: "conduct", Detail: why}
 	if key, err := peerKey(p); err == nil {
-		act.Object = key[:]
-		if raw, ok := g.n.membership(key); ok {
-			var m trust.Membership
-			if s, err := statement.Parse(raw); err == nil && s.Peek(trust.KindMembership, &m) == nil {
-				act.Owner = m.Identity
-			}
-		}
+		act.Peer, act.Subject = key[:], g.n.memberIdentity(key)
 	}
 	if err := g.n.record(context.Background(), event.Ban, event.OK, act); err != nil {
 		g.n.log.Error("a ban is not in the audit log", "peer", p, "err", err)

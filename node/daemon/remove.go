@@ -46,7 +46,7 @@ func (n *Node) RemoveMember(ctx context.Context, r api.RemoveMemberRequest) (*ap
 	if err != nil {
 		return nil, err
 	}
-	if err := n.record(ctx, event.Remove, event.OK, event.Act{Actor: who, Object: key[:], Grant: target[:], Reason: r.Reason}); err != nil {
+	if err := n.record(ctx, event.Remove, event.OK, event.Act{Actor: who, Subject: n.memberIdentity(key), Peer: key[:], Grant: target[:], Reason: r.Reason}); err != nil {
 		return nil, err
 	}
 	if err := n.tracker.Take([]revocation.Entry{entry}); err != nil {

@@ -89,6 +89,21 @@ func (n *Node) membership(of statement.PublicKey) ([]byte, bool) {
 	return raw, true
 }
 
+// memberIdentity is the identity that a member's peer key belongs to; zero where no
+// membership is known of it.
+func (n *Node) memberIdentity(of statement.PublicKey) statement.ID {
+	raw, ok := n.membership(of)
+	if !ok {
+		return statement.ID{}
+	}
+	var m trust.Membership
+	s, err := statement.Parse(raw)
+	if err != nil || s.Peek(trust.KindMembership, &m) != nil {
+		return statement.ID{}
+	}
+	return m.Identity
+}
+
 // wasMember reports whether this node belongs to the network, or did: it may have
 // been renewed while it was away, and asks.
 func (n *Node) wasMember() bool {

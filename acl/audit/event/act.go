@@ -19,6 +19,7 @@ type Act struct {
 	Purpose        string       // in the actor's words
 	Reason         string       // likewise, or why it was refused
 	Role           string       // of the subject
+	Peer           []byte       // key of a node; it concerns the subject, or else the actor
 	Detail         string       // nothing about a person
 }
 
@@ -41,7 +42,8 @@ func (a Act) Event(at time.Time, action Action, outcome Outcome) Event {
 	say(Grant, Ref(a.Grant), first(a.Subject, a.Actor))
 	say(Purpose, a.Purpose, a.Actor)
 	say(Reason, a.Reason, a.Actor)
-	say(Title, a.Role, a.Subject)
+	say(RoleNamed, a.Role, a.Subject)
+	say(Peer, Ref(a.Peer), first(a.Subject, a.Actor))
 	say(Detail, a.Detail, statement.ID{})
 	identity(Policy, a.Bundle, statement.ID{})
 	return e

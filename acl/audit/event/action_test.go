@@ -24,11 +24,11 @@ func TestWhatPointsAtAPersonIsForgottenWithIt(t *testing.T) {
 	id := statement.Hash("an id")
 	a := Act{
 		Actor: bob, Subject: alice, Object: id[:], Owner: statement.Hash("owner"), Grant: id[:], Bundle: statement.Hash("bundle"),
-		Purpose: "care", Reason: "a\nreason", Role: "nurse", Detail: "3 objects", Rule: "r\x1b",
+		Purpose: "care", Reason: "a\nreason", Role: "nurse", Peer: id[:], Detail: "3 objects", Rule: "r\x1b",
 	}
 	e := a.Event(time.UnixMilli(5), GrantIssue, OK)
 	of := map[string]statement.ID{
-		Actor: bob, Subject: alice, Object: a.Owner, Grant: alice, Purpose: bob, Reason: bob, Title: alice, Detail: {}, Policy: {},
+		Actor: bob, Subject: alice, Object: a.Owner, Grant: alice, Purpose: bob, Reason: bob, RoleNamed: alice, Peer: alice, Detail: {}, Policy: {},
 	}
 	for _, c := range e.Claims {
 		if c.Of != of[c.Name] {

@@ -53,16 +53,16 @@ func (o Outcome) valid() bool { return o >= OK && int(o) < len(outcomes) }
 
 // Names of the claims that Cerebrum makes. An event has at most one of a name.
 const (
-	Actor   = "actor"   // identity of who did it
-	Subject = "subject" // identity of whom it was done for or about
-	Object  = "object"  // what it was done to: an address, or another id
-	Grant   = "grant"   // the grant or other statement under which, or which, it was done
-	Policy  = "policy"  // the bundle that was in force
-	Purpose = "purpose" // as stated by the actor
-	Reason  = "reason"  // as stated by the actor, or why it was refused
-	Detail  = "detail"  // what else there is to say, of no person
-	Peer    = "peer"    // the peer key of a node
-	Title   = "role"    // a role, and whether it was given or taken
+	Actor     = "actor"   // identity of who did it
+	Subject   = "subject" // identity of whom it was done for or about
+	Object    = "object"  // what it was done to: an address, or another id
+	Grant     = "grant"   // the grant or other statement under which, or which, it was done
+	Policy    = "policy"  // the bundle that was in force
+	Purpose   = "purpose" // as stated by the actor
+	Reason    = "reason"  // as stated by the actor, or why it was refused
+	Detail    = "detail"  // what else there is to say, of no person
+	Peer      = "peer"    // the peer key of a node
+	RoleNamed = "role"    // a role, and whether it was given or taken
 )
 
 // Claim is one thing that an event says, and whom it concerns.

@@ -167,7 +167,7 @@ func (j *Journal) seal(e *event.Event) (leaf, beside []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	it := item{Format: format}
+	it, context := item{Format: format}, bound(leaf)
 	for i, r := range rows {
 		var texts []string
 		for _, d := range disclosures {
@@ -182,7 +182,7 @@ func (j *Journal) seal(e *event.Event) (leaf, beside []byte, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		it.Parts = append(it.Parts, part{Of: r.Pseudonym(q), Sealed: r.Seal(raw, bound(leaf))})
+		it.Parts = append(it.Parts, part{Of: r.Pseudonym(q), Sealed: r.Seal(raw, context)})
 	}
 	beside, err = statement.Marshal(it)
 	if err == nil && len(beside) > sidecar.MaxItem {
@@ -258,7 +258,7 @@ func (e *Entry) Open() (*Opened, error) {
 	if err := statement.Unmarshal(e.item, &it); err != nil || it.Format != format {
 		return nil, fmt.Errorf("entry %d: what is kept beside it cannot be read", e.Index)
 	}
-	q := people.QuarterOf(e.Time())
+	q, context := people.QuarterOf(e.Time()), bound(e.Raw)
 	var of []statement.ID
 	for _, p := range it.Parts {
 		r := e.journal.people.Behind(p.Of, q)
@@ -267,7 +267,7 @@ func (e *Entry) Open() (*Opened, error) {
 			continue
 		}
 		var texts []string
-		raw, err := r.Open(p.Sealed, bound(e.Raw))
+		raw, err := r.Open(p.Sealed, context)
 		if err == nil {
 			err = statement.Unmarshal(raw, &texts)
 		}

@@ -72,6 +72,42 @@ func (j *Journal) Since(t time.Time) (int64, error) {
 	return found, nil
 }
 
+// Show hands write what can still be shown of the leaves from one index to before
+// another, one encoded [event.Shown] for each leaf that has any: the disclosures of a
+// bundle ([audit.Export]). keep chooses the claims that are shown; nil: all.
+func (j *Journal) Show(from, to int64, keep func(*event.Leaf, event.Claim) bool, write func([]byte) error) error {
+	err := j.Scan(func(e *Entry) error {
+		if e.Index >= to {
+			return errStop
+		}
+		if e.Index < from || e.Leaf == nil {
+			return nil
+		}
+		o, err := e.Open()
+		if err != nil {
+			return err
+		}
+		s := event.Shown{Index: e.Index}
+		for i, c := range o.Claims {
+			if keep == nil || keep(e.Leaf, c) {
+				s.Disclosures = append(s.Disclosures, o.Disclosures[i])
+			}
+		}
+		if len(s.Disclosures) == 0 {
+			return nil
+		}
+		raw, err := s.Encode()
+		if err != nil {
+			return err
+		}
+		return write(raw)
+	})
+	if err == errStop {
+		return nil
+	}
+	return err
+}
+
 func (j *Journal) entry(i int64, leaf []byte) *Entry {
 	e := &Entry{Index: i, Raw: leaf, journal: j}
 	if l, err := event.ParseLeaf(leaf); err == nil {

@@ -11,7 +11,7 @@ import (
 
 // named are the claims that have a column of their own, in this order.
 var named = []string{
-	event.Actor, event.Subject, event.Object, event.Grant, event.Policy, event.Purpose, event.Reason, event.Title, event.Detail, event.Peer,
+	event.Actor, event.Subject, event.Object, event.Grant, event.Policy, event.Purpose, event.Reason, event.RoleNamed, event.Detail, event.Peer,
 }
 
 // Columns are the names of the columns, for the first line of a CSV file. Later
@@ -110,7 +110,7 @@ func (r *Record) Words(name func(id string) string) string {
 	}
 	for _, part := range []struct{ claim, before string }{
 		{event.Object, "on"}, {event.Subject, "for"}, {event.Grant, "under"}, {event.Purpose, "purpose:"},
-		{event.Title, "role:"}, {event.Reason, "reason:"}, {event.Peer, "peer:"}, {event.Detail, "-"},
+		{event.RoleNamed, "role:"}, {event.Reason, "reason:"}, {event.Peer, "peer:"}, {event.Detail, "-"},
 	} {
 		if v := show(part.claim); v != "" {
 			b.WriteString(" " + part.before + " " + v)

@@ -188,10 +188,10 @@ func (r *Record) details() object {
 		o["resources"] = []object{{"uid": r.claimOr(event.Object)}}
 	case 3005:
 		o["user"] = object{"uid": r.claimOr(event.Subject, event.Actor)}
-		o["privileges"] = []string{r.claimOr(event.Title, event.Grant)}
+		o["privileges"] = []string{r.claimOr(event.RoleNamed, event.Grant)}
 		o["resources"] = []object{{"uid": r.claimOr(event.Object)}}
 	case 3004:
-		o["entity"] = object{"name": string(r.Leaf.Action), "uid": r.claimOr(event.Grant, event.Object, event.Policy)}
+		o["entity"] = object{"name": string(r.Leaf.Action), "uid": r.claimOr(event.Grant, event.Object, event.Peer, event.Policy)}
 		if why := r.claim(event.Reason); why != "" {
 			o["comment"] = why
 		}

@@ -59,7 +59,7 @@ func record(t testing.TB, action event.Action, outcome event.Outcome) *Record {
 	id := statement.Hash("an id")
 	e := event.Act{
 		Actor: bob, Subject: statement.Hash("carol"), Object: id[:], Grant: id[:], Bundle: id, Rule: `a "rule" [1] \ 2`,
-		Purpose: "research", Reason: `because "x"`, Role: "nurse", Detail: "3 files",
+		Purpose: "research", Reason: `because "x"`, Role: "nurse", Detail: "3 files", Peer: id[:],
 	}.Event(time.UnixMilli(1_790_000_000_123), action, outcome)
 	raw, _, err := e.Commit(event.Pseudonym{0xab})
 	if err != nil {
