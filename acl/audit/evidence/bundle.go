@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -145,17 +146,19 @@ func read(open Opener, x Expect, fn func(e *Entry) error) (*Report, error) {
 		return nil, err
 	}
 	defer in.Close()
-	next, stop := iter.Pull2(records(open))
+	var again audit.Bundle
+	next, stop := iter.Pull2(records(open, &again))
 	defer stop()
 	show := reader{next: next, fn: fn, r: r, at: -1}
-	check := r.check(x)
-	check.Disclosure = show.disclosure
-	b, err := audit.VerifyBundle(in, check)
+	b, err := audit.VerifyBundle(in, audit.Check{Known: x.Known, Disclosure: show.disclosure})
 	if err != nil {
 		return nil, err
 	}
 	if err := show.rest(); err != nil {
 		return nil, err
+	}
+	if !bytes.Equal(again.Checkpoint.Note, b.Checkpoint.Note) || again.First != b.First {
+		return nil, errors.New("the file changed while it was read: try again")
 	}
 	return r, r.finish(b, x)
 }
@@ -199,7 +202,7 @@ func (s *reader) disclosure(raw []byte) error {
 			s.r.shown(e)
 			return s.fn(e)
 		}
-		if err := s.fn(closed(leaf)); err != nil {
+		if err := s.closed(leaf); err != nil {
 			return err
 		}
 	}
@@ -212,19 +215,20 @@ func (s *reader) rest() error {
 		if err != nil || !more {
 			return err
 		}
-		if err := s.fn(closed(leaf)); err != nil {
+		if err := s.closed(leaf); err != nil {
 			return err
 		}
 	}
 }
 
-// closed is an entry of which nothing is shown.
-func closed(at indexed) *Entry {
+// closed hands on an entry of which nothing is shown.
+func (s *reader) closed(at indexed) error {
 	e := &Entry{Index: at.index, Raw: at.raw}
 	if l, err := event.ParseLeaf(at.raw); err == nil {
 		e.Leaf = l
 	}
-	return e
+	s.r.count(e.Leaf)
+	return s.fn(e)
 }
 
 func misplaced(index int64, what string) error {
@@ -244,9 +248,9 @@ func open(at indexed, d *disclosed) (*Entry, error) {
 	return e, nil
 }
 
-// records reads a bundle's records a second time. A change of the file meanwhile is an
-// error of the reading: what it gives is verified again.
-func records(open Opener) iter.Seq2[indexed, error] {
+// records reads a bundle's records a second time, verified again, and at the end puts
+// what the bundle says into end.
+func records(open Opener, end *audit.Bundle) iter.Seq2[indexed, error] {
 	return func(yield func(indexed, error) bool) {
 		in, err := open()
 		if err != nil {
@@ -254,13 +258,16 @@ func records(open Opener) iter.Seq2[indexed, error] {
 			return
 		}
 		defer in.Close()
-		_, err = audit.VerifyBundle(in, audit.Check{Record: func(i int64, leaf []byte) error {
+		b, err := audit.VerifyBundle(in, audit.Check{Record: func(i int64, leaf []byte) error {
 			if !yield(indexed{i, leaf}, nil) {
 				return errEnd
 			}
 			return nil
 		}})
-		if err != nil && !errors.Is(err, errEnd) {
+		switch {
+		case err == nil:
+			*end = *b
+		case !errors.Is(err, errEnd):
 			yield(indexed{}, err)
 		}
 	}
@@ -269,8 +276,14 @@ func records(open Opener) iter.Seq2[indexed, error] {
 // VerifyTiles verifies a directory of tiles.
 func VerifyTiles(dir fs.FS, x Expect) (*Report, error) {
 	r := &Report{Format: "tiles"}
-	check := r.check(x)
-	b, err := audit.VerifyTiles(dir, check)
+	b, err := audit.VerifyTiles(dir, audit.Check{Known: x.Known, Record: func(_ int64, raw []byte) error {
+		l, err := event.ParseLeaf(raw)
+		if err != nil {
+			l = nil
+		}
+		r.count(l)
+		return nil
+	}})
 	if err != nil {
 		return nil, err
 	}
@@ -278,14 +291,6 @@ func VerifyTiles(dir fs.FS, x Expect) (*Report, error) {
 		return nil, err
 	}
 	return r, nil
-}
-
-// check is what a report learns while evidence is verified.
-func (r *Report) check(x Expect) audit.Check {
-	return audit.Check{Known: x.Known, Record: func(_ int64, raw []byte) error {
-		r.count(raw)
-		return nil
-	}}
 }
 
 // finish looks at who stands behind verified evidence.

@@ -34,9 +34,9 @@ type Report struct {
 	Gone   int64 // events of which nothing is left for one of these reasons
 }
 
-func (r *Report) count(raw []byte) {
-	l, err := event.ParseLeaf(raw)
-	if err != nil {
+// count takes in an entry; l is nil where it is no event.
+func (r *Report) count(l *event.Leaf) {
+	if l == nil {
 		r.Notes++
 		return
 	}
@@ -56,7 +56,9 @@ func (r *Report) count(raw []byte) {
 	}
 }
 
+// shown takes in an event with its disclosure.
 func (r *Report) shown(e *Entry) {
+	r.count(e.Leaf)
 	if len(e.Claims) > 0 {
 		r.Shown++
 		r.Claims += int64(len(e.Claims))
