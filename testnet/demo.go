@@ -25,8 +25,8 @@ func demoCommand(e *cli.Env) *cobra.Command {
 		Use: "demo [FILE]", Short: "The whole story on this machine, told step by step", Args: cobra.MaximumNArgs(1),
 		Long: `Start a committee of four validators and four nodes as processes of this machine,
 and share FILE (or a file that it makes) among them: refused, granted, delegated,
-revoked, rekeyed and erased, while a validator is replaced and a policy changes.
-Everything is removed at the end. The exit code is 0 only if every step did what
+revoked, rekeyed and erased, while a validator is replaced and a policy changes. At
+the end a stranger audits it offline. Everything is removed at the end. The exit code is 0 only if every step did what
 it should.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			file := ""
@@ -54,6 +54,7 @@ type demo struct {
 	address, older string // of the newest version, and of the one before
 	grant, link    string // Ada's to Ben, and Ben's to Cleo
 	record         string // file of the renewed committee record
+	bundle         string // file of an exported log
 	contact        map[string]string
 }
 
@@ -179,7 +180,10 @@ func (d *demo) story() []step {
 		{"erase", "Ada erases the object, and the receipts are checked without the network", d.erase},
 		{"erased", "Ben is refused, whose grant is still good", d.refused("node2", "there is no key any more")},
 		{"erased-owner", "So is Ada", d.refused("node1", "her own wrap of the key is gone too")},
-		{"audit", "Every member's log of what it decided is intact", d.audit},
+		{"audit-export", "A validator exports its log for an auditor", d.exportLog},
+		{"audit", "All processes end, and every member's log of what it decided is intact", d.audit},
+		{"audit-verify", "A stranger verifies the export, who has the file and the network's id and nothing else", d.verifyLog},
+		{"audit-tampered", "One bit of it is flipped, and it is refused", d.verifyTampered},
 	}
 }
 

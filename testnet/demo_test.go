@@ -56,7 +56,7 @@ func TestDemo(t *testing.T) {
 	}
 	for _, s := range []string{"add", "refused", "grant", "read", "delegate", "narrow", "delegated-read", "delegated-twice-read", "rotate", "rotated-read", "rotated",
 		"policy", "policy-refused", "role", "role-read", "revoke", "revoked", "revoked-below", "revoked-not-above", "rekey", "rekeyed-read", "rekeyed-old",
-		"erase", "erased", "erased-owner", "audit"} {
+		"erase", "erased", "erased-owner", "audit-export", "audit", "audit-verify", "audit-tampered"} {
 		if !steps[s] {
 			t.Errorf("the step %s is missing in %v", s, steps)
 		}

@@ -32,12 +32,14 @@ import (
 const (
 	bundleMagic    = "cerebrum-audit-bundle/1\n"
 	groupLevel     = 8
-	groupSize      = 1 << groupLevel
 	groupsInFrame  = 1024
 	maxBundleHead  = 4 << 20
 	maxSeal        = 4 << 10
 	frameFixedSize = 8
 )
+
+// GroupSize is how many records a group has; a partial bundle begins with a group.
+const GroupSize = 1 << groupLevel
 
 // KindBundle is the kind of the statement at the end of a bundle.
 const KindBundle statement.Kind = "audit-bundle"
@@ -82,7 +84,7 @@ func (l *Log) ExportBundle(w io.Writer, e Export) error {
 	if e.First < 0 || e.First > e.Checkpoint.N {
 		return fmt.Errorf("the log has %d records under the checkpoint, and the export would begin with %d", e.Checkpoint.N, e.First)
 	}
-	e.First -= e.First % groupSize
+	e.First -= e.First % GroupSize
 	groups, before, err := l.groups(e.First, e.Checkpoint)
 	if err != nil {
 		return err
@@ -145,14 +147,14 @@ func (l *Log) groups(first int64, c Checkpoint) (groups, before []tlog.Hash, err
 	if err != nil {
 		return nil, nil, err
 	}
-	for i := first / groupSize; i < c.N/groupSize; i++ {
+	for i := first / GroupSize; i < c.N/GroupSize; i++ {
 		h, err := stored.ReadHashes([]int64{tlog.StoredHashIndex(groupLevel, i)})
 		if err != nil {
 			return nil, nil, err
 		}
 		groups = append(groups, h[0])
 	}
-	if rest := c.N % groupSize; rest > 0 {
+	if rest := c.N % GroupSize; rest > 0 {
 		groups = append(groups, end.root(rest))
 	}
 	if root, err := groupsRoot(first, c.N, before, groups); err != nil || root != c.Hash {
@@ -169,7 +171,7 @@ func groupsRoot(first, n int64, before, groups []tlog.Hash) (tlog.Hash, error) {
 		return tlog.Hash{}, err
 	}
 	at := first
-	for ; at+groupSize <= n; at += groupSize {
+	for ; at+GroupSize <= n; at += GroupSize {
 		e.add(at, groupLevel, groups[0], nil)
 		groups = groups[1:]
 	}
@@ -180,7 +182,7 @@ func groupsRoot(first, n int64, before, groups []tlog.Hash) (tlog.Hash, error) {
 }
 
 // groupCount is how many groups the records from first to n are.
-func groupCount(first, n int64) int64 { return (n - first + groupSize - 1) / groupSize }
+func groupCount(first, n int64) int64 { return (n - first + GroupSize - 1) / GroupSize }
 
 func bytesOf(hashes []tlog.Hash) (out [][]byte) {
 	for _, h := range hashes {

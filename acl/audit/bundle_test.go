@@ -67,7 +67,7 @@ func TestABundleGivesBackTheLog(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%d records from %d: %v", n, first, err)
 			}
-			if b.First != first-first%groupSize || b.Checkpoint.Tree != l.Head() || b.Binding.Peer != peer(t) {
+			if b.First != first-first%GroupSize || b.Checkpoint.Tree != l.Head() || b.Binding.Peer != peer(t) {
 				t.Fatalf("%d records from %d: the bundle says %+v", n, first, b)
 			}
 			if fmt.Sprint(b.Network) != fmt.Sprint(network) || fmt.Sprint(opened) != fmt.Sprint(someDisclosures) {

@@ -94,22 +94,11 @@ func (c Check) head(in *frameReader) (*Bundle, []tlog.Hash, error) {
 	if err := statement.Unmarshal(raw, &h); err != nil {
 		return nil, nil, in.bad(-1, "the head is malformed")
 	}
-	b := &Bundle{Network: h.Network, First: h.First}
-	if b.Binding, err = VerifyBinding(h.Binding); err != nil {
+	b, err := c.begin(h)
+	if err != nil {
 		return nil, nil, err
 	}
-	if c.Peer != (statement.PublicKey{}) && c.Peer != b.Binding.Peer {
-		return nil, nil, fmt.Errorf("%w: it is the log of the peer %s", ErrBinding, b.Binding.Peer)
-	}
-	if b.Checkpoint, err = b.Binding.OpenCheckpoint(h.Checkpoint); err != nil {
-		return nil, nil, err
-	}
-	if c.Policy != nil {
-		if err := c.cosigned(b); err != nil {
-			return nil, nil, err
-		}
-	}
-	if h.First < 0 || h.First > b.Checkpoint.N || h.First%groupSize != 0 {
+	if h.First < 0 || h.First > b.Checkpoint.N || h.First%GroupSize != 0 {
 		return nil, nil, in.bad(-1, fmt.Sprintf("it begins with record %d, of %d", h.First, b.Checkpoint.N))
 	}
 	before := make([]tlog.Hash, len(h.Before))
@@ -120,6 +109,21 @@ func (c Check) head(in *frameReader) (*Bundle, []tlog.Hash, error) {
 		before[i] = tlog.Hash(hash)
 	}
 	return b, before, nil
+}
+
+// begin verifies whose log it is and who signed the checkpoint.
+func (c Check) begin(h bundleHead) (b *Bundle, err error) {
+	b = &Bundle{Network: h.Network, First: h.First}
+	if b.Binding, err = VerifyBinding(h.Binding); err != nil {
+		return nil, err
+	}
+	if c.Peer != (statement.PublicKey{}) && c.Peer != b.Binding.Peer {
+		return nil, fmt.Errorf("%w: it is the log of the peer %s", ErrBinding, b.Binding.Peer)
+	}
+	if b.Checkpoint, err = b.Binding.OpenCheckpoint(h.Checkpoint); err != nil || c.Policy == nil {
+		return b, err
+	}
+	return b, c.cosigned(b)
 }
 
 // cosigned holds the caller's policy.
@@ -211,15 +215,15 @@ func (c Check) records(in *frameReader, b *Bundle, before, groups []tlog.Hash, k
 		n++
 		var root tlog.Hash
 		switch {
-		case n%groupSize == 0:
+		case n%GroupSize == 0:
 			root = hashes[groupLevel]
 		case n == b.Checkpoint.N:
-			root = tree.root(n % groupSize)
+			root = tree.root(n % GroupSize)
 		default:
 			continue
 		}
 		start := n - int64(len(group.ends))
-		if root != groups[(start-b.First)/groupSize] {
+		if root != groups[(start-b.First)/GroupSize] {
 			return in.bad(start, fmt.Sprintf("of the records %d to %d one or more are not those under the checkpoint", start, n-1))
 		}
 		if err := group.handOn(start, c.Record); err != nil {

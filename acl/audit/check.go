@@ -24,21 +24,30 @@ type visitor func(r record) error
 // negative, to its own end. It gives the mark behind the last whole record and, at
 // bytes that are no record, an errBad.
 func walk(d folder, segs []int64, end int64, visit visitor) (at mark, err error) {
+	err = walkOn(d, segs, &at, end, visit)
+	return at, err
+}
+
+// walkOn is walk from a mark on, which it moves.
+func walkOn(d folder, segs []int64, at *mark, end int64, visit visitor) error {
 	for i, first := range segs {
-		if first != at.n {
-			at.segment, at.offset = at.n, 0
-			return at, tampered(at.place, fmt.Sprintf("the next records that are there begin with %d", first))
+		if first < at.segment {
+			continue
 		}
-		at.segment, at.offset = first, 0
+		if first > at.segment || at.n == 0 {
+			if at.segment, at.offset = at.n, 0; first != at.n {
+				return tampered(at.place, fmt.Sprintf("the next records that are there begin with %d", first))
+			}
+		}
 		most := int64(-1)
 		if i == len(segs)-1 {
 			most = end
 		}
-		if err := walkSegment(d, &at, most, visit); err != nil {
-			return at, err
+		if err := walkSegment(d, at, most, visit); err != nil {
+			return err
 		}
 	}
-	return at, nil
+	return nil
 }
 
 func walkSegment(d folder, at *mark, end int64, visit visitor) error {

@@ -25,6 +25,13 @@ type Checkpoint struct {
 	Note []byte // the signed note, cosignatures and all
 }
 
+// Signatures is how many there are on it, the log's own among them; nobody has verified
+// the others.
+func (c Checkpoint) Signatures() int {
+	_, lines, _ := bytes.Cut(c.Note, []byte("\n\n"))
+	return bytes.Count(lines, []byte("\n"))
+}
+
 // signCheckpoint signs the size and root at a mark, which must be durable: a
 // checkpoint of entries that a crash takes back is a fork for ever.
 func signCheckpoint(s *signer, m *mark) (Checkpoint, error) {

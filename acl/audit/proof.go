@@ -1,6 +1,8 @@
 package audit
 
 import (
+	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -34,12 +36,15 @@ func (l *Log) Head() tlog.Tree {
 var errStop = errors.New("that is all")
 
 // scan reads the records that are durable now and verifies them again.
-func (l *Log) scan(visit visitor) error {
+func (l *Log) scan(visit visitor) error { return l.scanOn(new(mark), visit) }
+
+// scanOn is scan from a mark of this log on, which it moves.
+func (l *Log) scanOn(at *mark, visit visitor) error {
 	l.mu.Lock()
 	end, segs := l.durable, slices.Clone(l.segs)
 	l.mu.Unlock()
 	segs = segs[:1+slices.Index(segs, end.segment)] // the writer may just have begun another
-	at, err := walk(l.folder, segs, end.offset, visit)
+	err := walkOn(l.folder, segs, at, end.offset, visit)
 	var bad errBad
 	if errors.As(err, &bad) {
 		return tampered(at.place, string(bad))
@@ -59,6 +64,22 @@ func (l *Log) scan(visit visitor) error {
 // returns it. It does not hold up the writer.
 func (l *Log) Scan(fn func(i int64, leaf []byte) error) error {
 	return l.scan(func(r record) error { return fn(r.n, r.leaf) })
+}
+
+// Cursor is how far somebody has read a log. The zero value stands before the first
+// record.
+type Cursor struct{ at mark }
+
+// Next is the index of the record that is read next.
+func (c *Cursor) Next() int64 { return c.at.n }
+
+// Tail is [Log.Scan] for the leaves behind a cursor, which it moves; where fn gives an
+// error the cursor stands behind the leaf that fn was given.
+func (l *Log) Tail(c *Cursor, fn func(i int64, leaf []byte) error) error {
+	if c.at.n == l.Size() {
+		return nil
+	}
+	return l.scanOn(&c.at, func(r record) error { return fn(r.n, r.leaf) })
 }
 
 // ProveInclusion proves that the record at index i stands in the log, as C2SP
@@ -142,4 +163,48 @@ func (l *Log) rootAt(n int64) (tlog.Hash, error) {
 // that a checkpoint which the policy wants covers it. See [Binding.Policy].
 func VerifyInclusion(policy torchwood.Policy, leaf, proof []byte) error {
 	return torchwood.VerifyProof(policy, tlog.RecordHash(leaf), proof)
+}
+
+// maxProof bounds a C2SP tlog-proof with its checkpoint, in bytes.
+const maxProof = maxCheckpoint + 8<<10
+
+// ErrProof reports a proof that does not prove what it should.
+var ErrProof = errors.New("the proof does not verify")
+
+// CheckProof verifies a proof of [Log.ProveInclusion] that the leaf with this hash
+// stands at an index, under a checkpoint that the log's key signed, and gives that
+// checkpoint. It accepts one encoding only. It fails with [ErrProof] and, for the
+// checkpoint, [ErrCheckpoint].
+func (b *Binding) CheckProof(index int64, leaf tlog.Hash, proof []byte) (Checkpoint, error) {
+	head := fmt.Appendf(nil, "c2sp.org/tlog-proof@v1\nindex %d\n", index)
+	rest, ok := bytes.CutPrefix(proof, head)
+	if !ok || len(proof) > maxProof {
+		return Checkpoint{}, fmt.Errorf("%w: it is none of entry %d", ErrProof, index)
+	}
+	var p tlog.RecordProof
+	for {
+		line, more, found := bytes.Cut(rest, []byte("\n"))
+		if !found || len(p) > maxLevels {
+			return Checkpoint{}, fmt.Errorf("%w: it ends before its checkpoint", ErrProof)
+		}
+		if rest = more; len(line) == 0 {
+			break
+		}
+		h, err := base64.StdEncoding.Strict().DecodeString(string(line))
+		if err != nil || len(h) != tlog.HashSize {
+			return Checkpoint{}, fmt.Errorf("%w: it holds something that is no hash", ErrProof)
+		}
+		p = append(p, tlog.Hash(h))
+	}
+	c, err := b.OpenCheckpoint(rest)
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	if err := tlog.CheckRecord(p, c.N, c.Hash, index, leaf); err != nil {
+		return Checkpoint{}, fmt.Errorf("%w: the entry is not under its checkpoint", ErrProof)
+	}
+	if !bytes.Equal(torchwood.FormatProof(index, p, c.Note), proof) {
+		return Checkpoint{}, fmt.Errorf("%w: it is not in the one encoding", ErrProof)
+	}
+	return c, nil
 }

@@ -117,9 +117,11 @@ type scanner struct {
 	hashes []tlog.Hash // to be stored for the last record; valid until the next call
 }
 
+// newScanner begins at the mark's offset.
 func newScanner(f io.ReaderAt, size int64, at *mark) *scanner {
+	left := size - at.offset
 	return &scanner{
-		r: bufio.NewReaderSize(io.NewSectionReader(f, 0, size), int(min(max(size, 16), 1<<18))), left: size, at: at, buf: make([]byte, fixedSize+maxRecord),
+		r: bufio.NewReaderSize(io.NewSectionReader(f, at.offset, left), int(min(max(left, 16), 1<<18))), left: left, at: at, buf: make([]byte, fixedSize+maxRecord),
 	}
 }
 

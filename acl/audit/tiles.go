@@ -27,7 +27,13 @@ func (l *Log) ExportTiles(dir string, c Checkpoint) error {
 		return err
 	}
 	defer os.RemoveAll(partial) // nothing is there once it was renamed
-	w := tiler{dir: partial}
+	w := tiler{put: func(path string, data []byte) error {
+		path = filepath.Join(partial, filepath.FromSlash(path))
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return err
+		}
+		return os.WriteFile(path, data, 0o600)
+	}}
 	if err := l.upTo(c, w.add); err != nil {
 		return err
 	}
@@ -77,9 +83,9 @@ func (l *Log) upTo(c Checkpoint, visit visitor) error {
 // tiler writes tiles as they become full. Tile n of level L holds the hashes of
 // level 8L, of which a full one is made of the full tile below.
 type tiler struct {
-	dir    string
-	tiles  [8][]byte // by level
-	counts [8]int64  // hashes so far
+	put    func(path string, data []byte) error // takes a finished tile
+	tiles  [8][]byte                            // by level
+	counts [8]int64                             // hashes so far
 	bundle []byte
 	n      int64 // records so far
 }
@@ -128,9 +134,5 @@ func (w *tiler) write(level int, count int64, data []byte) error {
 		width = torchwood.TileWidth
 	}
 	tile := tlog.Tile{H: torchwood.TileHeight, L: level, N: (count - 1) / torchwood.TileWidth, W: width}
-	path := filepath.Join(w.dir, filepath.FromSlash(torchwood.TilePath(tile)))
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	return os.WriteFile(path, data, 0o600)
+	return w.put(torchwood.TilePath(tile), data)
 }

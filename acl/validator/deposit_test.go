@@ -19,6 +19,7 @@ import (
 	"cerebrum.dev/cerebrum/crypto/envelope"
 	"cerebrum.dev/cerebrum/crypto/keystore"
 	"cerebrum.dev/cerebrum/crypto/statement"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // world is a network with an owner, a reader and somebody else.
@@ -523,3 +524,7 @@ type storedDeposit struct {
 type full struct{}
 
 func (full) Append(context.Context, ...event.Event) error { return audit.ErrFull }
+func (full) Enter(context.Context, ...event.Event) (int64, []tlog.Hash, error) {
+	return 0, nil, audit.ErrFull
+}
+func (full) Prove(context.Context, int64) ([]byte, error) { return nil, audit.ErrFull }

@@ -70,7 +70,7 @@ func restarted(t *testing.T, v *vt.Validator) *validator.Judge {
 	}
 	again := &validator.Judge{
 		Trust: j.Trust, Peer: j.Peer, Signing: j.Signing, Opener: j.Opener, Store: j.Store, Shares: j.Shares, Log: j.Log, Set: j.Set,
-		Verifier: j.Verifier, Policies: j.Policies, Roles: book, Book: book, Audit: j.Audit, Guard: j.Guard, Fresh: j.Fresh, Now: j.Now, Logger: j.Logger,
+		Verifier: j.Verifier, Policies: j.Policies, Roles: book, Book: book, Audit: j.Audit, Receipts: j.Receipts, Guard: j.Guard, Fresh: j.Fresh, Now: j.Now, Logger: j.Logger,
 	}
 	if err := again.Recount(v.Audit.Leaves); err != nil {
 		t.Fatal(err)

@@ -179,7 +179,7 @@ func TestARedemptionIsDurable(t *testing.T) {
 	j := l.Validators[0].Judge
 	l.Validators[0].Judge = &validator.Judge{ // as if it was started again
 		Trust: j.Trust, Peer: j.Peer, Signing: j.Signing, Opener: j.Opener, Store: j.Store, Shares: j.Shares, Log: j.Log, Set: j.Set,
-		Verifier: j.Verifier, Guard: j.Guard, Policies: j.Policies, Roles: j.Roles, Book: j.Book, Audit: j.Audit, Fresh: j.Fresh, Now: j.Now, Logger: j.Logger,
+		Verifier: j.Verifier, Guard: j.Guard, Policies: j.Policies, Roles: j.Roles, Book: j.Book, Audit: j.Audit, Receipts: j.Receipts, Fresh: j.Fresh, Now: j.Now, Logger: j.Logger,
 	}
 	other := *g
 	other.peer = trusttest.Key("other").Public()

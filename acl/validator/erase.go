@@ -29,6 +29,7 @@ type EraseReply struct {
 	_        struct{} `cbor:",toarray"`
 	Receipts [][]byte
 	Holds    []statement.ID
+	Logged   []byte // receipt for the entry in the audit log: package receipt
 }
 
 // maxHoldsShown bounds the holds that a refusal names.
@@ -86,18 +87,18 @@ func (j *Judge) Erase(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	if err := j.mayErase(r.Entry, b.Owner); err != nil {
 		return nil, j.deny(ctx, event.Erase, event.Act{Actor: b.Owner, Grant: id[:]}, err)
 	}
-	holds, err := j.bar(ctx, c, r.Entry, b, id)
+	logged, holds, err := j.bar(ctx, c, r.Entry, b, id)
 	if err != nil {
 		return nil, err
 	}
 	if len(holds) > 0 {
-		return encode(EraseReply{Holds: holds}), nil
+		return encode(EraseReply{Holds: holds, Logged: logged}), nil
 	}
 	keys := b.KeyIDs()
 	if err := j.destroy(ctx, b.Owner, keys); err != nil {
 		return nil, err
 	}
-	reply := EraseReply{Receipts: make([][]byte, len(keys))}
+	reply := EraseReply{Receipts: make([][]byte, len(keys)), Logged: logged}
 	for i, key := range keys {
 		if reply.Receipts[i], err = revocation.SignReceipt(revocation.Receipt{
 			Network: j.Trust.Network(), Erasure: id, Key: key, Record: record.ID(), Validator: uint16(seat), Time: j.Now().Unix(),
@@ -125,9 +126,10 @@ func (j *Judge) mayErase(e revocation.Entry, owner statement.ID) error {
 	return id.Verify(revocation.KindErasure, s)
 }
 
-// bar appends the order to the log unless a hold forbids it. A hold on a key that is
-// destroyed here already came too late and forbids nothing.
-func (j *Judge) bar(ctx context.Context, c Conn, e revocation.Entry, b *revocation.Erasure, id statement.ID) (holds []statement.ID, err error) {
+// bar appends the order to the log unless a hold forbids it, and gives the receipt for
+// either. A hold on a key that is destroyed here already came too late and forbids
+// nothing.
+func (j *Judge) bar(ctx context.Context, c Conn, e revocation.Entry, b *revocation.Erasure, id statement.ID) (logged []byte, holds []statement.ID, err error) {
 	j.erasures.holding.Lock()
 	defer j.erasures.holding.Unlock()
 	keys := b.KeyIDs()
@@ -138,24 +140,23 @@ func (j *Judge) bar(ctx context.Context, c Conn, e revocation.Entry, b *revocati
 		}
 		on, herr := j.holdsOn(key)
 		if err := errors.Join(err, herr); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+			return nil, nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 		holds = append(holds, on...)
 	}
 	if len(holds) > 0 {
 		holds = slices.CompactFunc(holds, func(a, b statement.ID) bool { return a == b })
-		if err := j.deny(ctx, event.Erase, event.Act{Actor: b.Owner, Grant: id[:]}, &broken{"legal-hold", "under a legal hold"}); errors.Is(err, ErrUnavailable) {
-			return nil, err
-		}
-		return holds[:min(len(holds), maxHoldsShown)], nil
+		act := because(&broken{"legal-hold", "under a legal hold"}, event.Act{Actor: b.Owner, Grant: id[:]})
+		logged, err = j.enter(ctx, id, b.Owner, j.event(event.Erase, event.Denied, act))
+		return logged, holds[:min(len(holds), maxHoldsShown)], err
 	}
-	if err := j.note(ctx, j.event(event.Erase, event.OK, event.Act{Actor: b.Owner, Grant: id[:], Reason: b.Reason})); err != nil {
-		return nil, err
+	if logged, err = j.enter(ctx, id, b.Owner, j.event(event.Erase, event.OK, event.Act{Actor: b.Owner, Grant: id[:], Reason: b.Reason})); err != nil {
+		return nil, nil, err
 	}
 	if _, err := j.appendLone(c, e, revocation.KindErasure, keys[0], b.Owner); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return nil, nil
+	return logged, nil, nil
 }
 
 // holdsOn are the holds in force on a key, and on the lineage and the scopes of

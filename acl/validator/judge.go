@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/audit/event"
+	"cerebrum.dev/cerebrum/acl/audit/receipt"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/kv"
@@ -16,12 +17,17 @@ import (
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/crypto/keystore"
 	"cerebrum.dev/cerebrum/crypto/statement"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // Auditor keeps what was decided.
 type Auditor interface {
 	// Append returns nil once the events are durable. Nothing is answered before.
 	Append(ctx context.Context, events ...event.Event) error
+	// Enter is Append, and tells where the events stand and their hashes.
+	Enter(ctx context.Context, events ...event.Event) (first int64, hashes []tlog.Hash, err error)
+	// Prove proves with a C2SP tlog-proof that an entry stands in the log.
+	Prove(ctx context.Context, index int64) ([]byte, error)
 }
 
 // Freshness is what this validator hears of the others.
@@ -63,7 +69,8 @@ type Judge struct {
 	Roles    Roles
 	Book     *RoleBook // takes role statements that come by themselves
 	Audit    Auditor
-	Guard    *trust.Guard // over Store
+	Receipts *receipt.Issuer // of the log that Audit writes
+	Guard    *trust.Guard    // over Store
 	Fresh    Freshness
 	Now      func() time.Time
 	Logger   *slog.Logger

@@ -15,6 +15,7 @@
 //	Release   shares of up to 1,000 objects under one chain
 //	Revoke    an entry for the revocation log, acknowledged once durable
 //	Erase     an owner's order to destroy the shares of keys, answered with receipts
+//	Proof     redeems a receipt of a release, a denial or an erasure
 //	Hold      the validator's signature under a legal hold; Keep takes the signed one
 //	Identity  a record of an identity for the same log, likewise
 //	Fresh     the validator's head over a nonce; Tail reads its log
@@ -278,10 +279,12 @@ func (r ReleaseRequest) Digest() statement.ID {
 }
 
 // ReleaseReply is the sealed answer: a [Release] for the recipients of the
-// grant's audience.
+// grant's audience. A denial has no box, but a receipt: see [DenialIn].
 type ReleaseReply struct {
-	_   struct{} `cbor:",toarray"`
-	Box []byte
+	_       struct{} `cbor:",toarray"`
+	Box     []byte
+	Policy  string // of a denial: what it says of policy, or empty
+	Receipt []byte // of a denial
 }
 
 // Release is what the box of a reply holds.
@@ -291,6 +294,7 @@ type Release struct {
 	Leaf    statement.ID
 	Server  statement.PublicKey // peer key of the validator
 	Items   []ReleaseItem
+	Receipt []byte // for its entries in the audit log, in the order of the items: package receipt
 }
 
 // ReleaseItem answers for one object, in the order of the request. A refused one

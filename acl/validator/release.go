@@ -37,9 +37,10 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	v, at, err := j.Verifier.Open(authority, j.expect(c, r.Digest()))
+	request := r.Digest()
+	v, at, err := j.Verifier.Open(authority, j.expect(c, request))
 	if err != nil {
-		return nil, j.deny(ctx, event.Release, event.Act{Object: r.Objects[0]}, err)
+		return nil, j.denyRelease(ctx, request, event.Act{Object: r.Objects[0]}, err)
 	}
 	engine, err := j.Policies.InForce(at)
 	if err != nil {
@@ -52,7 +53,7 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	now, released := j.Now(), 0
 	a.used = j.used.take(actor, now, len(r.Objects))
 	defer func() { j.used.giveBack(actor, now, len(r.Objects)-released) }()
-	out := Release{Request: r.Digest(), Leaf: leaf, Server: j.Peer, Items: make([]ReleaseItem, len(r.Objects))}
+	out := Release{Request: request, Leaf: leaf, Server: j.Peer, Items: make([]ReleaseItem, len(r.Objects))}
 	events := make([]event.Event, len(r.Objects))
 	var byPolicy *PolicyError
 	allowed := 0
@@ -73,15 +74,15 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 		}
 		events[i] = j.event(event.Release, event.Denied, because(err, a.act(address)))
 	}
-	if err := j.note(ctx, events...); err != nil {
+	if out.Receipt, err = j.enter(ctx, request, actor, events...); err != nil {
 		return nil, err
 	}
 	released = allowed // in the log, and counted again from it at the next start
 	if released == 0 {
 		if byPolicy != nil {
-			return nil, byPolicy
+			return nil, &Denied{byPolicy, out.Receipt}
 		}
-		return nil, ErrDenied
+		return nil, &Denied{ErrDenied, out.Receipt}
 	}
 	// A large batch takes a while: what was revoked or erased meanwhile, and
 	// acknowledged by this validator, is not answered any more. It acknowledges
@@ -89,7 +90,7 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	j.erasures.leaving.RLock()
 	defer j.erasures.leaving.RUnlock()
 	if err := j.Verifier.Live(v); err != nil {
-		return nil, j.deny(ctx, event.Release, event.Act{Actor: actor, Object: r.Objects[0], Grant: leaf[:]}, err)
+		return nil, j.denyRelease(ctx, request, event.Act{Actor: actor, Object: r.Objects[0], Grant: leaf[:]}, err)
 	}
 	if err := j.dropErased(ctx, &out, a); err != nil {
 		return nil, err
@@ -105,8 +106,9 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	return encode(ReleaseReply{Box: box}), nil
 }
 
-// dropErased takes out of an answer what was erased since it was judged. The
-// caller holds erasures.leaving.
+// dropErased takes out of an answer what was erased since it was judged, and the
+// receipt with it, which would say that it was released. The caller holds
+// erasures.leaving.
 func (j *Judge) dropErased(ctx context.Context, out *Release, a *asking) error {
 	var dropped []event.Event
 	left := 0
@@ -129,6 +131,7 @@ func (j *Judge) dropErased(ctx context.Context, out *Release, a *asking) error {
 	if err := j.note(ctx, dropped...); err != nil {
 		return err
 	}
+	out.Receipt = nil
 	if left == 0 {
 		return ErrDenied
 	}

@@ -19,6 +19,7 @@ import (
 	"cerebrum.dev/cerebrum/crypto/committee"
 	"cerebrum.dev/cerebrum/crypto/envelope"
 	"cerebrum.dev/cerebrum/crypto/statement"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 func TestThreeReleasesGiveTheSecretBack(t *testing.T) {
@@ -414,14 +415,13 @@ func TestARevocationStopsAReleaseUnderWay(t *testing.T) { // RV-01
 	chain, v := w.Grant(t, w.alice, w.bob, vt.VersionOf(o)), w.Validators[0]
 	revoke := validator.RevokeRequest{Entry: w.Revocation(t, w.alice, vt.Leaf(t, chain)), Chain: chain.Bytes()}
 	calls := 0
-	v.Judge.Audit = auditFunc(func(ctx context.Context, e ...event.Event) error {
+	v.Judge.Audit = watched{v.Audit, func() {
 		if calls++; calls == 1 { // the decision is made, the answer has not left
-			if _, err := v.Revoke(ctx, validator.Conn{}, encode(t, revoke)); err != nil {
+			if _, err := v.Revoke(t.Context(), validator.Conn{}, encode(t, revoke)); err != nil {
 				t.Error(err)
 			}
 		}
-		return v.Audit.Append(ctx, e...)
-	})
+	}}
 	_, err := w.Release(t, 0, w.bob, chain, vt.ReleaseOf(o))
 	wantErr(t, err, validator.ErrDenied)
 	events := logOf(t, v)
@@ -433,9 +433,21 @@ func TestARevocationStopsAReleaseUnderWay(t *testing.T) { // RV-01
 	wantErr(t, err, nil)
 }
 
-type auditFunc func(context.Context, ...event.Event) error
+// watched is an audit log with something that happens before each entry.
+type watched struct {
+	validator.Auditor
+	before func()
+}
 
-func (f auditFunc) Append(ctx context.Context, e ...event.Event) error { return f(ctx, e...) }
+func (w watched) Append(ctx context.Context, e ...event.Event) error {
+	w.before()
+	return w.Auditor.Append(ctx, e...)
+}
+
+func (w watched) Enter(ctx context.Context, e ...event.Event) (int64, []tlog.Hash, error) {
+	w.before()
+	return w.Auditor.Enter(ctx, e...)
+}
 
 // Many readers, one revocation: whoever asks after the acknowledgement is denied.
 func TestConcurrentReleasesWhileRevoking(t *testing.T) {

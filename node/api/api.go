@@ -8,10 +8,11 @@
 // # Protocol
 //
 // Every verb is POST /v1/VERB with a JSON request and a JSON answer. An error is
-// a fault in JSON with a 4xx or 5xx status. Two verbs stream: /v1/add-stream
+// a fault in JSON with a 4xx or 5xx status. Three verbs stream: /v1/add-stream
 // takes the content as its body, with its request in the Cerebrum-Request
 // header; /v1/get-stream answers with the content, and with the result, or the
-// fault that ended it, in the trailer Cerebrum-Result.
+// fault that ended it, in the trailer Cerebrum-Result; /v1/audit-log-stream does
+// likewise with entries of the log, as they come.
 package api
 
 import (
@@ -85,6 +86,7 @@ type Service interface {
 	Desk
 	Members
 	Mirrors
+	Audit
 
 	// Erase orders the keys of an object to be destroyed everywhere, for ever. An
 	// order that too few validators have carried out yet is kept and goes on; the

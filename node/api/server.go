@@ -61,7 +61,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	defer cancel()
 	var working sync.WaitGroup
 	limits := s.Limits.withDefaults()
-	routes := limits.paced(s.routes(limits))
+	routes := limits.paced(s.routes(ctx, limits))
 	srv := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			working.Add(1)
@@ -93,7 +93,8 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-func (s *Server) routes(l Limits) http.Handler {
+// routes are the verbs; those that go on by themselves end with ending.
+func (s *Server) routes(ending context.Context, l Limits) http.Handler {
 	m := http.NewServeMux()
 	v := s.service
 	verb(m, "status", func(ctx context.Context, _ struct{}) (*Status, error) { return v.Status(ctx) })
@@ -131,11 +132,12 @@ func (s *Server) routes(l Limits) http.Handler {
 	verb(m, "uninvite", v.Uninvite)
 	verb(m, "remove-member", v.RemoveMember)
 	mirrorVerbs(m, v)
+	turns := make(chan struct{}, l.Streams)
+	auditVerbs(ending, turns, m, v)
 	verb(m, "erase", v.Erase)
 	verb(m, "hold", v.Hold)
 	verb(m, "unhold", v.Unhold)
 	verb(m, "holds", func(ctx context.Context, _ struct{}) (*Holds, error) { return v.Holds(ctx) })
-	turns := make(chan struct{}, l.Streams)
 	m.HandleFunc("POST /v1/add-stream", streaming(turns, s.addStream))
 	m.HandleFunc("POST /v1/get-stream", streaming(turns, s.getStream))
 	verb(m, "get-handed", s.getHanded)

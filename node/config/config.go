@@ -7,6 +7,8 @@
 //	relay = false         # carry connections of members to members behind a NAT
 //	via_relays = ["auto"] # be reachable through members that are relays, or
 //	                      # ["/ip4/198.51.100.7/tcp/4801/p2p/PEER"]: through these
+//	audit_syslog = "tls://collector.example:6514" # stream the audit log to a syslog
+//	                      # server; also tcp://, udp:// and unix:///path
 //
 // Unknown keys are refused, so that a typing error does not pass for a setting.
 package config
@@ -21,6 +23,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"cerebrum.dev/cerebrum/node/forward"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 	"github.com/pelletier/go-toml/v2"
@@ -47,6 +50,9 @@ type Config struct {
 	// ViaRelays are the relays through which members can reach this node: multiaddrs
 	// that end in /p2p/PEER, or AutoRelay. Empty: it is reached directly only.
 	ViaRelays []string `toml:"via_relays,omitempty"`
+	// AuditSyslog is the syslog server that the audit log is streamed to, persons and
+	// all: see package forward. Empty: none.
+	AuditSyslog string `toml:"audit_syslog,omitempty"`
 }
 
 // AutoRelay among Config.ViaRelays stands for connected members that are relays.
@@ -82,6 +88,9 @@ func (c *Config) check() error {
 	if _, _, err := c.Relays(); err != nil {
 		return err
 	}
+	if _, _, err := c.Syslog(); err != nil {
+		return err
+	}
 	_, err := c.Multiaddrs()
 	return err
 }
@@ -110,6 +119,18 @@ func (c *Config) Relays() (via []peer.AddrInfo, auto bool, err error) {
 		return nil, false, fmt.Errorf("%s: via_relays: %w", File, err)
 	}
 	return via, auto, nil
+}
+
+// Syslog is where the audit log is streamed to; false where it is not.
+func (c *Config) Syslog() (forward.Target, bool, error) {
+	if c.AuditSyslog == "" {
+		return forward.Target{}, false, nil
+	}
+	t, err := forward.ParseTarget(c.AuditSyslog)
+	if err != nil {
+		return t, false, fmt.Errorf("%s: audit_syslog: %w", File, err)
+	}
+	return t, true, nil
 }
 
 // Level is the level of the log.

@@ -29,6 +29,7 @@ import (
 	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/audit/journal"
 	"cerebrum.dev/cerebrum/acl/audit/people"
+	"cerebrum.dev/cerebrum/acl/audit/receipt"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/acl/policy"
@@ -70,6 +71,7 @@ type Node struct {
 
 	erasing  sync.Mutex // held by whoever works on orders to erase
 	erasures *erasures
+	receipts *receipts // of this node's own requests
 	carry    *carry
 	copies   *copies
 
@@ -139,6 +141,9 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 	n.library = &object.Library{Store: n.store, Secrets: n.secrets, Trust: n.trust, Now: now}
 	n.outbox = newOutbox(n)
 	n.erasures = &erasures{store: n.store.KV("erasures")}
+	if n.receipts, err = newReceipts(n.store.KV("receipts"), h.Master()); err != nil {
+		return n, err
+	}
 	n.carry, n.copies = newCarry(n.store.KV("carry")), newCopies(n.store.KV("copies"))
 	if n.trust == nil {
 		return n, nil
@@ -182,7 +187,7 @@ func (n *Node) openNetwork() (err error) {
 		return err
 	}
 	n.verifier = &capability.Verifier{Trust: n.trust, Revocations: n.set, People: n.set, Now: n.now}
-	n.quorum = &quorum.Committee{Trust: n.trust, Transport: &transport{n}, Now: n.now}
+	n.quorum = &quorum.Committee{Trust: n.trust, Transport: &transport{n}, Now: n.now, Took: n.takeReceipt}
 	n.tracker = &revocation.Tracker{
 		Trust: n.trust, Validators: n.quorum, Set: n.set, Store: store, Now: n.now, Log: n.log, PolicyHead: n.heardPolicy,
 		Behind: func(record statement.ID, _ int) {
@@ -236,6 +241,10 @@ func (n *Node) openJudge(revocations kv.Store) error {
 	if err != nil {
 		return err
 	}
+	audited, err := n.home.AuditLog()
+	if err != nil {
+		return err
+	}
 	n.judge = &validator.Judge{
 		Trust: n.trust, Peer: n.home.PeerKey(), Signing: keys.Signing, Opener: keys.Opener,
 		Store: keep, Guard: n.guards, Shares: n.secrets, Log: log, Set: n.set,
@@ -243,6 +252,7 @@ func (n *Node) openJudge(revocations kv.Store) error {
 		Verifier: &capability.Verifier{Trust: n.trust, Revocations: n.set, People: n.set, Now: n.now},
 		Policies: policies, Roles: book, Book: book,
 		Audit: n.audit, Fresh: n.tracker, Now: n.now, Logger: n.log,
+		Receipts: &receipt.Issuer{Network: n.trust.Network(), Origin: n.audit.Log().Binding().Origin, Key: audited.Key},
 	}
 	n.judge.Verifier.Accepted = n.judge.Accepted
 	n.rotation = &validator.Rotation{Judge: n.judge, Peers: rotationPeers{n}, Log: n.log}

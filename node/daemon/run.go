@@ -146,7 +146,7 @@ func (n *Node) work(g *errgroup.Group, ctx context.Context) {
 		n.tracker.Run, n.discovery.Run, n.outbox.Run, n.runRotation, n.runForget, n.provideLoop, n.policyLoop,
 		n.followIdentities, n.followRecords, n.askForRecords,
 		n.stayMember,
-		n.runMirror, n.runCopies,
+		n.runMirror, n.runCopies, n.runReceipts, n.runForward,
 		n.runWitnessed, n.runEvidence,
 	}
 	if n.judge != nil {

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/receipt"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/acl/validator"
@@ -38,6 +39,7 @@ var methods = map[quorum.Method]rpc.Method{
 	quorum.Consent:  service("consent", 64<<10, 1<<10, 10*time.Second, 4),
 	quorum.Consents: service("consents", 64<<10, 1152<<10, 10*time.Second, 4),
 	quorum.Identity: service("identity", revocation.MaxEntry+(1<<10), 4<<10, 10*time.Second, 4),
+	quorum.Proof:    service("proof", receipt.MaxBytes+(1<<10), 1<<20, 10*time.Second, 4),
 	quorum.Carry:    service("carry", capability.MaxChain+(64<<10), validator.MaxCarry, 10*time.Second, 8),
 }
 
@@ -73,6 +75,11 @@ func (t *transport) Call(ctx context.Context, server statement.PublicKey, m quor
 		return build(quorum.Session{Server: server, Client: t.n.home.PeerKey(), Challenge: s.Received(), Counter: s.NextCounter})
 	})
 	switch {
+	case err == nil && m == quorum.Release:
+		if d := validator.DenialIn(raw); d != nil {
+			return nil, fmt.Errorf("%w: %w", quorum.ErrDenied, d)
+		}
+		return raw, nil
 	case err == nil:
 		return raw, nil
 	case errors.Is(err, &rpc.Error{Code: rpc.Denied}):
@@ -214,6 +221,8 @@ func (n *Node) judgeCall(ctx context.Context, m quorum.Method, c validator.Conn,
 		return j.AnswerSeen(raw)
 	case quorum.Carry:
 		return j.Carry(ctx, c, raw)
+	case quorum.Proof:
+		return j.Proof(ctx, raw)
 	}
 	return nil, validator.ErrMalformed
 }
@@ -230,6 +239,10 @@ func (n *Node) serveValidator() {
 				return nil, err
 			}
 			out, err := n.judgeCall(ctx, name, validator.Conn{Client: client, Challenge: c.Session.Given(), UseCounter: c.Session.UseCounter}, raw)
+			var d *validator.Denied
+			if errors.As(err, &d) {
+				return d.Reply(), nil
+			}
 			return out, codeOf(err)
 		})
 	}

@@ -45,8 +45,8 @@ func witnessMethod(name string, c witness.Call) rpc.Method {
 	}
 }
 
-// evidence is offered by every member: what is shown is taken, a page goes back.
-var evidence = rpc.Method{
+// evidenceMethod is offered by every member: what is shown is taken, a page goes back.
+var evidenceMethod = rpc.Method{
 	Protocol: "/cerebrum/tlog-witness/evidence/1", MaxRequest: witness.MaxSpread, MaxResponse: witness.MaxSpreadReply, Timeout: 10 * time.Second, PerPeer: 1,
 }
 
@@ -175,7 +175,7 @@ func (n *Node) serveWitness() {
 			})
 		}
 	}
-	rpc.Serve(n.host.Libp2p(), evidence, n.log, func(_ context.Context, from rpc.Caller, body []byte) ([]byte, error) {
+	rpc.Serve(n.host.Libp2p(), evidenceMethod, n.log, func(_ context.Context, from rpc.Caller, body []byte) ([]byte, error) {
 		reply, _, err := n.witnessing.docket.Exchange(body, n.everMember)
 		if errors.Is(err, witness.ErrEvidence) || errors.Is(err, statement.ErrMalformed) {
 			n.log.Info("evidence was refused", "peer", from.Peer, "err", err)

@@ -107,7 +107,7 @@ func (n *Node) showEvidence(ctx context.Context, e *witness.Evidence) {
 	var all sync.WaitGroup
 	for p := range to {
 		all.Go(func() {
-			if _, err := n.callWith(ctx, p, evidence, body); err != nil && ctx.Err() == nil {
+			if _, err := n.callWith(ctx, p, evidenceMethod, body); err != nil && ctx.Err() == nil {
 				n.log.Debug("showing evidence", "peer", p, "err", err)
 			}
 		})
@@ -135,7 +135,7 @@ func (n *Node) pullEvidenceOf(ctx context.Context, from peer.ID) error {
 		if err != nil {
 			return err
 		}
-		raw, err := n.callWith(ctx, from, evidence, body)
+		raw, err := n.callWith(ctx, from, evidenceMethod, body)
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/acl/validator"
 	"cerebrum.dev/cerebrum/crypto/envelope"
@@ -37,6 +38,11 @@ func (c *Committee) SendErasure(ctx context.Context, e revocation.Entry, which [
 	if err != nil {
 		return nil, err
 	}
+	unsigned, err := statement.Parse(e.Statement)
+	if err != nil {
+		return nil, err
+	}
+	unsigned.Prune(revocation.KindErasure, nil)
 	if which == nil {
 		which = c.everybody()
 	}
@@ -47,6 +53,7 @@ func (c *Committee) SendErasure(ctx context.Context, e revocation.Entry, which [
 		if a.err == nil {
 			var r validator.EraseReply
 			err := statement.Unmarshal(a.raw, &r)
+			c.tookReceipt(a.index, r.Logged, event.Erase, id, unsigned.Bytes())
 			switch {
 			case err == nil && len(r.Holds) > 0 && len(r.Receipts) == 0:
 				out.Held = append(out.Held, a.index)

@@ -48,6 +48,7 @@ const (
 	Consents Method = "consents"
 	Identity Method = "identity"
 	Carry    Method = "carry"
+	Proof    Method = "proof"
 )
 
 // Session is what a proof of possession needs of a connection.
@@ -78,6 +79,9 @@ type Committee struct {
 	Trust     *trust.Chain
 	Transport Transport
 	Now       func() time.Time
+	// Took is handed the receipts that validators give, each verified. It may be
+	// called by several goroutines, must not block, and may be nil.
+	Took func(Receipt)
 
 	own pace // how validators answer
 
@@ -90,7 +94,7 @@ func (c *Committee) pin() *Committee {
 	if c.record != nil {
 		return c
 	}
-	return &Committee{Trust: c.Trust, Transport: c.Transport, Now: c.Now, record: c.Trust.Current(), pace: &c.own}
+	return &Committee{Trust: c.Trust, Transport: c.Transport, Now: c.Now, Took: c.Took, record: c.Trust.Current(), pace: &c.own}
 }
 
 // server is the peer key of the validator at an index. Behind the validators of

@@ -91,6 +91,8 @@ func (k *Keys) gather(ctx context.Context, t *tally, which []int, dealings bool)
 	}, func(a answer) bool {
 		if a.err == nil {
 			a.judge(k.take(a, dealings))
+		} else {
+			k.tookDenial(a, dealings)
 		}
 		t.add(a)
 		return c.certain(t, int(c.record.Numbers.T)) || k.complete(len(t.denied))
@@ -151,6 +153,7 @@ func (k *Keys) take(a answer, dealings bool) error {
 		}
 	}
 	k.hold(r.Items)
+	k.took(a.index, r.Receipt, dealings)
 	return wrong
 }
 

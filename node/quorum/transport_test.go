@@ -123,6 +123,8 @@ func (w *world) judge(ctx context.Context, index int, m quorum.Method, c validat
 		return j.AnswerBundle(ctx, c, raw)
 	case quorum.Seen:
 		return j.AnswerSeen(raw)
+	case quorum.Proof:
+		return j.Proof(ctx, raw)
 	}
 	return nil, validator.ErrMalformed
 }

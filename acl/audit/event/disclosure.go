@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -55,6 +54,35 @@ func spell(parts [3]string) []byte {
 	return append(out, ']')
 }
 
+// unspell is the inverse of spell. It takes nothing that spell does not write, which a
+// JSON decoder would.
+func unspell(raw []byte) (parts [3]string, ok bool) {
+	for i := range parts {
+		if len(raw) < 2 || raw[0] != "[,,"[i] || raw[1] != '"' {
+			return parts, false
+		}
+		raw = raw[2:]
+		var part []byte
+		for {
+			end := bytes.IndexAny(raw, `"\`)
+			if end < 0 {
+				return parts, false
+			}
+			part = append(part, raw[:end]...)
+			escaped := raw[end] == '\\'
+			if raw = raw[end+1:]; !escaped {
+				break
+			}
+			if len(raw) == 0 || raw[0] != '"' && raw[0] != '\\' {
+				return parts, false
+			}
+			part, raw = append(part, raw[0]), raw[1:]
+		}
+		parts[i] = string(part)
+	}
+	return parts, string(raw) == "]"
+}
+
 // Open reads the claims that disclosures show of a leaf. Every one must be
 // committed to by the leaf, once, whole and in the one spelling; otherwise the
 // error is [ErrDisclosure] and nothing is shown. Claims that have no disclosure,
@@ -96,9 +124,8 @@ func parseDisclosure(text string) (Claim, error) {
 	if err != nil {
 		return Claim{}, errors.New("it is not base64url")
 	}
-	// A slice and not an array: that would swallow a list that is shorter or longer.
-	var list []string
-	if err := json.Unmarshal(raw, &list); err != nil || len(list) != 3 || !bytes.Equal(raw, spell([3]string(list))) {
+	list, ok := unspell(raw)
+	if !ok {
 		return Claim{}, errors.New("it is not a salt, a name and a value")
 	}
 	if salt, err := encoding.DecodeString(list[0]); err != nil || len(salt) != saltSize {

@@ -3,6 +3,7 @@ package event
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -44,6 +45,9 @@ func (o Outcome) String() string {
 	}
 	return outcomes[o]
 }
+
+// Outcomes are the words for all of them.
+func Outcomes() []string { return slices.Clone(outcomes[OK:]) }
 
 func (o Outcome) valid() bool { return o >= OK && int(o) < len(outcomes) }
 

@@ -46,6 +46,7 @@ import (
 	"cerebrum.dev/cerebrum/acl/audit/people"
 	"cerebrum.dev/cerebrum/acl/audit/sidecar"
 	"cerebrum.dev/cerebrum/crypto/statement"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // sideName is the file of disclosures, in the log's folder.
@@ -99,23 +100,38 @@ func (j *Journal) Close() error { return errors.Join(j.log.Close(), j.side.Close
 // when ctx ends first, they may be recorded or not. Whatever the error, the act that
 // was to be recorded must not happen.
 func (j *Journal) Append(ctx context.Context, events ...event.Event) error {
-	_, err := j.Record(ctx, events...)
+	_, _, err := j.Enter(ctx, events...)
 	return err
 }
 
-// Record is [Journal.Append] and gives the index of the first leaf; the others
-// follow it.
-func (j *Journal) Record(ctx context.Context, events ...event.Event) (first int64, err error) {
+// Enter is [Journal.Append] and says where the events stand: the index of the first
+// leaf, which the others follow, and the hash of each.
+func (j *Journal) Enter(ctx context.Context, events ...event.Event) (first int64, hashes []tlog.Hash, err error) {
 	if len(events) == 0 {
-		return j.log.Size(), nil
+		return j.log.Size(), nil, nil
 	}
 	leaves, items := make([][]byte, len(events)), make([][]byte, len(events))
+	hashes = make([]tlog.Hash, len(events))
 	for i := range events {
 		if leaves[i], items[i], err = j.seal(&events[i]); err != nil {
-			return 0, err
+			return 0, nil, err
+		}
+		hashes[i] = tlog.RecordHash(leaves[i])
+	}
+	first, err = j.log.Record(ctx, leaves, items)
+	return first, hashes, err
+}
+
+// Prove proves that the leaf at an index stands in the log: see
+// [audit.Log.ProveInclusion]. Where no checkpoint covers it yet, one is made.
+func (j *Journal) Prove(ctx context.Context, index int64) ([]byte, error) {
+	proof, err := j.log.ProveInclusion(index)
+	if errors.Is(err, audit.ErrUnsigned) && index < j.Size() {
+		if _, err = j.log.Checkpoint(ctx); err == nil {
+			proof, err = j.log.ProveInclusion(index)
 		}
 	}
-	return j.log.Record(ctx, leaves, items)
+	return proof, err
 }
 
 // item is what is kept beside a leaf.

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit"
 	"cerebrum.dev/cerebrum/acl/audit/event"
 )
 
@@ -21,14 +22,20 @@ func (j *Journal) Leaves(fn func(e *Entry) error) error {
 
 // Scan reads the durable leaves, verified again, with what is beside them. It stops
 // at fn's first error and returns it. It does not hold up the writer.
-func (j *Journal) Scan(fn func(e *Entry) error) error {
+func (j *Journal) Scan(fn func(e *Entry) error) error { return j.Tail(new(audit.Cursor), fn) }
+
+// Tail is [Journal.Scan] for the leaves behind a cursor, which it moves: see
+// [audit.Log.Tail].
+func (j *Journal) Tail(c *audit.Cursor, fn func(e *Entry) error) error {
 	var failed error
+	from := c.Next()
 	next, stop := iter.Pull2(func(yield func(int64, []byte) bool) {
-		failed = j.side.Scan(0, func(i int64, item []byte) (bool, error) { return yield(i, item), nil })
+		failed = j.side.Scan(from, func(i int64, item []byte) (bool, error) { return yield(i, item), nil })
 	})
 	defer stop()
-	at, item, more := next()
-	return j.log.Scan(func(i int64, leaf []byte) error {
+	at, more := int64(-1), true // the items are looked at after the leaves: none of a leaf that is seen is missing
+	var item []byte
+	return j.log.Tail(c, func(i int64, leaf []byte) error {
 		for more && at < i {
 			at, item, more = next()
 		}

@@ -3,6 +3,7 @@ package ocsf
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // facility is "log audit" of RFC 5424.
@@ -40,6 +41,14 @@ func (r *Record) Syslog(host string) ([]byte, error) {
 	b.WriteString("] ")
 	b.Write(body)
 	return []byte(b.String()), nil
+}
+
+// SyslogGap is a message of the same kind that says that the entries from first to last
+// were not sent.
+func SyslogGap(host string, at time.Time, first, last int64) []byte {
+	const warning = 4
+	return fmt.Appendf(nil, `<%d>1 %s %s cerebrum - Gap [cerebrum@%d first="%d" last="%d" count="%d"] %d entries of the audit log were not sent, from %d to %d; they are in the log`,
+		facility*8+warning, at.UTC().Format("2006-01-02T15:04:05.000Z07:00"), header(host, 255), enterprise, first, last, last-first+1, last-first+1, first, last)
 }
 
 // parameter escapes a value of structured data (RFC 5424, section 6.3.3).

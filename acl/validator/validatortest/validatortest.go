@@ -25,6 +25,7 @@ import (
 	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/audit/journal"
 	"cerebrum.dev/cerebrum/acl/audit/people"
+	"cerebrum.dev/cerebrum/acl/audit/receipt"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/kv"
@@ -208,6 +209,7 @@ func (net *Network) open(t testing.TB, s seat, opener *keystore.Opener, bundle *
 		Trust: net.Chain, Peer: trusttest.Key(s.name + " peer").Public(), Signing: s.signing, Opener: opener, Store: v.Memory, Shares: erase,
 		Log: rlog, Set: set, Verifier: &capability.Verifier{Trust: net.Chain, Revocations: set, People: set, Now: net.Clock.Now},
 		Guard: trust.NewGuard(v.Memory), Policies: policies, Roles: book, Book: book, Audit: log, Fresh: v.Tracker, Now: net.Clock.Now, Logger: Logger(t),
+		Receipts: &receipt.Issuer{Network: net.Chain.Network(), Origin: log.Log().Binding().Origin, Key: s.log(t).Key},
 	}
 	v.Judge.Verifier.Accepted = v.Judge.Accepted
 	return v

@@ -125,7 +125,7 @@ func TestEveryVerbHasItsRoute(t *testing.T) {
 			}
 		}
 		out := v.MethodByName(m.Name).Call(args)
-		if err, _ := out[1].Interface().(error); err != nil {
+		if err, _ := out[len(out)-1].Interface().(error); err != nil {
 			t.Errorf("%s: %v", m.Name, err)
 		}
 		if spy.called != m.Name || !spy.told {
@@ -136,7 +136,7 @@ func TestEveryVerbHasItsRoute(t *testing.T) {
 
 // wordOf is the field by which the spy recognises a request.
 func wordOf(q reflect.Value) reflect.Value {
-	for _, name := range []string{"As", "Address", "Contact", "Path", "Op", "ID", "Role", "Word", "Invitation"} {
+	for _, name := range []string{"As", "Address", "Contact", "Path", "Op", "ID", "Role", "Word", "Invitation", "Into", "Object"} {
 		if f := q.FieldByName(name); f.IsValid() {
 			return f
 		}

@@ -1,0 +1,255 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"cerebrum.dev/cerebrum/acl/audit/evidence"
+	"cerebrum.dev/cerebrum/crypto/statement"
+	"cerebrum.dev/cerebrum/node/fault"
+	"cerebrum.dev/cerebrum/node/quorum"
+	"github.com/spf13/cobra"
+)
+
+// verifyFlags are the flags of audit verify.
+type verifyFlags struct {
+	network   string
+	known     []string
+	receipts  []string
+	keep      string
+	witnesses int
+}
+
+func auditVerify(e *Env) *cobra.Command {
+	var f verifyFlags
+	c := &cobra.Command{
+		Use: "verify FILE|FOLDER", Short: "Verify exported evidence, offline", Args: cobra.ExactArgs(1),
+		Long: `Verify what "cerebrum audit export" or "cerebrum audit receipt" wrote. It needs no home, no network and nothing
+but the file, and no part of the file can change without being found. The exit code
+is 0 only if all of it holds; otherwise it is 6, and the error says what does not
+hold, and where.
+
+--network says which network it must be of, by its id or by a network file. Without
+it the file says that of itself. --keep writes the log's checkpoint to a file, and
+--known makes the next export of the same log live up to it: then nothing can have
+been rolled back in between.`,
+		RunE: func(_ *cobra.Command, args []string) error {
+			x, err := f.expect()
+			if err != nil {
+				return err
+			}
+			if raw, err := receiptIn(args[0]); err != nil {
+				return err
+			} else if raw != nil {
+				if f.keep != "" || len(f.known)+len(f.receipts) > 0 {
+					return fault.New(fault.Usage, "they are for exported logs", "a receipt takes no --keep, --known and --receipt")
+				}
+				return e.verifyReceipt(args[0], raw, x)
+			}
+			r, err := verifyEvidence(args[0], x)
+			if err != nil {
+				return err
+			}
+			for _, path := range f.receipts {
+				if err := livesUpTo(args[0], r, path, x); err != nil {
+					return err
+				}
+			}
+			if f.keep != "" {
+				if err := writeNew(f.keep, r.Checkpoint.Note); err != nil {
+					return err
+				}
+			}
+			return e.printReport(r)
+		},
+	}
+	c.Flags().StringVar(&f.network, "network", "", "the id of the network that it must be of, or a network file")
+	c.Flags().StringArrayVar(&f.known, "known", nil, "a checkpoint of the same log that you kept; may be repeated")
+	c.Flags().StringArrayVar(&f.receipts, "receipt", nil, "a receipt of the same log, which a bundle of it must live up to; may be repeated")
+	c.Flags().StringVar(&f.keep, "keep", "", "write the log's checkpoint to this new file")
+	c.Flags().IntVar(&f.witnesses, "witnesses", 0, "how many validators must have cosigned the checkpoint")
+	return c
+}
+
+// expect reads what the auditor has.
+func (f *verifyFlags) expect() (x evidence.Expect, err error) {
+	x.Witnesses = f.witnesses
+	if x.Anchor, err = readAnchor(f.network); err != nil {
+		return x, err
+	}
+	for _, path := range f.known {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return x, fault.Wrap(fault.Failed, err, "it is what `cerebrum audit verify --keep` writes", "the checkpoint")
+		}
+		x.Known = append(x.Known, raw)
+	}
+	return x, nil
+}
+
+// livesUpTo holds a verified bundle to a receipt that the log's key signed.
+func livesUpTo(bundle string, r *evidence.Report, path string, x evidence.Expect) error {
+	raw, err := receiptIn(path)
+	if err != nil {
+		return err
+	}
+	if raw == nil || r.Format != "bundle" {
+		return fault.New(fault.Usage, "", "--receipt takes what `cerebrum audit receipt` wrote, and holds a bundle to it")
+	}
+	x.Witnesses = 0
+	v, err := evidence.VerifyReceipt(raw, quorum.RequestDigest, x)
+	if err != nil {
+		return fault.Wrap(fault.Integrity, err, "do not rely on it", "%s does not hold", plain(path))
+	}
+	last := v.Receipt.First + int64(v.Receipt.Entries()) - 1
+	switch {
+	case v.Receipt.Origin != r.Origin:
+		return fault.New(fault.Usage, "name one of the log that is verified", "the receipt %s is of another log", plain(path))
+	case v.Receipt.First < r.First:
+		return fault.New(fault.Usage, "ask for an export that begins earlier", "the receipt %s is of entry %d, which is not in the bundle", plain(path), v.Receipt.First)
+	case last >= r.Checkpoint.N:
+		return fault.New(fault.Integrity, "ask for a newer export; if that lacks it too, the receipt is evidence against the log's owner", "%s ends before entry %d, which the receipt %s promises", plain(bundle), last, plain(path))
+	}
+	if err := evidence.Contradicts(v.Receipt, opener(bundle)); err != nil {
+		return fault.Wrap(fault.Integrity, err, "keep both: the log's key signed them, and only one can be so", "%s does not hold", plain(bundle))
+	}
+	return nil
+}
+
+// readAnchor reads the name of a network: its id, or a network file.
+func readAnchor(s string) (evidence.Anchor, error) {
+	if s == "" {
+		return evidence.Anchor{}, nil
+	}
+	if id, err := statement.ParseID(s); err == nil && id != (statement.ID{}) { // which would stand for no anchor
+		return evidence.Anchor{Network: id}, nil
+	}
+	if _, err := os.Stat(s); err != nil {
+		return evidence.Anchor{}, fault.New(fault.Usage, "the id is 64 hexadecimal digits, as `cerebrum network show` prints it", "--network %q is neither a network's id nor a file", s)
+	}
+	f, err := readNetwork(s)
+	if err != nil {
+		return evidence.Anchor{}, err
+	}
+	c, err := f.Chain()
+	if err != nil {
+		return evidence.Anchor{}, fault.Wrap(fault.Integrity, err, "ask for the network file again", "the network file")
+	}
+	return evidence.Anchor{Network: c.Network(), Records: f.Records}, nil
+}
+
+// verifyEvidence verifies a file or a folder. What does not hold is an integrity
+// fault; what could not be read is not.
+func verifyEvidence(path string, x evidence.Expect) (*evidence.Report, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fault.Wrap(fault.Failed, err, "", "the evidence")
+	}
+	var r *evidence.Report
+	if info.IsDir() {
+		r, err = evidence.VerifyTiles(os.DirFS(path), x)
+	} else {
+		r, err = evidence.Verify(opener(path), x)
+	}
+	var unread *fs.PathError
+	switch {
+	case errors.As(err, &unread):
+		return nil, fault.Wrap(fault.Failed, err, "", "the evidence cannot be read")
+	case err != nil:
+		return nil, fault.Wrap(fault.Integrity, err, "do not rely on it; keep it, and ask whoever sent it for another export", "%s does not hold", plain(path))
+	}
+	return r, nil
+}
+
+func opener(path string) evidence.Opener {
+	return func() (io.ReadCloser, error) { return os.Open(path) }
+}
+
+// verified is the JSON of a report.
+type verified struct {
+	Holds       bool              `json:"holds"`
+	Format      string            `json:"format"`
+	Origin      string            `json:"origin"`
+	Peer        string            `json:"peer"`
+	Identity    string            `json:"identity,omitempty"`
+	Role        string            `json:"role,omitempty"`
+	Validator   int               `json:"validator,omitempty"`
+	Network     string            `json:"network,omitempty"`
+	NetworkName string            `json:"network_name,omitempty"`
+	Anchored    bool              `json:"anchored"`
+	Checkpoint  verifiedHead      `json:"checkpoint"`
+	First       int64             `json:"first"`
+	Entries     int64             `json:"entries"`
+	From        string            `json:"from,omitempty"`
+	To          string            `json:"to,omitempty"`
+	Disclosures verifiedDisclosed `json:"disclosures"`
+	Proves      []string          `json:"proves"`
+	NotProved   []string          `json:"not_proved"`
+}
+
+type verifiedHead struct {
+	Size       int64    `json:"size"`
+	Root       string   `json:"root"`
+	Witnesses  []int    `json:"witnesses"` // validators, from 1
+	Of         int      `json:"of"`        // that could be witnesses
+	Fresh      string   `json:"fresh,omitempty"`
+	AgeSeconds *float64 `json:"age_seconds"` // null: nobody but the log says when it was made
+}
+
+type verifiedDisclosed struct {
+	Events   int64 `json:"events"`
+	Opened   int64 `json:"opened"`
+	Claims   int64 `json:"claims"`
+	Erased   int64 `json:"erased"`
+	Lost     int64 `json:"lost"`
+	Withheld int64 `json:"withheld"`
+}
+
+func (e *Env) printReport(r *evidence.Report) error {
+	now := e.Now()
+	o := r.Owner
+	out := verified{
+		Holds: true, Format: r.Format, Origin: r.Origin, Peer: o.Peer.String(), Validator: o.Seat, NetworkName: plain(o.Name), Anchored: o.Anchored,
+		Checkpoint: verifiedHead{Size: r.Checkpoint.N, Root: r.Root(), Witnesses: []int{}, Of: r.Witnesses()},
+		First:      r.First, Entries: r.Entries(), Proves: r.Proves(now), NotProved: r.NotProved(),
+		Disclosures: verifiedDisclosed{r.Events, r.Shown, r.Claims, r.Erased, r.Lost, r.Withheld()},
+	}
+	if o.Network != (statement.ID{}) {
+		out.Network = o.Network.String()
+	}
+	if o.Role != 0 {
+		out.Role, out.Identity = o.Role.String(), o.Identity.String()
+	}
+	for _, c := range r.Cosigned {
+		out.Checkpoint.Witnesses = append(out.Checkpoint.Witnesses, c.Validator)
+	}
+	if at := r.Fresh(); !at.IsZero() {
+		age := now.Sub(at).Seconds()
+		out.Checkpoint.Fresh, out.Checkpoint.AgeSeconds = at.Format(time.RFC3339), &age
+	}
+	if r.Events > 0 {
+		out.From, out.To = r.From.Format(time.RFC3339Nano), r.To.Format(time.RFC3339Nano)
+	}
+	return e.print(out, func(w io.Writer) { printProven(w, out.Proves, out.NotProved, out.Network, out.Anchored) })
+}
+
+func printProven(w io.Writer, proves, not []string, network string, anchored bool) {
+	var b bytes.Buffer
+	fmt.Fprintln(&b, "it holds. Proven is:")
+	for _, s := range proves {
+		fmt.Fprintf(&b, "  %s\n", plain(s))
+	}
+	fmt.Fprintln(&b, "Not proven is:")
+	for _, s := range not {
+		fmt.Fprintf(&b, "  %s\n", plain(s))
+	}
+	if !anchored && network != "" {
+		fmt.Fprintf(&b, "anchor not checked: %s\n", network)
+	}
+	w.Write(b.Bytes()) // like print, whose output nobody may read
+}

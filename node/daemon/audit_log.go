@@ -1,0 +1,201 @@
+package daemon
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"cerebrum.dev/cerebrum/acl/audit"
+	"cerebrum.dev/cerebrum/acl/audit/journal"
+	"cerebrum.dev/cerebrum/acl/audit/ocsf"
+	"cerebrum.dev/cerebrum/node/api"
+	"cerebrum.dev/cerebrum/node/fault"
+	"cerebrum.dev/cerebrum/node/forward"
+	"cerebrum.dev/cerebrum/node/home"
+	"github.com/ipfs/go-cid"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// tailEvery is how often the log is looked at for new entries.
+const tailEvery = 200 * time.Millisecond
+
+// AuditLog implements api.Service.
+func (n *Node) AuditLog(ctx context.Context, r api.AuditLogRequest, w io.Writer) error {
+	f, err := n.auditFilter(r)
+	if err != nil {
+		return err
+	}
+	if r.Follow && !n.running.Load() {
+		return fault.New(fault.Unavailable, "start it with `cerebrum run` in another terminal, or leave --follow out", "nothing new is logged: no node runs on this home")
+	}
+	out := bufio.NewWriterSize(w, 64<<10)
+	form, err := ocsf.Writer(out, ocsf.Form{Format: r.Format, Host: hostname(), Name: n.nameIn(ctx)})
+	if err != nil {
+		return fault.Wrap(fault.Usage, err, "", "the format")
+	}
+	tick := time.NewTicker(tailEvery)
+	defer tick.Stop()
+	for at := new(audit.Cursor); ; {
+		err := n.audit.Tail(at, func(e *journal.Entry) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			rec, err := n.auditRecord(f, e)
+			if rec == nil || err != nil {
+				return err
+			}
+			return form(rec)
+		})
+		if err == nil {
+			err = out.Flush()
+		}
+		if ctx.Err() != nil && r.Follow {
+			return nil
+		}
+		if err != nil || !r.Follow {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// auditFilter is which entries are asked for.
+func (n *Node) auditFilter(r api.AuditLogRequest) (*ocsf.Filter, error) {
+	f := &ocsf.Filter{Since: r.Since, Action: r.Action, Outcome: r.Outcome, Object: r.Object, Identity: r.Identity}
+	if i := slices.IndexFunc(n.home.Principals(), func(p *home.Principal) bool { return p.Name == r.Identity }); i >= 0 {
+		f.Identity = n.home.Principals()[i].Identity.ID().String()
+	}
+	if err := f.Check(); err != nil {
+		return nil, fault.Wrap(fault.Usage, err, "see `cerebrum audit log --help`", "the filter")
+	}
+	return f, nil
+}
+
+// auditRecord is what can be shown of an entry; nil where it is not asked for.
+func (n *Node) auditRecord(f *ocsf.Filter, e *journal.Entry) (*ocsf.Record, error) {
+	if e.Leaf == nil || !f.Leaf(e.Leaf) {
+		return nil, nil
+	}
+	opened, err := e.Open()
+	if err != nil {
+		n.log.Warn("what an entry of the audit log is about cannot be read", "err", err)
+		opened = &journal.Opened{Lost: true}
+	}
+	if !f.Claims(opened.Claims) {
+		return nil, nil
+	}
+	return &ocsf.Record{
+		Origin: n.audit.Log().Binding().Origin, Index: e.Index, LeafHash: tlog.RecordHash(e.Raw), Leaf: e.Leaf,
+		Claims: opened.Claims, Erased: opened.Erased, Lost: opened.Lost,
+	}, nil
+}
+
+// nameIn gives the names by which this home knows identities and objects.
+func (n *Node) nameIn(ctx context.Context) func(id string) string {
+	names := map[string]string{}
+	for _, p := range n.home.Principals() {
+		names[p.Identity.ID().String()] = p.Name
+	}
+	if n.trust != nil {
+		for i, v := range n.trust.Current().Validators {
+			if id := v.Identity.String(); names[id] == "" {
+				names[id] = "validator " + strconv.Itoa(i+1)
+			}
+		}
+	}
+	return func(id string) string {
+		name, known := names[id]
+		if !known {
+			name = n.objectName(ctx, id)
+			names[id] = name
+		}
+		if name == "" {
+			return ""
+		}
+		return name + " (" + short(id) + ")"
+	}
+}
+
+// objectName is the name of an object of this home; empty where it has none.
+func (n *Node) objectName(ctx context.Context, id string) string {
+	c, err := cid.Decode(id)
+	if err != nil {
+		return ""
+	}
+	h, err := n.library.Find(ctx, c)
+	if err != nil || !h.Owned {
+		return ""
+	}
+	o, err := n.library.Open(ctx, h)
+	if err != nil {
+		return ""
+	}
+	return o.Details.Name
+}
+
+// short is enough of an id to recognise it.
+func short(id string) string { return "…" + id[max(0, len(id)-8):] }
+
+// hostname is this machine's name for syslog; it may be empty.
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// forwarded is the audit log as package forward reads it.
+type forwarded struct {
+	n    *Node
+	host string
+}
+
+// Size implements forward.Log.
+func (f forwarded) Size() int64 { return f.n.audit.Size() }
+
+// Messages implements forward.Log.
+func (f forwarded) Messages(c *audit.Cursor, from int64, fn func(index int64, message []byte) error) error {
+	return f.n.audit.Tail(c, func(e *journal.Entry) error {
+		if e.Index < from {
+			return nil
+		}
+		rec, err := f.n.auditRecord(new(ocsf.Filter), e)
+		if err != nil {
+			return err
+		}
+		if rec == nil { // a note of the log itself
+			return fn(e.Index, nil)
+		}
+		message, err := rec.Syslog(f.host)
+		if err != nil {
+			return err
+		}
+		return fn(e.Index, message)
+	})
+}
+
+// runForward streams the audit log to where the configuration says, if it does.
+func (n *Node) runForward(ctx context.Context) error {
+	target, wanted, err := n.home.Config.Syslog()
+	if err != nil || !wanted {
+		return err
+	}
+	host := hostname()
+	f, err := forward.New(forward.Config{
+		Target: target, Log: forwarded{n, host}, Store: n.store.KV("syslog"), Host: host, Now: n.now, Logger: n.log,
+	})
+	if err != nil { // no reason for the node to stop
+		n.log.Error("the audit log is not forwarded", "err", err)
+		return nil
+	}
+	return f.Run(ctx)
+}

@@ -1,0 +1,163 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"cerebrum.dev/cerebrum/acl/audit"
+	"cerebrum.dev/cerebrum/acl/audit/event"
+	"cerebrum.dev/cerebrum/acl/audit/receipt"
+	"cerebrum.dev/cerebrum/acl/kv"
+	"cerebrum.dev/cerebrum/acl/validator"
+	"cerebrum.dev/cerebrum/crypto/keystore"
+	"cerebrum.dev/cerebrum/crypto/statement"
+	"cerebrum.dev/cerebrum/node/api"
+	"cerebrum.dev/cerebrum/node/fault"
+	"cerebrum.dev/cerebrum/node/quorum"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// receiptAt is a receipt of a time for a request that says so.
+func receiptAt(t *testing.T, at int64) quorum.Receipt {
+	t.Helper()
+	request, err := statement.Marshal(validator.ReleaseRequest{Objects: [][]byte{[]byte("object")}, Purpose: fmt.Sprintf("purpose %d", at)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, _, _, err := quorum.RequestDigest(event.Release, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := statement.GenerateKey()
+	i := receipt.Issuer{Network: statement.Hash("network"), Origin: audit.Origin(key.Public()), Key: statement.GenerateKey()}
+	body := receipt.Receipt{Action: event.Release, Request: digest, First: at}
+	body.Add(tlog.Hash{1}, event.OK)
+	raw, err := i.Issue(body, time.UnixMilli(at))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, id, err := receipt.Peek(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return quorum.Receipt{Receipt: r, ID: id, Raw: raw, Request: request, Server: key.Public()}
+}
+
+func kept(t *testing.T, s *receipts) (times []int64) {
+	t.Helper()
+	if err := s.scan(func(_ []byte, _ *keptReceipt, r *receipt.Receipt, _ statement.ID) (bool, error) {
+		times = append(times, r.Time)
+		return true, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return times
+}
+
+func TestReceiptsAreBoundedAndSealed(t *testing.T) {
+	store, master := new(kv.Memory), bytes.Repeat([]byte{7}, keystore.MasterSize)
+	s, err := newReceipts(store, master)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.most = 5
+	for at := range int64(3) {
+		if err := s.keep([]quorum.Receipt{receiptAt(t, 10+2*at), receiptAt(t, 11+2*at)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := kept(t, s); !slices.Equal(got, []int64{11, 12, 13, 14, 15}) {
+		t.Errorf("of six the five newest are %v", got)
+	}
+	// Another start counts what is there.
+	if s, err = newReceipts(store, master); err != nil {
+		t.Fatal(err)
+	}
+	s.most = 5
+	if err := s.keep([]quorum.Receipt{receiptAt(t, 20)}); err != nil {
+		t.Fatal(err)
+	}
+	if got := kept(t, s); !slices.Equal(got, []int64{12, 13, 14, 15, 20}) {
+		t.Errorf("after a start there are %v", got)
+	}
+	if err := store.Scan(nil, nil, func(_, value []byte) (bool, error) {
+		if bytes.Contains(value, []byte("purpose")) {
+			t.Error("a purpose is readable on the disk")
+		}
+		return true, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	other, err := newReceipts(store, bytes.Repeat([]byte{8}, keystore.MasterSize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other.scan(func([]byte, *keptReceipt, *receipt.Receipt, statement.ID) (bool, error) { return true, nil }) == nil {
+		t.Error("another home reads them")
+	}
+}
+
+func TestReceiptsOfAnErasureAreKeptListedAndRedeemed(t *testing.T) {
+	t.Parallel()
+	m := found(t, 1)
+	n := m.nodes[0]
+	m.refresh()
+	ctx, stop := context.WithCancel(t.Context())
+	address, dealt := addSmall(t, n, "one")
+	if _, err := n.outbox.deliver(ctx, dealt); err != nil {
+		t.Fatal(err)
+	}
+	n.running.Store(true) // what needs the network goes over the test's wire
+	defer n.running.Store(false)
+	if _, err := n.Erase(ctx, api.EraseRequest{Address: address.String()}); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if err := n.runReceipts(ctx); err != nil { // takes what is queued, and ends
+		t.Fatal(err)
+	}
+	l, err := n.Receipts(t.Context(), api.ReceiptsRequest{})
+	if err != nil || len(l.Receipts) < 3 {
+		t.Fatalf("%v, %+v", err, l)
+	}
+	first := l.Receipts[0]
+	if first.Action != "erase" || first.Outcome != "ok" || first.State != receiptPromised || first.Validator == 0 || len(first.Objects) != 1 {
+		t.Errorf("%+v", first)
+	}
+	f, err := n.Receipt(t.Context(), api.ReceiptRequest{ID: first.ID[:12]})
+	if err != nil || f.State != receiptProven {
+		t.Fatalf("%v, %+v", err, f)
+	}
+	if l, err = n.Receipts(t.Context(), api.ReceiptsRequest{}); err != nil || l.Receipts[0].State != receiptProven {
+		t.Errorf("that it is proven is forgotten: %+v", l.Receipts[0])
+	}
+	if l, err = n.Receipts(t.Context(), api.ReceiptsRequest{Object: address.String()}); err != nil || len(l.Receipts) != 0 {
+		t.Errorf("an erasure names keys, not addresses: %+v", l)
+	}
+	m.setDown(0, 1, 2, 3)
+	if f, err = n.Receipt(t.Context(), api.ReceiptRequest{ID: last(t, n).ID}); err != nil || f.State == receiptProven || f.Says == "" || len(f.File) == 0 {
+		t.Errorf("nobody can be asked: %v, %+v", err, f)
+	}
+	for id, exit := range map[string]int{"abc": fault.Usage, "0123456789": fault.NotFound} {
+		if _, err := n.Receipt(t.Context(), api.ReceiptRequest{ID: id}); fault.Of(err).Exit != exit {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+	if _, err := n.Receipts(t.Context(), api.ReceiptsRequest{Object: "x"}); fault.Of(err).Exit != fault.Usage {
+		t.Error(err)
+	}
+}
+
+// last is the last receipt of all.
+func last(t *testing.T, n *Node) api.Receipt {
+	t.Helper()
+	l, err := n.Receipts(t.Context(), api.ReceiptsRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l.Receipts[len(l.Receipts)-1]
+}

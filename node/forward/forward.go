@@ -1,0 +1,316 @@
+// Package forward streams a node's audit log to a syslog server.
+//
+// The log on the disk is the buffer: what the server has not taken is read again from
+// there, also after a restart, from behind the last entry that was written to it. So a
+// server that is gone costs neither memory nor entries, and never holds up the node.
+// Only so many entries are kept for it, though: where it was gone for longer, the
+// oldest are passed over, and one message says how many and which
+// ([Config.Backlog]). They are in the log all the same.
+//
+// # Targets
+//
+//	tcp://host:port   octet counting (RFC 6587, section 3.4.1)
+//	tls://host:port   the same over TLS (RFC 5425), against the system's roots
+//	udp://host:port   a datagram for each message (RFC 5426)
+//	unix:///path      a datagram for each message, or a stream with octet counting
+//
+// # What it cannot promise
+//
+// Syslog has no acknowledgements. What a connection had taken when it broke may be
+// lost on the way; so after a break the last entries are sent once more ([Config.Again]).
+// A message names its entry's index: whoever collects them drops what it has.
+package forward
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"cerebrum.dev/cerebrum/acl/audit"
+	"cerebrum.dev/cerebrum/acl/audit/ocsf"
+	"cerebrum.dev/cerebrum/acl/kv"
+	"cerebrum.dev/cerebrum/crypto/statement"
+)
+
+// Log is the log that is forwarded.
+type Log interface {
+	// Size is how many entries there are.
+	Size() int64
+	// Messages hands the messages of the entries behind the cursor, but none before
+	// from, to fn, and moves the cursor; where fn gives an error it stands behind the
+	// entry that fn was given. A message is nil where an entry has none.
+	Messages(c *audit.Cursor, from int64, fn func(index int64, message []byte) error) error
+}
+
+// Target is where to.
+type Target struct {
+	scheme, address string
+}
+
+// ParseTarget reads a target.
+func ParseTarget(s string) (Target, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return Target{}, fmt.Errorf("%q is no target for syslog", s)
+	}
+	t := Target{u.Scheme, u.Host}
+	switch u.Scheme {
+	case "tcp", "tls", "udp":
+		_, port, err := net.SplitHostPort(u.Host)
+		if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || n == 0 || u.Hostname() == "" || u.Path != "" {
+			return Target{}, fmt.Errorf("%q is not of the form %s://host:port", s, u.Scheme)
+		}
+	case "unix":
+		if t.address = u.Path; u.Host != "" || !filepath.IsAbs(u.Path) {
+			return Target{}, fmt.Errorf("%q is not of the form unix:///path", s)
+		}
+	default:
+		return Target{}, fmt.Errorf("%q does not begin with tcp://, tls://, udp:// or unix:///", s)
+	}
+	return t, nil
+}
+
+// String is the target as it is configured.
+func (t Target) String() string { return t.scheme + "://" + t.address }
+
+// Config says how a log is forwarded. The zero value of each field after Logger is the
+// usual.
+type Config struct {
+	Target Target
+	Log    Log
+	Store  kv.Store // of its own; keeps how far the target is
+	Host   string   // of this node, for the message about a gap
+	Now    func() time.Time
+	Logger *slog.Logger
+
+	TLS     *tls.Config   // nil: the system's roots
+	Backlog int64         // most entries that wait for the target; 0: 100,000
+	Again   int64         // entries that are sent once more after a break; 0: 1,000
+	Every   time.Duration // between looks at the log; 0: 200 ms
+	Retry   time.Duration // before the second try to connect, doubled up to a minute; 0: 1 s
+}
+
+const (
+	dialTime  = 10 * time.Second
+	writeTime = 10 * time.Second
+	maxRetry  = time.Minute
+	batch     = 256 // entries between notes of how far the target is
+)
+
+// Forwarder forwards a log. [Forwarder.Run] is its one goroutine, and owns what is not
+// in Config.
+type Forwarder struct {
+	c    Config
+	next int64 // the first entry that the target has not
+}
+
+// New makes a forwarder that goes on where the last one for the same target was.
+func New(c Config) (*Forwarder, error) {
+	if c.Backlog <= 0 {
+		c.Backlog = 100_000
+	}
+	if c.Again <= 0 {
+		c.Again = 1000
+	}
+	if c.Every <= 0 {
+		c.Every = 200 * time.Millisecond
+	}
+	if c.Retry <= 0 {
+		c.Retry = time.Second
+	}
+	f := &Forwarder{c: c}
+	raw, err := c.Store.Get(f.key())
+	if errors.Is(err, kv.ErrNotFound) {
+		return f, nil
+	}
+	if err == nil {
+		err = statement.Unmarshal(raw, &f.next)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("how far the syslog target is: %w", err)
+	}
+	f.next = max(0, min(f.next, c.Log.Size())) // a log that was put back in its place
+	return f, nil
+}
+
+func (f *Forwarder) key() []byte {
+	id := statement.Hash("syslog target", []byte(f.c.Target.String()))
+	return id[:]
+}
+
+// Run forwards until ctx ends, which is no error. What goes wrong with the target is
+// logged, and tried again.
+func (f *Forwarder) Run(ctx context.Context) error {
+	wait := f.c.Retry
+	for said := ""; ctx.Err() == nil; {
+		before := f.next
+		err := f.session(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if f.next > before { // it took something: the next try is the first
+			wait, said = f.c.Retry, ""
+			f.next = max(before, f.next-f.c.Again)
+		}
+		if text := err.Error(); text != said {
+			f.c.Logger.Warn("the audit log cannot be forwarded; it is tried again", "target", f.c.Target, "err", err)
+			said = text
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+		wait = min(2*wait, maxRetry)
+	}
+	return nil
+}
+
+// session connects once and forwards until something breaks.
+func (f *Forwarder) session(ctx context.Context) error {
+	conn, framed, err := f.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	gone := watch(conn, framed)
+	f.c.Logger.Info("the audit log is forwarded", "target", f.c.Target, "from", f.next)
+	tick := time.NewTicker(f.c.Every)
+	defer tick.Stop()
+	at := new(audit.Cursor)
+	for {
+		if err := f.catchUp(conn, framed, at); err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case err := <-gone:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// watch tells when a stream's other end has gone, which writing tells too late.
+func watch(conn net.Conn, framed bool) <-chan error {
+	gone := make(chan error, 1)
+	if !framed {
+		return gone
+	}
+	go func() { // ends with the connection
+		if _, err := io.Copy(io.Discard, conn); err != nil {
+			gone <- err
+			return
+		}
+		gone <- errors.New("the target closed the connection")
+	}()
+	return gone
+}
+
+// errBatch ends a batch.
+var errBatch = errors.New("that is a batch")
+
+// catchUp sends what the target has not, and notes after each batch how far it is.
+func (f *Forwarder) catchUp(conn net.Conn, framed bool, at *audit.Cursor) error {
+	for f.next < f.c.Log.Size() {
+		var out [][]byte
+		if gap := f.c.Log.Size() - f.c.Backlog; gap > f.next {
+			out = append(out, f.gap(f.next, gap-1))
+			f.next = gap
+		}
+		next := f.next
+		err := f.c.Log.Messages(at, f.next, func(index int64, message []byte) error {
+			if next = index + 1; message != nil {
+				out = append(out, bytes.Clone(message))
+			}
+			if len(out) >= batch {
+				return errBatch
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errBatch) {
+			return err
+		}
+		if next = max(next, at.Next()); next == f.next && len(out) == 0 {
+			return nil
+		}
+		if err := send(conn, framed, out); err != nil {
+			return err
+		}
+		f.next = next
+		if err := f.note(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// gap is the message about entries that are passed over.
+func (f *Forwarder) gap(first, last int64) []byte {
+	f.c.Logger.Warn("entries of the audit log are not forwarded: the target was gone for too long", "target", f.c.Target, "first", first, "last", last)
+	return ocsf.SyslogGap(f.c.Host, f.c.Now(), first, last)
+}
+
+func (f *Forwarder) note() error {
+	raw, err := statement.Marshal(f.next)
+	if err != nil {
+		return err
+	}
+	return f.c.Store.Apply([]kv.Op{{Key: f.key(), Value: raw}})
+}
+
+// send writes messages, all within the time for one.
+func send(conn net.Conn, framed bool, messages [][]byte) error {
+	if err := conn.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+		return err
+	}
+	if !framed {
+		for _, m := range messages {
+			if _, err := conn.Write(m); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var all bytes.Buffer
+	for _, m := range messages {
+		fmt.Fprintf(&all, "%d ", len(m))
+		all.Write(m)
+	}
+	_, err := conn.Write(all.Bytes())
+	return err
+}
+
+// dial connects; framed says that messages need their lengths before them.
+func (f *Forwarder) dial(ctx context.Context) (conn net.Conn, framed bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	var d net.Dialer
+	t := f.c.Target
+	switch t.scheme {
+	case "udp":
+		conn, err = d.DialContext(ctx, "udp", t.address)
+		return conn, false, err
+	case "unix":
+		if conn, err = d.DialContext(ctx, "unixgram", t.address); err == nil {
+			return conn, false, nil
+		}
+		conn, err = d.DialContext(ctx, "unix", t.address)
+		return conn, true, err
+	case "tls":
+		conn, err = (&tls.Dialer{Config: f.c.TLS}).DialContext(ctx, "tcp", t.address)
+		return conn, true, err
+	}
+	conn, err = d.DialContext(ctx, "tcp", t.address)
+	return conn, true, err
+}

@@ -1,0 +1,388 @@
+package forward
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"cerebrum.dev/cerebrum/acl/audit"
+	"cerebrum.dev/cerebrum/acl/kv"
+)
+
+// numbers is a log whose messages are the numbers of its entries; every tenth entry has
+// none.
+type numbers struct{ n atomic.Int64 }
+
+func (l *numbers) Size() int64 { return l.n.Load() }
+
+func (l *numbers) Messages(_ *audit.Cursor, from int64, fn func(int64, []byte) error) error {
+	for i := from; i < l.n.Load(); i++ {
+		m := []byte(fmt.Sprintf("entry %d", i))
+		if i%10 == 9 {
+			m = nil
+		}
+		if err := fn(i, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// collector is a syslog server over a stream.
+type collector struct {
+	net.Listener
+	mu   sync.Mutex
+	got  []string
+	cond *sync.Cond
+	conn net.Conn
+}
+
+func collect(t *testing.T, l net.Listener) *collector {
+	t.Helper()
+	c := &collector{Listener: l}
+	c.cond = sync.NewCond(&c.mu)
+	go c.serve() // ends with the listener
+	t.Cleanup(func() { l.Close() })
+	return c
+}
+
+func (c *collector) serve() {
+	for {
+		conn, err := c.Accept()
+		if err != nil {
+			return
+		}
+		c.mu.Lock()
+		c.conn = conn
+		c.mu.Unlock()
+		c.read(conn)
+	}
+}
+
+func (c *collector) read(conn net.Conn) {
+	r := bufio.NewReader(conn)
+	for {
+		length, err := r.ReadString(' ')
+		if err != nil {
+			return
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(length))
+		if err != nil {
+			return
+		}
+		m := make([]byte, n)
+		if _, err := io.ReadFull(r, m); err != nil {
+			return
+		}
+		c.add(string(m))
+	}
+}
+
+func (c *collector) add(m string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.got = append(c.got, m)
+	c.cond.Broadcast()
+}
+
+// until waits for a message, and gives all there are.
+func (c *collector) until(last string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.got) == 0 || c.got[len(c.got)-1] != last {
+		c.cond.Wait()
+	}
+	return append([]string(nil), c.got...)
+}
+
+// cut breaks the connection.
+func (c *collector) cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conn.Close()
+}
+
+// run forwards until the function that it returns is called.
+func run(t *testing.T, target string, l Log, s kv.Store, change ...func(*Config)) (stop func()) {
+	t.Helper()
+	to, err := ParseTarget(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Config{Target: to, Log: l, Store: s, Now: time.Now, Logger: slog.New(slog.DiscardHandler), Every: time.Millisecond, Retry: time.Millisecond, Again: 150} // more than a line that is cut can swallow below
+	for _, f := range change {
+		f(&c)
+	}
+	f, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+func listen(t *testing.T, network, address string) net.Listener {
+	t.Helper()
+	l, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// complete expects every entry up to n, in order, once or more.
+func complete(t *testing.T, got []string, from, n int) {
+	t.Helper()
+	next := from
+	for _, m := range got {
+		var i int
+		if _, err := fmt.Sscanf(m, "entry %d", &i); err != nil {
+			t.Fatalf("%q", m)
+		}
+		if next%10 == 9 {
+			next++ // has no message
+		}
+		switch {
+		case i == next:
+			next++
+		case i > next:
+			t.Fatalf("entry %d is missing before %d", next, i)
+		}
+	}
+	if next != n {
+		t.Errorf("the entries end at %d, not %d", next, n)
+	}
+}
+
+func TestEntriesArriveAndGoOnAfterBreaksAndStarts(t *testing.T) {
+	first := listen(t, "tcp", "127.0.0.1:0")
+	address := first.Addr().String()
+	c := collect(t, first)
+	l, s := &numbers{}, new(kv.Memory)
+	l.n.Store(600) // more than a batch
+	stop := run(t, "tcp://"+address, l, s)
+	complete(t, c.until("entry 598"), 0, 599)
+	l.n.Store(700)
+	complete(t, c.until("entry 698"), 0, 699)
+
+	c.cut() // the server drops the line
+	l.n.Store(800)
+	got := c.until("entry 798")
+	complete(t, got, 0, 799)
+	if len(got) > 720+150 {
+		t.Errorf("%d messages: more were sent once more than should be", len(got))
+	}
+
+	// The server is away for a while, and comes back.
+	first.Close()
+	c.cut()
+	l.n.Store(900)
+	c2 := collect(t, listen(t, "tcp", address))
+	got = c2.until("entry 898")
+	again := 0
+	if _, err := fmt.Sscanf(got[0], "entry %d", &again); err != nil || again > 800 {
+		t.Fatalf("it goes on with %q", got[0])
+	}
+	complete(t, got, again, 899)
+
+	// The node starts again: what was taken is not sent once more.
+	stop()
+	l.n.Store(1000)
+	run(t, "tcp://"+address, l, s)
+	complete(t, c2.until("entry 998"), again, 999)
+}
+
+func TestWhoIsGoneForTooLongFindsAGapMark(t *testing.T) {
+	tcp := listen(t, "tcp", "127.0.0.1:0")
+	address := tcp.Addr().String()
+	tcp.Close() // nobody is there
+	l, s := &numbers{}, new(kv.Memory)
+	l.n.Store(500)
+	refused := make(chan bool, 1)
+	run(t, "tcp://"+address, l, s, func(c *Config) {
+		c.Backlog, c.Host = 100, "node"
+		c.Logger = slog.New(slog.NewTextHandler(tell(refused), nil))
+	})
+	<-refused
+	c := collect(t, listen(t, "tcp", address))
+	got := c.until("entry 498")
+	if !strings.HasPrefix(got[0], "<108>1 ") || !strings.Contains(got[0], `node cerebrum - Gap [cerebrum@32473 first="0" last="399" count="400"]`) {
+		t.Errorf("the gap is marked with %q", got[0])
+	}
+	complete(t, got[1:], 400, 499)
+}
+
+// tell says that something was logged.
+type tell chan bool
+
+func (c tell) Write(p []byte) (int, error) {
+	select {
+	case c <- true:
+	default:
+	}
+	return len(p), nil
+}
+
+func TestDatagramsAndStreamsOverUnixSocketsAndUDP(t *testing.T) {
+	dir, err := os.MkdirTemp("", "fw-") // a short path
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	l := &numbers{}
+	l.n.Store(5)
+	stream := filepath.Join(dir, "stream")
+	c := collect(t, listen(t, "unix", stream))
+	run(t, "unix://"+stream, l, new(kv.Memory))
+	complete(t, c.until("entry 4"), 0, 5)
+
+	packets := filepath.Join(dir, "packets")
+	for _, at := range []struct{ network, address, target string }{
+		{"unixgram", packets, "unix://" + packets}, {"udp", "127.0.0.1:0", "udp://"},
+	} {
+		p, err := net.ListenPacket(at.network, at.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.Close() })
+		if at.network == "udp" {
+			at.target += p.LocalAddr().String()
+		}
+		run(t, at.target, l, new(kv.Memory))
+		buf := make([]byte, 1<<16)
+		for i := range 5 {
+			n, _, err := p.ReadFrom(buf)
+			if err != nil || string(buf[:n]) != fmt.Sprintf("entry %d", i) {
+				t.Fatalf("%s: %q, %v", at.network, buf[:n], err)
+			}
+		}
+	}
+}
+
+func TestOverTLSOnlyToWhoIsTrusted(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(cert)
+	server := listen(t, "tcp", "127.0.0.1:0")
+	c := collect(t, tls.NewListener(server, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}))
+	l := &numbers{}
+	l.n.Store(5)
+	target := "tls://" + server.Addr().String()
+	refused := make(chan bool, 1)
+	run(t, target, l, new(kv.Memory), func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(tell(refused), nil)) })() // the system's roots
+	select {
+	case <-refused:
+	default: // it was stopped before it could try
+	}
+	c.mu.Lock()
+	if len(c.got) > 0 {
+		t.Errorf("a server that nobody trusts got %q", c.got)
+	}
+	c.mu.Unlock()
+	run(t, target, l, new(kv.Memory), func(c *Config) { c.TLS = &tls.Config{RootCAs: roots} })
+	complete(t, c.until("entry 4"), 0, 5)
+}
+
+func TestALogThatFailsAndOneThatIsShorter(t *testing.T) {
+	s := new(kv.Memory)
+	to, err := ParseTarget("udp://127.0.0.1:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &Forwarder{c: Config{Target: to, Store: s}, next: 50}
+	if err := f.note(); err != nil {
+		t.Fatal(err)
+	}
+	l := &numbers{}
+	l.n.Store(20)
+	if f, err = New(Config{Target: to, Log: l, Store: s}); err != nil || f.next != 20 {
+		t.Errorf("of a log of 20 entries the target has %d: %v", f.next, err)
+	}
+	if err := s.Apply([]kv.Op{{Key: f.key(), Value: []byte("x")}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(Config{Target: to, Log: l, Store: s}); err == nil {
+		t.Error("a note that is damaged is taken for one")
+	}
+	broken := errors.New("the disk is broken")
+	f = &Forwarder{c: Config{Target: to, Log: failing{l, broken}, Backlog: 100, Store: new(kv.Memory)}}
+	if err := f.catchUp(nil, true, new(audit.Cursor)); !errors.Is(err, broken) {
+		t.Error(err)
+	}
+}
+
+type failing struct {
+	Log
+	err error
+}
+
+func (f failing) Messages(*audit.Cursor, int64, func(int64, []byte) error) error { return f.err }
+
+func TestTargets(t *testing.T) {
+	for _, s := range []string{"tcp://log.example:514", "tls://[::1]:6514", "udp://10.0.0.1:514", "unix:///dev/log"} {
+		if to, err := ParseTarget(s); err != nil || to.String() != s {
+			t.Errorf("%s: %v, %v", s, to, err)
+		}
+	}
+	for _, s := range []string{
+		"", "log.example:514", "http://log.example:80", "tcp://log.example", "tcp://:514", "tcp://log.example:0", "tcp://log.example:99999",
+		"tcp://log.example:514/path", "tcp://me@log.example:514", "tcp://log.example:514?x=y", "unix://host/path", "unix:path", "tls://", "\x00",
+	} {
+		if to, err := ParseTarget(s); err == nil {
+			t.Errorf("%q is taken for %v", s, to)
+		}
+	}
+}
+
+func FuzzParseTarget(f *testing.F) {
+	f.Add("tcp://log.example:514")
+	f.Add("unix:///dev/log")
+	f.Fuzz(func(t *testing.T, s string) {
+		to, err := ParseTarget(s)
+		if err != nil {
+			return
+		}
+		if again, err := ParseTarget(to.String()); err != nil || again != to {
+			t.Errorf("%q: %v, then %v, %v", s, to, again, err)
+		}
+	})
+}
