@@ -416,9 +416,9 @@ func adult(t testing.TB) (rows [][]string) {
 
 func bytesOf(rows [][]string) (out [][][]byte) {
 	for _, row := range rows {
-		cells := make([][]byte, len(row))
+		line, cells := []byte(strings.Join(row, "")), make([][]byte, len(row))
 		for i, c := range row {
-			cells[i] = []byte(c)
+			cells[i], line = line[:len(c):len(c)], line[len(c):]
 		}
 		out = append(out, cells)
 	}
