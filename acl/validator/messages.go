@@ -283,7 +283,7 @@ func (r ReleaseRequest) Digest() statement.ID {
 type ReleaseReply struct {
 	_       struct{} `cbor:",toarray"`
 	Box     []byte
-	Policy  string // of a denial: what it says of policy, or empty
+	Why     string // of a denial: what it says of policy or of the clocks, or empty
 	Receipt []byte // of a denial
 }
 
