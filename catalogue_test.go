@@ -90,6 +90,10 @@ var catalogue = map[string][]string{
 	"input: requests from the future":                 {"acl/validator.TestAValidatorWhoseClockIsADayOff", "acl/capability.TestProofsThatAreReplayed"},
 	"input: validators that lie, stall, equivocate":   {"acl/revocation.TestLiesDoNotCount", "acl/revocation.TestLiesAboutWhatWasSeen", "acl/revocation.TestAStalledValidator", "node/quorum.TestALiarIsNamedAndReadingSucceeds", "acl/revocation.TestWithoutStartingTheOldLogIsAFork", "node/quorum.TestRivalsAreNoticed"},
 	"input: validators that come from an old backup":  {"acl/revocation.TestAValidatorFromAnOldBackup", "acl/validator.TestAStartingValidatorDoesNothingThatCounts"},
+	"AU-02 a rolled-back log":                         {"acl/audit.TestALogThatDoesNotContinueWhatItSignedStops", "acl/audit/witness.TestARolledBackLogStops", "node/daemon.TestAnOldCopyOfTheLogsFolderIsFoundAtTheStart", "testnet/simulation.TestWitnessing"},
+	"input: logs that fork":                           {"acl/audit/witness.TestTwoHistoriesOfOneSizeAreEvidence", "acl/audit/witness.TestAProofOfAnotherHistoryIsEvidence", "acl/audit/witness.TestWitnessesFindAForkByComparing", "acl/audit/witness.TestEvidenceSpreads", "testnet/simulation.TestAForkIsKnownEverywhere"},
+	"input: witnesses offline, lying, rolled back":    {"acl/audit/witness.TestALogIsWitnessedWhileOneWitnessIsOffline", "acl/audit/witness.TestALyingWitnessDoesNotCount", "acl/audit/witness.TestARolledBackWitnessFindsOut", "acl/audit/witness.TestALogShowsAWitnessWhatItForgot"},
+	"input: requests to witnesses that are no such":   {"acl/audit/witness.TestWhatAWitnessRefuses", "acl/audit/witness.TestOneOriginHasOnePeerAndOneKey", "acl/audit/witness.FuzzRequest", "node/daemon.TestBadBodiesOnTheWire", "node/daemon.TestWhoMayAskAWitness"},
 }
 
 // TestCatalogue fails where a test that the catalogue names is gone.
