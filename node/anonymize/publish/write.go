@@ -253,8 +253,8 @@ func (r *run) report(output report.File) *report.Report {
 			After: report.AttacksOf(measure.After(p, Threshold), after)},
 		Utility: report.UtilityOf(measure.UtilityOf(p), k),
 		Classes: report.Classes{Before: report.SizesOf(before), After: report.SizesOf(after)},
-		Parameters: report.Parameters{Quasi: r.Quasi, Sensitive: r.Sensitive, Dropped: r.Drop, Pseudonyms: keys(r.Rewrite),
-			Method: r.Method.String(), SuppressLimit: r.Suppress, Budget: r.Budget.Seconds(), Shuffled: r.Shuffle, Missing: r.Reading.Missing},
+		Parameters: report.Parameters{Quasi: r.Quasi, Sensitive: list(r.Sensitive), Dropped: list(r.Drop), Pseudonyms: list(keys(r.Rewrite)),
+			Unchanged: []string{}, Method: r.Method.String(), SuppressLimit: r.Suppress, Budget: r.Budget.Seconds(), Shuffled: r.Shuffle, Missing: list(r.Reading.Missing)},
 	}
 	for _, c := range r.source.Columns() {
 		rep.Input.Columns = append(rep.Input.Columns, c.Name)
@@ -268,3 +268,6 @@ func (r *run) report(output report.File) *report.Report {
 	rep.Explain(r.Models)
 	return rep
 }
+
+// list is never nil, so that it is a list in JSON too.
+func list(names []string) []string { return append([]string{}, names...) }

@@ -2,13 +2,14 @@ package report
 
 import "fmt"
 
-// Plots are horizontal bars: labels stay readable on a phone, however long they are.
+// Plots are horizontal bars under their labels, so that they stay readable on a phone,
+// however long a label is.
 const (
-	plotWidth = 640
-	barLeft   = 190 // where bars begin
-	barRight  = 560 // where a bar of 1 ends; its value stands behind it
+	plotWidth = 480
+	barRight  = 400 // where a bar of 1 ends; its value stands behind it
 	barHeight = 14
-	rowGap    = 12
+	labelLine = 18
+	rowGap    = 10
 )
 
 // plot is what the page draws.
@@ -16,7 +17,6 @@ type plot struct {
 	Title  string
 	Width  int
 	Height int
-	Left   int
 	Right  int
 	Rows   []plotRow
 	Paired bool // before and after
@@ -53,16 +53,17 @@ func paired(title string, pairs []pair) plot {
 }
 
 func newPlot(title string) plot {
-	return plot{Title: title, Width: plotWidth, Left: barLeft, Right: barRight, Height: rowGap}
+	return plot{Title: title, Width: plotWidth, Right: barRight}
 }
 
 // add appends a row of bars, whose widths are shares of 1.
 func (p *plot) add(label string, bars ...bar) {
-	row := plotRow{Label: shorten(label), LabelY: p.Height + len(bars)*barHeight/2 + 5}
+	row := plotRow{Label: shorten(label), LabelY: p.Height + labelLine - 5}
+	p.Height += labelLine
 	for _, b := range bars {
 		share := b.Width
-		b.Y, b.Width = p.Height, share*(barRight-barLeft)
-		b.Text, b.TextX, b.TextY = percent(share), barLeft+b.Width+6, p.Height+barHeight-2
+		b.Y, b.Width = p.Height, share*barRight
+		b.Text, b.TextX, b.TextY = percent(share), b.Width+6, p.Height+barHeight-3
 		row.Bars = append(row.Bars, b)
 		p.Height += barHeight
 	}
@@ -71,7 +72,7 @@ func (p *plot) add(label string, bars ...bar) {
 }
 
 func shorten(label string) string {
-	const most = 26
+	const most = 50
 	if r := []rune(label); len(r) > most {
 		return string(r[:most-1]) + "…"
 	}
