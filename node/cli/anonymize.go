@@ -55,6 +55,8 @@ type anonymizeFlags struct {
 	ground      string
 	method      string
 	hierarchies []string
+	hash        []string
+	key         keyFlags
 	share       shareFlags
 }
 
@@ -97,6 +99,7 @@ It needs neither a home nor a network, except for --share.`,
 	f.StringVar(&a.ground, "distance", "equal", "between sensitive values, for --t: equal, ordered or hierarchical")
 	f.StringArrayVar(&a.hierarchies, "hierarchy", nil, "COLUMN=FILE, or a rule instead of a file")
 	f.StringSliceVar(&a.job.Drop, "drop", nil, "columns to leave out")
+	f.StringSliceVar(&a.hash, "hash", nil, "columns to replace by pseudonyms")
 	f.StringArrayVar(&a.job.Reports, "report", nil, "write a report: R.json or R.html")
 	f.Float64Var(&a.job.Suppress, "suppress-limit", 0.02, "share of rows that may be left out, from 0 to 1")
 	f.StringVar(&a.method, "method", "columns", "columns, rows or boxes")
@@ -104,11 +107,12 @@ It needs neither a home nor a network, except for --share.`,
 	f.BoolVar(&a.job.Shuffle, "shuffle", false, "put the rows into a random order")
 	f.BoolVar(&a.job.Replace, "force", false, "replace existing files")
 	a.reading.add(c)
+	a.key.add(c)
 	a.share.add(c)
 	for _, name := range []string{"output", "quasi"} {
 		c.MarkFlagRequired(name)
 	}
-	c.AddCommand(anonymizeRisk(e))
+	c.AddCommand(anonymizeInspect(e), anonymizeRisk(e), anonymizeCount(e), anonymizeSum(e), anonymizeMean(e))
 	return c
 }
 
@@ -160,6 +164,9 @@ func (a *anonymizeFlags) complete() (err error) {
 		return fault.New(fault.Usage, "0.02 is two rows of a hundred", "--suppress-limit is a share between 0 and 1")
 	case a.job.Budget < 0:
 		return fault.New(fault.Usage, "", "--budget is a time, such as 30s")
+	}
+	if a.job.Rewrite, err = a.key.pseudonyms(a.hash, a.job.Input); err != nil {
+		return err
 	}
 	if a.job.Method, err = method(a.method); err != nil {
 		return err

@@ -29,8 +29,8 @@ var hints = []struct {
 	{syscall.EFBIG, "choose a place for larger files; nothing was written"},
 }
 
-// told makes a fault of what reading, counting or writing a table ended with.
-func told(err error) error {
+// Told makes a fault of what reading, counting or writing a table ended with.
+func Told(err error) error {
 	var known *fault.Error
 	var missing *table.MissingValueError
 	var path *fs.PathError

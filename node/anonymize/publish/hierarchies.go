@@ -22,9 +22,9 @@ func hierarchiesOf(b *table.Builder, specs map[string]string) (map[string]*hiera
 		var tree *hierarchy.TreeError
 		switch {
 		case errors.Is(err, hierarchy.ErrEmpty) && file == "":
-			return nil, nil, told(table.ErrEmpty)
+			return nil, nil, Told(table.ErrEmpty)
 		case errors.As(err, &tree):
-			return nil, nil, fault.Wrap(fault.Failed, err, "give each value and each group one group above it", "the hierarchy of %s is not a tree", name)
+			return nil, nil, fault.Wrap(fault.Failed, err, "give each value and each group one group above it", "column %s", name)
 		case err != nil:
 			return nil, nil, fault.Wrap(fault.Failed, err, "one line for each value, with its groups from the finest to the coarsest, separated by ;", "the hierarchy of %s", name)
 		}

@@ -103,7 +103,7 @@ func (j Job) Run(ctx context.Context) (*report.Report, error) {
 		}
 	}
 	out, err := r.write(ctx)
-	return out, told(err)
+	return out, Told(err)
 }
 
 // names refuses outputs that cannot be before anything is read.
@@ -209,7 +209,7 @@ func Open(path string, o tabular.Options) (*os.File, *tabular.Source, error) {
 	s, err := tabular.Open(f, info.Size(), o)
 	if err != nil {
 		f.Close()
-		return nil, nil, told(err)
+		return nil, nil, Told(err)
 	}
 	return f, s, nil
 }
@@ -235,7 +235,7 @@ func (r *run) count(ctx context.Context) error {
 		return b.Add(q, s)
 	})
 	if err != nil {
-		return told(err)
+		return Told(err)
 	}
 	hierarchies, made, err := hierarchiesOf(b, r.Hierarchies)
 	if err != nil {
@@ -249,7 +249,7 @@ func (r *run) count(ctx context.Context) error {
 		}
 	}
 	if r.table, err = b.Build(hierarchies); err != nil {
-		return told(err)
+		return Told(err)
 	}
 	r.made = made
 	return nil
@@ -276,7 +276,7 @@ func (r *run) search(ctx context.Context) error {
 	case errors.As(err, &nothing):
 		return r.nothing(nothing)
 	case err != nil:
-		return fault.Wrap(fault.Usage, err, "", "the guarantee cannot be given")
+		return fault.Wrap(fault.Usage, err, "ask for less", "the guarantee cannot be given")
 	}
 	if r.release.Partition.Suppressed() == r.table.Rows() {
 		return r.nothing(&guarantee.NothingError{Guarantees: r.release.Guarantee, Rows: r.table.Rows(), Suppressed: r.table.Rows()})

@@ -49,11 +49,11 @@ func Risk(ctx context.Context, path string, o tabular.Options, quasi []string) (
 		}
 		return b.Add(row, nil)
 	}); err != nil {
-		return nil, told(err)
+		return nil, Told(err)
 	}
 	t, err := b.Build(nil)
 	if err != nil {
-		return nil, told(err)
+		return nil, Told(err)
 	}
 	sizes := measure.SizesBefore(t)
 	return &RiskOfTable{

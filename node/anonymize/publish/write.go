@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,7 +35,7 @@ func (r *run) write(ctx context.Context) (_ *report.Report, err error) {
 	create := func(path string) (*tabular.Output, error) {
 		o, err := tabular.Create(path, r.Replace)
 		if err != nil {
-			return nil, fault.Wrap(fault.Failed, err, "choose a folder that exists and that you may write to", "the output")
+			return nil, noPlace(path, err)
 		}
 		outputs = append(outputs, o)
 		return o, nil
@@ -68,6 +70,18 @@ func (r *run) write(ctx context.Context) (_ *report.Report, err error) {
 		}
 	}
 	return rep, nil
+}
+
+// noPlace says why an output cannot begin, without the name of its temporary file.
+func noPlace(path string, err error) error {
+	var at *fs.PathError
+	switch {
+	case errors.Is(err, tabular.ErrExists):
+		return exists(path)
+	case errors.As(err, &at):
+		err = at.Err
+	}
+	return fault.Wrap(fault.Failed, err, "choose a folder that exists and that you may write to", "%s cannot be written", path)
 }
 
 // counted hashes what is written.

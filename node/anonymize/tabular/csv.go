@@ -86,8 +86,6 @@ type delimited struct {
 	columns  int
 }
 
-func (*delimited) unit() string { return "line" }
-
 func (d *delimited) rows(in io.Reader, out *feed) error {
 	l := newLines(d.encoding.decode(in))
 	header := true

@@ -59,8 +59,6 @@ type objects struct {
 	room     []byte
 }
 
-func (*objects) unit() string { return "line" }
-
 // value is a cell in the text of a row.
 type value struct {
 	begin, end int

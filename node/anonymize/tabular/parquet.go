@@ -76,8 +76,6 @@ type columnar struct {
 	kinds   []Kind
 }
 
-func (*columnar) unit() string { return "row" }
-
 // rows reads the file by its own ways, row group by row group.
 func (p *columnar) rows(_ io.Reader, out *feed) (err error) {
 	defer recovered(&err)

@@ -133,14 +133,9 @@ type Options struct {
 	Missing  []string // texts that stand for a missing value, beside the empty one
 }
 
-// File is what is read: an open file.
-type File interface {
-	io.ReaderAt
-}
-
 // Source is a file that holds a table. Several goroutines may read it.
 type Source struct {
-	file     File
+	file     io.ReaderAt
 	size     int64
 	format   Format
 	encoding Encoding
@@ -155,11 +150,10 @@ type body interface {
 	// rows gives all rows below the header to out. It reads through in, which hands on
 	// bytes of the file as they are, or says that it read otherwise.
 	rows(in io.Reader, out *feed) error
-	unit() string
 }
 
 // Open recognises a file of so many bytes. Its first rows are read for it.
-func Open(f File, size int64, o Options) (*Source, error) {
+func Open(f io.ReaderAt, size int64, o Options) (*Source, error) {
 	head := make([]byte, min(size, sample))
 	if n, err := f.ReadAt(head, 0); n < len(head) {
 		return nil, fmt.Errorf("reading the file: %w", err)
@@ -214,6 +208,14 @@ func (s *Source) Comma() byte {
 		return ','
 	}
 	return s.comma
+}
+
+// Unit is what [Row.Number] counts: "line", or "row" of Parquet.
+func (s *Source) Unit() string {
+	if s.format == Parquet {
+		return "row"
+	}
+	return "line"
 }
 
 // Size of the file in bytes.
