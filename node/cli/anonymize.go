@@ -233,6 +233,9 @@ func (e *Env) printReleased(w io.Writer, r released) {
 	fmt.Fprintf(w, "%s\n", plain(r.Output))
 	if r.Shared != nil {
 		fmt.Fprintln(w, r.Shared.Address)
+		if !e.Quiet {
+			fmt.Fprintf(e.Err, "shared, and its report as %s\n", r.Shared.Report)
+		}
 	}
 	if e.Quiet {
 		return
