@@ -5,8 +5,7 @@ import "testing"
 // A network can have what is classified leave its owner as an anonymised release only:
 // this is the rule that README.md shows.
 func TestClassifiedOnlyAsRelease(t *testing.T) {
-	e := mustEngine(t, bundle(permitAll, `@id("only-releases")
-forbid (principal, action in [Action::"read", Action::"grant", Action::"delegate", Action::"infer"], resource)
+	e := mustEngine(t, bundle(permitAll, `forbid (principal, action in [Action::"read", Action::"grant", Action::"delegate", Action::"infer"], resource)
 when { context.classification >= 3 && !context.byOwner }
 unless { context.labels.contains("release=anonymised") };`))
 	for _, c := range []struct {
