@@ -44,7 +44,7 @@ func unknownCommands(page string) (found []string, looked int) {
 		if err == nil {
 			err = c.ParseFlags(args)
 		}
-		if err == nil && c.HasSubCommands() {
+		if err == nil && c.HasSubCommands() && !strings.Contains(c.Use, " ") { // takes no arguments of its own
 			err = fmt.Errorf("there is no such command")
 		}
 		if err == nil {

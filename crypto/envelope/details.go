@@ -22,9 +22,10 @@ const (
 const (
 	MaxName      = 4096
 	MaxMediaType = 255
+	MaxOrigin    = 256 // of [Origin.Method] and [Origin.Report] each
 
 	detailsStep      = 256      // sealed details are a multiple of this
-	maxSealedDetails = 20 * 256 // the longest name and media type
+	maxSealedDetails = 20 * 256 // the longest name and media type; with an origin names are shorter
 	detailsSalt      = 16
 	detailsInfo      = "cerebrum.dev/details/v1"
 )
@@ -43,10 +44,57 @@ type Details struct {
 	Modified  int64    // Unix seconds
 	Kind      uint8    // [DetailsFile] or [DetailsDirectory]
 	Plain     uint64   // bytes of plaintext
+	Origin    Origin   `cbor:"-"` // of a release of a table; zero: none
+}
+
+// Origin says what a release of a table was made of, and how. It is the owner's word.
+type Origin struct {
+	_      struct{} `cbor:",toarray"`
+	Source [32]byte // SHA-256 of the table
+	Method string   // the guarantee and how it was reached, in words
+	Report string   // address of the report
+}
+
+// release is how details with an origin are written: the array of [Details], whose
+// length is their version, with one more element. Programs that do not know it refuse it.
+type release struct {
+	_         struct{} `cbor:",toarray"`
+	Name      string
+	MediaType string
+	Modified  int64
+	Kind      uint8
+	Plain     uint64
+	Origin    Origin
+}
+
+func (d Details) marshal() ([]byte, error) {
+	if d.Origin == (Origin{}) {
+		return statement.Marshal(d)
+	}
+	return statement.Marshal(release{Name: d.Name, MediaType: d.MediaType, Modified: d.Modified, Kind: d.Kind, Plain: d.Plain, Origin: d.Origin})
+}
+
+func unmarshalDetails(body []byte) (Details, error) {
+	var d Details
+	if len(body) == 0 || body[0] != 0x86 { // not an array of six
+		return d, statement.Unmarshal(body, &d)
+	}
+	var r release
+	if err := statement.Unmarshal(body, &r); err != nil {
+		return d, err
+	}
+	if r.Origin == (Origin{}) {
+		return d, errors.New("an origin that says nothing is left out")
+	}
+	return Details{Name: r.Name, MediaType: r.MediaType, Modified: r.Modified, Kind: r.Kind, Plain: r.Plain, Origin: r.Origin}, nil
 }
 
 func (d Details) check() error {
-	switch {
+	switch o := d.Origin; {
+	case len(o.Method) > MaxOrigin || len(o.Report) > MaxOrigin || len(d.Name)+len(o.Method)+len(o.Report) > MaxName:
+		return errors.New("an object's name or origin is too long")
+	case !utf8.ValidString(o.Method) || !utf8.ValidString(o.Report):
+		return errors.New("an object's origin is not UTF-8")
 	case len(d.Name) > MaxName || len(d.MediaType) > MaxMediaType:
 		return errors.New("an object's name or media type is too long")
 	case !utf8.ValidString(d.Name) || !utf8.ValidString(d.MediaType):
@@ -70,7 +118,7 @@ func SealDetails(d Details, key FileKey, aad statement.ID) ([]byte, error) {
 	if err := d.check(); err != nil {
 		return nil, err
 	}
-	body, err := statement.Marshal(d)
+	body, err := d.marshal()
 	if err != nil {
 		return nil, err
 	}
@@ -128,8 +176,8 @@ func decodeDetails(plain []byte) (Details, error) {
 			return Details{}, ErrDetails
 		}
 	}
-	var d Details
-	if err := statement.Unmarshal(plain[2:2+n], &d); err != nil || d.check() != nil {
+	d, err := unmarshalDetails(plain[2 : 2+n])
+	if err != nil || d.check() != nil {
 		return Details{}, ErrDetails
 	}
 	return d, nil

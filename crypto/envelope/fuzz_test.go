@@ -147,6 +147,8 @@ func FuzzAddress(f *testing.F) {
 
 func FuzzDetails(f *testing.F) {
 	body, _ := statement.Marshal(Details{Name: "x", Plain: 1})
+	released, _ := Details{Name: "x", Origin: Origin{Method: "m"}}.marshal()
+	f.Add(append([]byte{0, byte(len(released))}, released...))
 	f.Add(append([]byte{0, byte(len(body))}, append(body, 0, 0)...))
 	f.Fuzz(func(t *testing.T, plain []byte) {
 		d, err := decodeDetails(plain)

@@ -333,6 +333,43 @@ func TestDetails(t *testing.T) {
 	}
 }
 
+// Details with an origin are a version of their own: what was sealed before opens as
+// before, and an origin that says nothing is not another way to write the same.
+func TestDetailsOfARelease(t *testing.T) {
+	key, aad := testKey(t), KeyID(testNetwork, testOwner, Nonce{1})
+	d := Details{Name: "release.csv", Plain: 7, Origin: Origin{Source: [32]byte{1}, Method: "5-anonymity", Report: "bafy"}}
+	sealed, err := SealDetails(d, key, aad)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := OpenDetails(sealed, key, aad); err != nil || got != d {
+		t.Errorf("%+v, %v", got, err)
+	}
+	longest := Details{Name: strings.Repeat("n", MaxName-2*MaxOrigin), MediaType: strings.Repeat("m", MaxMediaType),
+		Origin: Origin{Method: strings.Repeat("o", MaxOrigin), Report: strings.Repeat("r", MaxOrigin)}}
+	if sealed, err := SealDetails(longest, key, aad); err != nil || len(sealed) > maxSealedDetails {
+		t.Errorf("%d bytes, %v", len(sealed), err)
+	}
+	for name, d := range map[string]Details{
+		"a long method": {Origin: Origin{Method: strings.Repeat("o", MaxOrigin+1)}},
+		"a long report": {Origin: Origin{Report: strings.Repeat("o", MaxOrigin+1)}},
+		"a long name":   {Name: strings.Repeat("n", MaxName), Origin: Origin{Method: "o"}},
+		"no UTF-8":      {Origin: Origin{Method: "\xff"}},
+	} {
+		if _, err := SealDetails(d, key, aad); err == nil {
+			t.Errorf("%s was sealed", name)
+		}
+	}
+	body, err := statement.Marshal(release{Name: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := append([]byte{0, byte(len(body))}, body...)
+	if _, err := decodeDetails(plain); !errors.Is(err, ErrDetails) {
+		t.Errorf("an origin that says nothing: %v", err)
+	}
+}
+
 func TestLengthOfDetailsHidesTheName(t *testing.T) {
 	short, _ := SealDetails(Details{Name: "a"}, testKey(t), testOwner)
 	long, _ := SealDetails(Details{Name: strings.Repeat("a", 100), MediaType: "text/plain", Plain: 1 << 40}, testKey(t), testOwner)

@@ -216,6 +216,15 @@ type AddRequest struct {
 	Labels map[string]string `json:"labels,omitempty"`
 	Update string            `json:"update,omitempty"` // address of the version that it follows; Labels then are the old ones where there are none
 	Op     string            `json:"op,omitempty"`     // names the operation for Progress
+	Origin *Origin           `json:"origin,omitempty"` // of a file that is a release; logged as one
+}
+
+// Origin says what a release of a table was made of, and how. Who may read the object
+// sees it, validators do not.
+type Origin struct {
+	Source string `json:"source"` // SHA-256 of the table, in hex
+	Method string `json:"method"` // the guarantee and how it was reached
+	Report string `json:"report"` // address of the report
 }
 
 // ProgressRequest names an operation under way.
@@ -337,6 +346,7 @@ type Info struct {
 	Scopes    []string `json:"scopes,omitempty"`
 	Created   string   `json:"created"`
 	MediaType string   `json:"media_type,omitempty"`
+	Origin    *Origin  `json:"origin,omitempty"`
 }
 
 // VerifyRequest names an object, or nothing for everything.

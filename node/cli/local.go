@@ -79,6 +79,11 @@ func printInfo(w io.Writer, i *api.Info) {
 	row("file", i.File)
 	row("header", i.Header)
 	row("payload", i.Payload)
+	if o := i.Origin; o != nil {
+		row("release", o.Method)
+		row("source", "sha256 "+o.Source)
+		row("report", o.Report)
+	}
 }
 
 func verifyCommand(e *Env) *cobra.Command {

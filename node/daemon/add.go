@@ -69,6 +69,9 @@ func (n *Node) add(ctx context.Context, r api.AddRequest, with making) (*api.Add
 	if err != nil {
 		return nil, err
 	}
+	if labels.Origin, err = parseOrigin(r); err != nil {
+		return nil, err
+	}
 	var p *home.Principal
 	var added *object.Added
 	if r.Update != "" {
@@ -81,6 +84,11 @@ func (n *Node) add(ctx context.Context, r api.AddRequest, with making) (*api.Add
 	}
 	if err := n.record(ctx, event.Add, event.OK, event.Act{Actor: p.Identity.ID(), Object: added.Root.Address.Bytes(), Detail: fmt.Sprintf("%d files", added.Files)}); err != nil {
 		return nil, err
+	}
+	if r.Origin != nil {
+		if err := n.record(ctx, event.Anonymise, event.OK, event.Act{Actor: p.Identity.ID(), Object: added.Root.Address.Bytes(), Detail: r.Origin.Method}); err != nil {
+			return nil, err
+		}
 	}
 	out, err := n.share(ctx, p, added)
 	if err != nil {

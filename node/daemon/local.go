@@ -197,7 +197,7 @@ func (n *Node) Info(ctx context.Context, r api.InfoRequest) (*api.Info, error) {
 		}
 	}
 	if opened, err := n.library.Open(ctx, h); err == nil {
-		out.MediaType = opened.Details.MediaType
+		out.MediaType, out.Origin = opened.Details.MediaType, originShown(opened.Details.Origin)
 	}
 	return out, nil
 }

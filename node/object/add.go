@@ -27,6 +27,7 @@ var dealers = runtime.GOMAXPROCS(0)
 type Labels struct {
 	Labels []validator.Label
 	Class  uint8
+	Origin envelope.Origin // of a file that is a release; readers see it, validators do not
 }
 
 // Added is what add made: the object that stands for the input, and everything
@@ -42,7 +43,7 @@ type Added struct {
 
 // AddStream makes an object of a stream.
 func (l *Library) AddStream(ctx context.Context, owner *home.Principal, name string, r io.Reader, labels Labels) (*Added, error) {
-	return l.addStream(ctx, owner, r, Input{Name: name, Labels: labels.Labels, Class: labels.Class})
+	return l.addStream(ctx, owner, r, Input{Name: name, Labels: labels.Labels, Class: labels.Class, Origin: labels.Origin})
 }
 
 func (l *Library) addStream(ctx context.Context, owner *home.Principal, r io.Reader, in Input) (*Added, error) {
@@ -63,7 +64,7 @@ func (l *Library) AddPath(ctx context.Context, owner *home.Principal, path strin
 	if info.IsDir() {
 		return l.addFolder(ctx, owner, path, baseName(path), info, labels)
 	}
-	return l.addRegular(ctx, owner, path, info, Input{Name: baseName(path), Labels: labels.Labels, Class: labels.Class})
+	return l.addRegular(ctx, owner, path, info, Input{Name: baseName(path), Labels: labels.Labels, Class: labels.Class, Origin: labels.Origin})
 }
 
 func baseName(path string) string { return filepath.Base(filepath.Clean(path)) }

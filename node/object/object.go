@@ -90,8 +90,9 @@ type Input struct {
 	Scopes   []envelope.Nonce
 	Labels   []validator.Label
 	Class    uint8
-	After    *Base // the version that it follows; nil: the first of a lineage
-	Rekey    bool  // the same content under a new key
+	Origin   envelope.Origin // of a release
+	After    *Base           // the version that it follows; nil: the first of a lineage
+	Rekey    bool            // the same content under a new key
 }
 
 // Made is an object whose blocks are stored and whose index entry is not yet.
@@ -150,7 +151,7 @@ func (l *Library) manifest(owner *home.Principal, m *Made, key envelope.FileKey,
 	id := owner.Identity.ID()
 	details := envelope.Details{
 		Name: m.in.Name, MediaType: mime.TypeByExtension(filepath.Ext(m.in.Name)),
-		Kind: m.in.Kind, Plain: uint64(m.Size),
+		Kind: m.in.Kind, Plain: uint64(m.Size), Origin: m.in.Origin,
 	}
 	if !m.in.Modified.IsZero() {
 		details.Modified = m.in.Modified.Unix()

@@ -123,7 +123,7 @@ func (l *Library) Rekey(ctx context.Context, owner *home.Principal, h *Held) (*A
 	progress := ProgressOf(ctx)
 	progress.Total.Store(int64(o.Details.Plain))
 	in := base.input()
-	in.Rekey, in.Name, in.Kind, in.Content = true, o.Details.Name, o.Details.Kind, progress.Count(content)
+	in.Rekey, in.Name, in.Kind, in.Content, in.Origin = true, o.Details.Name, o.Details.Kind, progress.Count(content), o.Details.Origin
 	if o.Details.Modified != 0 {
 		in.Modified = time.Unix(o.Details.Modified, 0)
 	}

@@ -1,0 +1,219 @@
+package tabular
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/big"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/deprecated"
+)
+
+// Type is what the cells of a column are in a format that has types, which Parquet alone
+// has here.
+type Type int
+
+// The types. Whole, Real, Truth and Day are kept from one Parquet file to another;
+// everything else becomes text.
+const (
+	TextType Type = iota
+	Whole
+	Real
+	Truth
+	Day
+)
+
+// Parquet text of dates and times.
+const (
+	dayForm  = "2006-01-02"
+	timeForm = "2006-01-02T15:04:05.999999999Z07:00"
+)
+
+// openParquet reads the schema. Columns of columns and lists are refused by name.
+func (s *Source) openParquet() (err error) {
+	defer recovered(&err)
+	file, err := parquet.OpenFile(s.file, s.size, parquet.SkipBloomFilters(true), parquet.SkipPageIndex(true))
+	if err != nil {
+		return fmt.Errorf("the Parquet file is damaged: %w", err)
+	}
+	s.encoding = UTF8
+	p := &columnar{file: file}
+	for _, field := range file.Schema().Fields() {
+		if !field.Leaf() || field.Repeated() {
+			return fmt.Errorf("%w: column %q", ErrNested, field.Name())
+		}
+		show, kind, t := shown(field.Type())
+		p.show, p.kinds = append(p.show, show), append(p.kinds, kind)
+		if err := s.name(field.Name(), t); err != nil {
+			return err
+		}
+	}
+	if len(s.columns) == 0 {
+		return ErrEmpty
+	}
+	s.body, p.columns = p, s.columns
+	return nil
+}
+
+// recovered makes an error of a panic of the Parquet library, which expects files to be
+// as their writers say.
+func recovered(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("the Parquet file is damaged: %v", p)
+	}
+}
+
+type columnar struct {
+	file    *parquet.File
+	columns []Column
+	show    []func([]byte, parquet.Value) []byte
+	kinds   []Kind
+}
+
+// rows reads the file by its own ways, row group by row group.
+func (p *columnar) rows(_ io.Reader, out *feed) (err error) {
+	defer recovered(&err)
+	number := 0
+	for _, group := range p.file.RowGroups() {
+		if number, err = p.group(group, number, out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *columnar) group(group parquet.RowGroup, number int, out *feed) (int, error) {
+	in := group.Rows()
+	defer in.Close()
+	var room [128]parquet.Row
+	for {
+		n, err := in.ReadRows(room[:])
+		for _, row := range room[:n] {
+			number++
+			if err := p.row(row, number, out); err != nil {
+				return number, err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return number, nil
+		}
+		if err != nil {
+			return number, fmt.Errorf("the Parquet file is damaged after row %d: %w", number, err)
+		}
+	}
+}
+
+func (p *columnar) row(row parquet.Row, number int, out *feed) error {
+	if len(row) != len(p.columns) {
+		return &RowError{number, "row", ErrRagged}
+	}
+	begin := len(out.open())
+	for c, v := range row {
+		kind, text := Missing, out.open()
+		if !v.IsNull() {
+			before := len(text)
+			kind, text = p.kinds[c], p.show[c](text, v)
+			if !utf8.Valid(text[before:]) {
+				return &RowError{number, "row", fmt.Errorf("has bytes in column %q that are not text: %w", p.columns[c].Name, ErrEncoding)}
+			}
+		}
+		out.shut(text)
+		out.current.kinds = append(out.current.kinds, kind)
+	}
+	if len(out.open())-begin > MaxRow {
+		return &RowError{number, "row", ErrTooLong}
+	}
+	return out.end(number)
+}
+
+// shown says how values of a type are written as text.
+func shown(t parquet.Type) (func([]byte, parquet.Value) []byte, Kind, Type) {
+	logical := t.LogicalType()
+	switch {
+	case logical == nil:
+	case logical.Date != nil:
+		return func(b []byte, v parquet.Value) []byte {
+			return time.Unix(int64(v.Int32())*86400, 0).UTC().AppendFormat(b, dayForm)
+		}, Text, Day
+	case logical.Timestamp != nil:
+		unit := int64(1)
+		if logical.Timestamp.Unit.Millis != nil {
+			unit = 1e6
+		} else if logical.Timestamp.Unit.Micros != nil {
+			unit = 1e3
+		}
+		per := 1e9 / unit
+		return func(b []byte, v parquet.Value) []byte {
+			return time.Unix(v.Int64()/per, v.Int64()%per*unit).UTC().AppendFormat(b, timeForm)
+		}, Text, TextType
+	case logical.Decimal != nil:
+		scale := int(logical.Decimal.Scale)
+		return func(b []byte, v parquet.Value) []byte { return appendDecimal(b, v, scale) }, Number, TextType
+	case logical.UUID != nil:
+		return func(b []byte, v parquet.Value) []byte { return hex.AppendEncode(b, v.ByteArray()) }, Text, TextType
+	case logical.Integer != nil && !logical.Integer.IsSigned:
+		return func(b []byte, v parquet.Value) []byte {
+			if v.Kind() == parquet.Int32 {
+				return strconv.AppendUint(b, uint64(v.Uint32()), 10)
+			}
+			return strconv.AppendUint(b, v.Uint64(), 10)
+		}, Number, TextType
+	}
+	switch t.Kind() {
+	case parquet.Boolean:
+		return func(b []byte, v parquet.Value) []byte { return strconv.AppendBool(b, v.Boolean()) }, Boolean, Truth
+	case parquet.Int32:
+		return func(b []byte, v parquet.Value) []byte { return strconv.AppendInt(b, int64(v.Int32()), 10) }, Number, Whole
+	case parquet.Int64:
+		return func(b []byte, v parquet.Value) []byte { return strconv.AppendInt(b, v.Int64(), 10) }, Number, Whole
+	case parquet.Float:
+		return func(b []byte, v parquet.Value) []byte { return appendReal(b, float64(v.Float()), 32) }, Number, Real
+	case parquet.Double:
+		return func(b []byte, v parquet.Value) []byte { return appendReal(b, v.Double(), 64) }, Number, Real
+	case parquet.Int96:
+		return appendInt96, Text, TextType
+	}
+	return func(b []byte, v parquet.Value) []byte { return append(b, v.ByteArray()...) }, Text, TextType
+}
+
+// appendReal writes a number; one that is none is missing.
+func appendReal(b []byte, x float64, bits int) []byte {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return b
+	}
+	return strconv.AppendFloat(b, x, 'f', -1, bits)
+}
+
+func appendDecimal(b []byte, v parquet.Value, scale int) []byte {
+	n := new(big.Int)
+	switch v.Kind() {
+	case parquet.Int32:
+		n.SetInt64(int64(v.Int32()))
+	case parquet.Int64:
+		n.SetInt64(v.Int64())
+	default:
+		raw := v.ByteArray()
+		n.SetBytes(raw)
+		if len(raw) > 0 && raw[0] >= 0x80 { // two's complement
+			n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(raw))))
+		}
+	}
+	if scale <= 0 {
+		return n.Append(b, 10)
+	}
+	return append(b, new(big.Rat).SetFrac(n, new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(scale)), nil)).FloatString(scale)...)
+}
+
+// appendInt96 writes the timestamps of old writers: nanoseconds of a Julian day.
+func appendInt96(b []byte, v parquet.Value) []byte {
+	const unixEpoch = 2440588
+	var i deprecated.Int96 = v.Int96()
+	nanos := int64(uint64(i[1])<<32 | uint64(i[0]))
+	return time.Unix((int64(i[2])-unixEpoch)*86400, nanos).UTC().AppendFormat(b, timeForm)
+}
