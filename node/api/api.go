@@ -85,6 +85,7 @@ type Service interface {
 	Desk
 	Members
 	Mirrors
+	Compliance
 
 	// Erase orders the keys of an object to be destroyed everywhere, for ever. An
 	// order that too few validators have carried out yet is kept and goes on; the

@@ -131,6 +131,7 @@ func (s *Server) routes(l Limits) http.Handler {
 	verb(m, "uninvite", v.Uninvite)
 	verb(m, "remove-member", v.RemoveMember)
 	mirrorVerbs(m, v)
+	complianceVerbs(m, v)
 	verb(m, "erase", v.Erase)
 	verb(m, "hold", v.Hold)
 	verb(m, "unhold", v.Unhold)
