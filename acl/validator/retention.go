@@ -3,7 +3,13 @@ package validator
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
+
+	"cerebrum.dev/cerebrum/acl/kv"
+	"cerebrum.dev/cerebrum/acl/revocation"
+	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
 // Labels that say how long an object is kept. The owner signs them with the dealing.
@@ -107,4 +113,61 @@ func (r Retention) String() string {
 		out += "; not before " + at(r.Until) + " (" + r.Mode + ")"
 	}
 	return out
+}
+
+// RoleRetention is the role whose holders may erase, with an order that says so,
+// what they own and retain in the mode governance.
+const RoleRetention = "retention-override"
+
+// OverridePrefix begins the reason of an order to erase that overrides a retention in
+// the mode governance; why it does follows.
+const OverridePrefix = "override retention: "
+
+// retention is how long a key that is deposited here is kept. Labels that do not
+// hold together are those of no deposit that was taken here; they retain nothing.
+func (j *Judge) retention(key statement.ID) (Retention, error) {
+	dep, err := j.loadKey(key)
+	if errors.Is(err, kv.ErrNotFound) {
+		return Retention{}, nil
+	}
+	if err != nil {
+		return Retention{}, err
+	}
+	d, _, err := readDealing(dep.Dealing)
+	if err != nil {
+		return Retention{}, err
+	}
+	r, _ := ReadRetention(d.Labels)
+	return r, nil
+}
+
+// retained reports what forbids an order to destroy a key now.
+func (j *Judge) retained(key statement.ID, order *revocation.Erasure) error {
+	r, err := j.retention(key)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	now := j.Now()
+	if !r.Retained(now) || r.Mode == RetainGovernance && j.mayOverride(order, now) {
+		return nil
+	}
+	return &broken{"retention-" + r.Mode, "retained until " + StampRetention(time.Unix(r.Until, 0))}
+}
+
+// mayOverride reports whether an order says that it overrides a retention, gives a
+// reason, and is of somebody whom K validators gave the role.
+func (j *Judge) mayOverride(order *revocation.Erasure, now time.Time) bool {
+	why, explicit := strings.CutPrefix(order.Reason, OverridePrefix)
+	return explicit && strings.TrimSpace(why) != "" && slices.Contains(j.Roles.Roles(order.Owner, now), RoleRetention)
+}
+
+// keepsLonger reports whether a dealing of a key that is held here retains it no
+// shorter than the one before.
+func keepsLonger(old, next *Dealing, now time.Time) bool {
+	before, err := ReadRetention(old.Labels)
+	if err != nil {
+		return true
+	}
+	after, err := ReadRetention(next.Labels)
+	return err == nil && after.Follows(before, now) == nil
 }
