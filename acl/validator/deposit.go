@@ -182,8 +182,9 @@ func (j *Judge) judgeItem(it DepositItem, share []byte, owner *identity.Identity
 	case d.KeyNonce != m.KeyNonce:
 		return nil, errors.New("manifest and dealing name different keys")
 	}
-	if _, err := ReadRetention(d.Labels); err != nil {
-		return nil, err
+	_, rerr := ReadRetention(d.Labels)
+	if _, err := ReadResidency(d.Labels); err != nil || rerr != nil {
+		return nil, errors.Join(rerr, err)
 	}
 	s, err := parseShare(share)
 	if err != nil {

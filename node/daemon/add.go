@@ -154,6 +154,9 @@ func parseLabels(in map[string]string) (object.Labels, error) {
 	if _, err := validator.ReadRetention(out.Labels); err != nil {
 		return out, fault.Wrap(fault.Usage, err, "see `cerebrum add --help`", "nothing was added")
 	}
+	if _, err := validator.ReadResidency(out.Labels); err != nil {
+		return out, fault.Wrap(fault.Usage, err, "", "nothing was added")
+	}
 	return out, nil
 }
 

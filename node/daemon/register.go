@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/audit/journal"
@@ -150,6 +151,10 @@ func (n *Node) fillIn(ctx context.Context, r *registered, grants []inForce) {
 	if n.set.Held(idsOf(&m)...) {
 		row.Retention += "; under a legal hold"
 	}
+	var resident []string
+	if labels, err := r.held.Labels(); err == nil && r.held.Owned {
+		resident, _ = validator.ReadResidency(labels.Labels)
+	}
 	anywhere := 0
 	for _, g := range grants {
 		claims := g.v.Grant()
@@ -171,6 +176,8 @@ func (n *Node) fillIn(ctx context.Context, r *registered, grants []inForce) {
 	switch {
 	case len(row.Recipients) == 0:
 		row.Transfers = "none: nobody has a grant in force"
+	case len(resident) > 0:
+		row.Transfers = "keys within " + strings.Join(resident, ", ") + " alone, by the label residency"
 	case anywhere > 0:
 		row.Transfers = fmt.Sprintf("to anywhere: %d grants name no region", anywhere)
 	default:

@@ -92,7 +92,7 @@ func TestGovernanceNeedsARoleAndAReason(t *testing.T) {
 	t.Parallel()
 	m := found(t, 1)
 	m.refresh()
-	n, judge := m.nodes[0], m.validators[0]
+	n := m.nodes[0]
 	n.running.Store(true)
 	defer n.running.Store(false)
 	c := addRetained(t, n, labelsFor(validator.RetainGovernance, m.now().Add(time.Hour), time.Time{}))
@@ -104,19 +104,7 @@ func TestGovernanceNeedsARoleAndAReason(t *testing.T) {
 	wantExit(t, "no role", err, fault.Denied)
 	wantState(t, n, c, object.StateShared)
 
-	judge.running.Store(true) // two persons give it
-	asked, err := judge.RoleAssign(t.Context(), api.RoleRequest{To: idOf(n).String(), Role: validator.RoleRetention, Seconds: 3600})
-	judge.running.Store(false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	other := m.validators[1]
-	other.running.Store(true)
-	_, err = other.Decide(t.Context(), api.DecideRequest{ID: asked.Roles[0].ID, Approve: true})
-	other.running.Store(false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	giveRole(t, m, n, validator.RoleRetention)
 	_, err = n.Erase(t.Context(), api.EraseRequest{Address: c.String(), Override: true, Reason: "a court order"})
 	if err != nil {
 		t.Fatalf("with role and reason: %v", err)
