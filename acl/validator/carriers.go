@@ -177,6 +177,11 @@ func (j *Judge) carriedObject(who *asker, r CarryRequest) (*deposit, capability.
 	if who.v == nil && (r.Stop || len(r.Holder) > 0) {
 		return nil, o, &broken{"owner-named", "an owner is named with its deposit"}
 	}
+	if len(r.Holder) > 0 {
+		if err := j.carriedHere(dep, who.id); err != nil {
+			return nil, o, err
+		}
+	}
 	return dep, o, nil
 }
 

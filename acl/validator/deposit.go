@@ -182,6 +182,10 @@ func (j *Judge) judgeItem(it DepositItem, share []byte, owner *identity.Identity
 	case d.KeyNonce != m.KeyNonce:
 		return nil, errors.New("manifest and dealing name different keys")
 	}
+	_, rerr := ReadRetention(d.Labels)
+	if _, err := ReadResidency(d.Labels); err != nil || rerr != nil {
+		return nil, errors.Join(rerr, err)
+	}
 	s, err := parseShare(share)
 	if err != nil {
 		return nil, err
@@ -291,7 +295,7 @@ func (j *Judge) compare(p *pending) (same, conflict bool, err error) {
 	if err := s.Peek(KindDealing, &d); err != nil {
 		return false, false, err
 	}
-	if p.dealing.Number <= d.Number {
+	if p.dealing.Number <= d.Number || !keepsLonger(&d, p.dealing, j.Now()) {
 		return false, true, nil
 	}
 	p.old, p.oldSize, p.again = have.Shares, have.size(), true

@@ -126,17 +126,21 @@ func (j *Judge) mayErase(e revocation.Entry, owner statement.ID) error {
 	return id.Verify(revocation.KindErasure, s)
 }
 
-// bar appends the order to the log unless a hold forbids it, and gives the receipt for
-// either. A hold on a key that is destroyed here already came too late and forbids
-// nothing.
+// bar appends the order to the log unless a hold or a retention forbids it, and gives
+// the receipt for that, or for the hold's denial. A hold on a key that is destroyed here
+// already came too late and forbids nothing.
 func (j *Judge) bar(ctx context.Context, c Conn, e revocation.Entry, b *revocation.Erasure, id statement.ID) (logged []byte, holds []statement.ID, err error) {
 	j.erasures.holding.Lock()
 	defer j.erasures.holding.Unlock()
 	keys := b.KeyIDs()
+	var kept error // a retention forbids it
 	for _, key := range keys {
 		had, err := j.loadErased(key)
 		if err == nil && had != nil && len(had.Pending) == 0 {
 			continue
+		}
+		if kept == nil {
+			kept = j.retained(key, b)
 		}
 		on, herr := j.holdsOn(key)
 		if err := errors.Join(err, herr); err != nil {
@@ -149,6 +153,12 @@ func (j *Judge) bar(ctx context.Context, c Conn, e revocation.Entry, b *revocati
 		act := because(&broken{"legal-hold", "under a legal hold"}, event.Act{Actor: b.Owner, Grant: id[:]})
 		logged, err = j.enter(ctx, id, b.Owner, j.event(event.Erase, event.Denied, act))
 		return logged, holds[:min(len(holds), maxHoldsShown)], err
+	}
+	if errors.Is(kept, ErrUnavailable) {
+		return nil, nil, kept
+	}
+	if kept != nil {
+		return nil, nil, j.deny(ctx, event.Erase, event.Act{Actor: b.Owner, Grant: id[:]}, kept)
 	}
 	if logged, err = j.enter(ctx, id, b.Owner, j.event(event.Erase, event.OK, event.Act{Actor: b.Owner, Grant: id[:], Reason: b.Reason})); err != nil {
 		return nil, nil, err
@@ -286,7 +296,7 @@ func (j *Judge) Sweep(ctx context.Context) error {
 		if j.swept(f.ID) || !j.Set.Vouched(f) {
 			continue
 		}
-		free, held, err := j.unheld(f.Subjects)
+		free, held, err := j.unheld(f)
 		if err == nil {
 			err = j.destroy(ctx, f.Signer, free)
 		}
@@ -301,14 +311,18 @@ func (j *Judge) Sweep(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// unheld leaves out the keys that a hold keeps.
-func (j *Judge) unheld(keys []statement.ID) (free []statement.ID, held bool, err error) {
-	for _, key := range keys {
+// unheld leaves out the keys of an order that a hold or a retention keeps.
+func (j *Judge) unheld(order *revocation.Fact) (free []statement.ID, held bool, err error) {
+	for _, key := range order.Subjects {
 		holds, err := j.holdsOn(key)
-		switch {
-		case err != nil:
+		if err != nil {
 			return nil, false, err
-		case len(holds) > 0:
+		}
+		kept := j.retained(key, order.Body.(*revocation.Erasure))
+		switch {
+		case errors.Is(kept, ErrUnavailable):
+			return nil, false, kept
+		case len(holds) > 0 || kept != nil:
 			held = true
 		default:
 			free = append(free, key)
@@ -332,11 +346,17 @@ func (j *Judge) sweptNow(order statement.ID) {
 	j.erasures.done[order] = true
 }
 
-// sweepAgain is when a sweep that failed is tried again.
-const sweepAgain = 10 * time.Second
+// sweepAgain is when a sweep that failed is tried again, sweepEvery when one is made
+// though no statement came: a retention may be over.
+const (
+	sweepAgain = 10 * time.Second
+	sweepEvery = time.Hour
+)
 
-// Run sweeps whenever statements become known, until ctx ends.
+// Run sweeps whenever statements become known, and every hour, until ctx ends.
 func (j *Judge) Run(ctx context.Context) error {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
 	for {
 		changed := j.Set.Watch()
 		var again <-chan time.Time
@@ -351,6 +371,7 @@ func (j *Judge) Run(ctx context.Context) error {
 			return nil
 		case <-changed:
 		case <-again:
+		case <-tick.C:
 		}
 	}
 }

@@ -51,6 +51,12 @@ func (j *Judge) Sign(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	if reply, err := j.decided(d, mayKnow); reply != nil || err != nil {
 		return reply, err
 	}
+	if err := j.placed(&d.Grant); errors.Is(err, ErrUnavailable) {
+		return nil, err
+	} else if err != nil {
+		id, of := d.asker.ID(), d.statement.ID()
+		return nil, j.deny(ctx, event.GrantIssue, event.Act{Actor: id, Subject: d.Audience, Grant: of[:]}, err)
+	}
 	v, err := j.decideGrant(d, r.Reason)
 	if err != nil {
 		return nil, err

@@ -230,6 +230,9 @@ func (a *asking) decide(o capability.Object, d *Dealing) error {
 	if err := v.AllowsRegion(policy.Regions(a.roles)); err != nil {
 		return err
 	}
+	if err := resides(d, v.Audience().ID(), a.roles); err != nil {
+		return err
+	}
 	if v.NeedsAttestation() {
 		return &broken{"attestation", "the grant asks for attested evidence, which this network does not take yet"}
 	}

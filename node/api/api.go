@@ -87,6 +87,7 @@ type Service interface {
 	Members
 	Mirrors
 	Audit
+	Compliance
 
 	// Erase orders the keys of an object to be destroyed everywhere, for ever. An
 	// order that too few validators have carried out yet is kept and goes on; the

@@ -134,6 +134,7 @@ func (s *Server) routes(ending context.Context, l Limits) http.Handler {
 	mirrorVerbs(m, v)
 	turns := make(chan struct{}, l.Streams)
 	auditVerbs(ending, turns, m, v)
+	complianceVerbs(m, v)
 	verb(m, "erase", v.Erase)
 	verb(m, "hold", v.Hold)
 	verb(m, "unhold", v.Unhold)

@@ -82,6 +82,7 @@ type EraseRequest struct {
 	Address     string `json:"address"`
 	ThisVersion bool   `json:"this_version,omitempty"`
 	Reason      string `json:"reason,omitempty"`
+	Override    bool   `json:"override,omitempty"` // a retention in the mode governance, for the reason
 }
 
 // Erased says how far an erasure is.

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
+	"cerebrum.dev/cerebrum/acl/validator"
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
 	"github.com/dustin/go-humanize"
@@ -15,6 +17,7 @@ import (
 func addCommand(e *Env) *cobra.Command {
 	var labels []string
 	var as, update string
+	var kept retention
 	c := &cobra.Command{
 		Use: "add PATH...", Short: "Encrypt, store and deposit files and folders", Args: cobra.MinimumNArgs(1),
 		Long: `Encrypt files and folders, store them, and deposit shares of their keys with the
@@ -26,10 +29,18 @@ deposits it when it runs.
 
 --update ADDRESS makes a new version of a file of yours, under a key of its own.
 Grants of the object cover it, ADDRESS stays readable, and "get --latest" finds it.
-Without --label it keeps the labels.`,
+Without --label it keeps the labels.
+
+--retention governance|compliance with --retain-until forbids to erase it before: in
+the mode compliance nobody can, you neither; in the mode governance an owner with the
+role retention-override can, for a reason. --expire-at has your node erase it then.
+Times are like 2031-12-31, 2031-12-31T12:00:00Z or, from now, 90d.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			parsed, err := parseLabels(labels)
 			if err != nil {
+				return err
+			}
+			if err := kept.label(parsed, e.Now()); err != nil {
 				return err
 			}
 			if c.Flags().Changed("update") && (len(args) > 1 || update == "") {
@@ -52,6 +63,9 @@ Without --label it keeps the labels.`,
 	}
 	c.Flags().StringArrayVar(&labels, "label", nil, "KEY=VALUE that validators' policy sees; classification=0..255")
 	c.Flags().StringVar(&update, "update", "", "ADDRESS of the version that it follows")
+	c.Flags().StringVar(&kept.mode, "retention", "", "governance or compliance, with --retain-until")
+	c.Flags().StringVar(&kept.until, "retain-until", "", "the time before which it is not erased")
+	c.Flags().StringVar(&kept.expire, "expire-at", "", "the time at which your node erases it")
 	c.Flags().StringVar(&as, "as", "", "the identity that owns it")
 	return c
 }
@@ -88,6 +102,49 @@ func (e *Env) printAdded(w io.Writer, a *api.Added) {
 	for _, p := range a.Skipped {
 		fmt.Fprintf(e.Err, "skipped %s: neither a file nor a folder\n", plain(p))
 	}
+}
+
+// retention are the flags that become labels which validators enforce.
+type retention struct{ mode, until, expire string }
+
+// label adds the labels; a label that stands there already is not replaced.
+func (r *retention) label(labels map[string]string, now time.Time) error {
+	for _, f := range []struct {
+		flag, label, text string
+		isTime            bool
+	}{
+		{"--retention", validator.LabelRetention, r.mode, false},
+		{"--retain-until", validator.LabelRetainUntil, r.until, true},
+		{"--expire-at", validator.LabelExpireAt, r.expire, true},
+	} {
+		if f.text == "" {
+			continue
+		}
+		if _, twice := labels[f.label]; twice {
+			return fault.New(fault.Usage, "", "the label %s stands twice", f.label)
+		}
+		if !f.isTime {
+			labels[f.label] = f.text
+			continue
+		}
+		at, err := moment(f.text, now)
+		if err != nil || !at.After(now) {
+			return fault.New(fault.Usage, "", "%s is a time to come, such as 2031-12-31 or 90d", f.flag)
+		}
+		labels[f.label] = validator.StampRetention(at)
+	}
+	return nil
+}
+
+// moment reads a date, a time in RFC 3339, or a time from now.
+func moment(text string, now time.Time) (time.Time, error) {
+	for _, layout := range []string{time.DateOnly, time.RFC3339} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t, nil
+		}
+	}
+	d, err := parseDuration(text)
+	return now.Add(d), err
 }
 
 func parseLabels(in []string) (map[string]string, error) {

@@ -51,7 +51,7 @@ the object with all its versions, a directory's address everything in it;
 It is done once so many validators have signed that they destroyed their shares
 that, liars and all, too few are left to open anything. Until then it ends with exit
 code 5, and the node goes on by itself; the same command tells how far it is. Under
-a legal hold nothing is done.
+a legal hold, or before its retention is over, nothing is done.
 
 --check verifies a file of receipts without a node, against a network file or the
 network of this home, and says what the receipts prove and what they do not.`,
@@ -71,6 +71,7 @@ network of this home, and says what the receipts prove and what they do not.`,
 		},
 	}
 	c.Flags().StringVar(&f.r.Reason, "reason", "", "why; it stands in the order, which everybody in the network gets")
+	c.Flags().BoolVar(&f.r.Override, "override-retention", false, "though it is retained in the mode governance; needs the role retention-override and --reason")
 	c.Flags().StringVar(&f.receipts, "receipts", "", "write the signed receipts to this new file")
 	c.Flags().BoolVar(&f.r.ThisVersion, "this-version", false, "this version only")
 	c.Flags().BoolVar(&f.lineage, "lineage", false, "all versions (the default)")

@@ -159,6 +159,12 @@ func parseLabels(in map[string]string) (object.Labels, error) {
 	if len(out.Labels) > 32 {
 		return out, fault.New(fault.Usage, "", "an object has at most 32 labels")
 	}
+	if _, err := validator.ReadRetention(out.Labels); err != nil {
+		return out, fault.Wrap(fault.Usage, err, "see `cerebrum add --help`", "nothing was added")
+	}
+	if _, err := validator.ReadResidency(out.Labels); err != nil {
+		return out, fault.Wrap(fault.Usage, err, "", "nothing was added")
+	}
 	return out, nil
 }
 

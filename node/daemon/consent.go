@@ -145,28 +145,33 @@ func (n *Node) Consents(ctx context.Context, r api.ConsentsRequest) (*api.Consen
 	}
 	out := &api.Consents{Consents: []api.ConsentInfo{}}
 	for _, c := range own {
-		info := api.ConsentInfo{
-			Consent: c.id.String(), Target: targetKind(c.body.Target), Role: c.body.Role, Can: c.body.Abilities.String(),
-			Purposes: c.body.Purposes, Regions: c.body.Regions, Depth: int(c.body.Depth), Seconds: c.body.Lifetime, Until: stamp(c.body.Until), State: "valid",
-		}
-		if class := int(c.body.MaxClass); class < 255 {
-			info.MaxClass = &class
-		}
-		for _, who := range c.body.Audience {
-			info.To = append(info.To, who.String())
-		}
-		switch {
-		case slices.Contains(n.verifier.Revocations.Revokers(c.id), c.body.Owner):
-			info.State = "revoked"
-		case c.body.Until <= n.now().Unix():
-			info.State = "expired"
-		}
-		out.Consents = append(out.Consents, info)
+		out.Consents = append(out.Consents, n.consentInfo(c.id, c.body))
 	}
 	slices.SortFunc(out.Consents, func(a, b api.ConsentInfo) int {
 		return slices.Compare([]string{a.Until, a.Consent}, []string{b.Until, b.Consent})
 	})
 	return out, nil
+}
+
+// consentInfo is a standing consent in words.
+func (n *Node) consentInfo(id statement.ID, b *capability.Standing) api.ConsentInfo {
+	info := api.ConsentInfo{
+		Consent: id.String(), Target: targetKind(b.Target), Role: b.Role, Can: b.Abilities.String(),
+		Purposes: b.Purposes, Regions: b.Regions, Depth: int(b.Depth), Seconds: b.Lifetime, Until: stamp(b.Until), State: "valid",
+	}
+	if class := int(b.MaxClass); class < 255 {
+		info.MaxClass = &class
+	}
+	for _, who := range b.Audience {
+		info.To = append(info.To, who.String())
+	}
+	switch {
+	case slices.Contains(n.verifier.Revocations.Revokers(id), b.Owner):
+		info.State = "revoked"
+	case b.Until <= n.now().Unix():
+		info.State = "expired"
+	}
+	return info
 }
 
 // endConsent revokes a standing consent, and with it every grant that rests on

@@ -231,6 +231,7 @@ func (n *Node) ownCarry(ctx context.Context, owner *home.Principal, c cid.Cid) (
 func (n *Node) askFurther(ctx context.Context, owner *home.Principal, c cid.Cid, g *goal) error {
 	now := n.now().Unix()
 	hopeful := 0
+	var refused error // the last denial
 	for i := range g.Mirrors {
 		m := &g.Mirrors[i]
 		if len(m.Leaf) == 0 {
@@ -240,7 +241,12 @@ func (n *Node) askFurther(ctx context.Context, owner *home.Principal, c cid.Cid,
 			hopeful++
 		}
 		if m.Expires-now < carryLasts/4 && m.Expires < n.trust.Current().Expires {
-			if err := n.grantCarry(ctx, c, m); err != nil {
+			if err := n.grantCarry(ctx, c, m); isDenied(err) {
+				if m.Failing == 0 || now-m.Failing < g.Within {
+					hopeful-- // its grant ends, and another takes its place
+				}
+				refused = err
+			} else if err != nil {
 				return err
 			}
 		}
@@ -253,14 +259,23 @@ func (n *Node) askFurther(ctx context.Context, owner *home.Principal, c cid.Cid,
 		if len(m.Leaf) > 0 {
 			continue
 		}
-		if err := n.grantCarry(ctx, c, m); err != nil {
+		if err := n.grantCarry(ctx, c, m); isDenied(err) {
+			refused = err // such as one outside of the object's regions: others may do
+			continue
+		} else if err != nil {
 			return err
 		}
 		m.Failing = now
 		hopeful++
 	}
+	if hopeful < int(g.Copies) && refused != nil {
+		return fault.Wrap(fault.Denied, refused, "name mirrors with --on whom policy allows and whom a role places in a region of the label residency",
+			"of the mirrors that may carry it, %d are left and %d are wanted", hopeful, g.Copies)
+	}
 	return nil
 }
+
+func isDenied(err error) bool { return err != nil && fault.Of(err).Exit == fault.Denied }
 
 // grantCarry lets a mirror carry, and tells whoever is connected that there is mail.
 func (n *Node) grantCarry(ctx context.Context, c cid.Cid, m *copyOn) error {

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/revocation"
+	"cerebrum.dev/cerebrum/acl/validator"
 	"cerebrum.dev/cerebrum/crypto/envelope"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/api"
@@ -23,6 +25,12 @@ import (
 func (n *Node) Erase(ctx context.Context, r api.EraseRequest) (*api.Erased, error) {
 	if err := n.needsNetwork(); err != nil {
 		return nil, err
+	}
+	if r.Override {
+		if strings.TrimSpace(r.Reason) == "" {
+			return nil, fault.New(fault.Usage, "say why with --reason", "a retention is overridden for a reason")
+		}
+		r.Reason = validator.OverridePrefix + r.Reason
 	}
 	if len(r.Reason) > 256 {
 		return nil, fault.New(fault.Usage, "", "a reason has at most 256 bytes")
@@ -75,6 +83,9 @@ func (n *Node) order(ctx context.Context, p *home.Principal, asked cid.Cid, targ
 		m := h.Manifest.Claims()
 		if n.set.Held(idsOf(&m)...) {
 			return nil, heldFault(c)
+		}
+		if err := n.mayEraseNow(ctx, p, h, reason); err != nil {
+			return nil, err
 		}
 		if next, ok := h.Next(); ok && h.State == object.StateLocal && !slices.Contains(targets, next) {
 			return nil, fault.New(fault.Failed, "erase the whole object, or wait until it is shared", "no validator has %s yet, and the version after it needs it", c)
@@ -140,6 +151,13 @@ func (n *Node) firstTry(ctx context.Context, orders []*order) error {
 				return err
 			}
 			return errors.Join(heldFault(c), n.erasures.drop(orders[i:]))
+		}
+		if len(said.By) == 0 && len(said.Denied) > int(n.trust.Current().Numbers.F) {
+			c, err := cid.Cast(o.Addresses[0])
+			if err != nil {
+				return err
+			}
+			return errors.Join(refusedErasure(c), n.erasures.drop(orders[i:]))
 		}
 		if err := n.further(ctx, o, said); err != nil {
 			return err

@@ -92,7 +92,7 @@ func (n *Node) forgetErased(ctx context.Context, done map[statement.ID]bool) err
 }
 
 // objectsOf finds the objects of this home under keys, and tells whether a hold
-// on the lineage or a scope of one keeps it.
+// on the lineage or a scope of one, or its retention, keeps it.
 func (n *Node) objectsOf(ctx context.Context, keys map[statement.ID]bool) (out []cid.Cid, held bool, err error) {
 	err = n.store.Objects(func(o store.Object) (bool, error) {
 		c, err := cid.Cast(o.Address)
@@ -107,7 +107,7 @@ func (n *Node) objectsOf(ctx context.Context, keys map[statement.ID]bool) (out [
 		m := h.Manifest.Claims()
 		switch {
 		case !keys[m.KeyID()]:
-		case n.set.Held(idsOf(&m)...):
+		case n.set.Held(idsOf(&m)...) || n.mustKeep(h):
 			held = true
 		default:
 			out = append(out, c)

@@ -143,7 +143,7 @@ func (n *Node) recordStart(ctx context.Context) error {
 // work starts what a node does by itself.
 func (n *Node) work(g *errgroup.Group, ctx context.Context) {
 	loops := []func(context.Context) error{
-		n.tracker.Run, n.discovery.Run, n.outbox.Run, n.runRotation, n.runForget, n.provideLoop, n.policyLoop,
+		n.tracker.Run, n.discovery.Run, n.outbox.Run, n.runRotation, n.runForget, n.runExpiry, n.provideLoop, n.policyLoop,
 		n.followIdentities, n.followRecords, n.askForRecords,
 		n.stayMember,
 		n.runMirror, n.runCopies, n.runReceipts, n.runForward,

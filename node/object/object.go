@@ -370,3 +370,13 @@ func (h *Held) DealSize() int {
 	}
 	return batchSize(loc.Labels)
 }
+
+// Labels are the labels of an owned object. The error is of an object that this home
+// does not own.
+func (h *Held) Labels() (Labels, error) {
+	l, err := h.local()
+	if err != nil {
+		return Labels{}, err
+	}
+	return Labels{Labels: l.Labels, Class: l.Class}, nil
+}

@@ -36,7 +36,7 @@ func (r *Record) Row() []string {
 	}
 	out = append(out, r.others(), strconv.Itoa(r.Erased), strconv.FormatBool(r.Lost), r.Origin, r.hash())
 	for i := range out {
-		out[i] = guard(event.Clean(out[i]))
+		out[i] = Guard(event.Clean(out[i]))
 	}
 	return out
 }
@@ -69,9 +69,9 @@ func (r *Record) others() string {
 	return string(ascii(raw))
 }
 
-// guard keeps a spreadsheet from running a cell (OWASP, CSV injection). Spreadsheets
+// Guard keeps a spreadsheet from running a cell (OWASP, CSV injection). Spreadsheets
 // also take the wide forms of the signs, and drop blanks before them.
-func guard(cell string) string {
+func Guard(cell string) string {
 	if strings.IndexAny(strings.TrimLeft(cell, " \u00a0\u3000"), "=+-@\t\r\n＝＋－＠") == 0 {
 		return "'" + cell
 	}

@@ -136,7 +136,7 @@ func TestEveryVerbHasItsRoute(t *testing.T) {
 
 // wordOf is the field by which the spy recognises a request.
 func wordOf(q reflect.Value) reflect.Value {
-	for _, name := range []string{"As", "Address", "Contact", "Path", "Op", "ID", "Role", "Word", "Invitation", "Into", "Object"} {
+	for _, name := range []string{"As", "Address", "Contact", "Path", "Op", "ID", "Role", "Word", "Invitation", "Subject", "Into", "Object"} {
 		if f := q.FieldByName(name); f.IsValid() {
 			return f
 		}
@@ -283,6 +283,23 @@ func (s *spy) Unhold(_ context.Context, r api.UnholdRequest) (*api.Held, error) 
 func (s *spy) Holds(context.Context) (*api.Holds, error) {
 	s.note("Holds", "Holds")
 	return &api.Holds{}, nil
+}
+
+func (s *spy) SubjectExport(_ context.Context, r api.SubjectExportRequest) (*api.SubjectExported, error) {
+	s.note("SubjectExport", r.Subject)
+	return &api.SubjectExported{}, nil
+}
+func (s *spy) SubjectForget(_ context.Context, r api.SubjectForgetRequest) (*api.SubjectForgotten, error) {
+	s.note("SubjectForget", r.Subject)
+	return &api.SubjectForgotten{}, nil
+}
+func (s *spy) AccessReview(_ context.Context, r api.AccessReviewRequest) (*api.AccessReview, error) {
+	s.note("AccessReview", r.As)
+	return &api.AccessReview{}, nil
+}
+func (s *spy) ProcessingRecords(context.Context) (*api.ProcessingRecords, error) {
+	s.note("ProcessingRecords", "ProcessingRecords")
+	return &api.ProcessingRecords{}, nil
 }
 
 func TestStreams(t *testing.T) {

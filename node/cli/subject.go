@@ -1,0 +1,181 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"cerebrum.dev/cerebrum/node/api"
+	"cerebrum.dev/cerebrum/node/dossier"
+	"cerebrum.dev/cerebrum/node/fault"
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+)
+
+func subjectCommand(e *Env) *cobra.Command {
+	c := &cobra.Command{
+		Use: "subject", Short: "What this node knows of a person, and forgetting it",
+		Long: `Answer a person who asks what is known about them, and forget them. SUBJECT is a
+contact or a file with it, an identity's id, a name of this home, or a pseudonym of
+this node's log. Each node, validators too, answers for itself.`,
+	}
+	c.AddCommand(subjectExport(e), subjectVerify(e), subjectForget(e))
+	return c
+}
+
+func subjectExport(e *Env) *cobra.Command {
+	var output string
+	var force bool
+	c := &cobra.Command{
+		Use: "export SUBJECT -o FILE.zip|FILE.json", Short: "Write what is known of a person, with proofs", Args: cobra.ExactArgs(1),
+		Long: `Write the log entries that concern a person, each with what may be disclosed of it
+and a proof that it stands in the log; the objects, grants, consents, roles and
+memberships of the person that are known here; and who received what. What concerns
+other persons is withheld and counted. "subject verify" checks the file offline.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			format := strings.TrimPrefix(filepath.Ext(output), ".")
+			if format != "zip" && format != "json" {
+				return fault.New(fault.Usage, "", "the file of -o ends in .zip or .json")
+			}
+			who, err := e.line(args[0])
+			if err != nil {
+				return err
+			}
+			return e.service(c.Context(), func(ctx context.Context, s api.Service) error {
+				var x *api.SubjectExported
+				err := intoFile(output, force, func(tmp string) (err error) {
+					x, err = s.SubjectExport(ctx, api.SubjectExportRequest{Subject: who, Format: format, Into: tmp})
+					return err
+				})
+				if err != nil {
+					return err
+				}
+				if x.File, err = absolute(output); err != nil {
+					return err
+				}
+				return e.print(x, func(w io.Writer) { e.printSubject(w, x) })
+			})
+		},
+	}
+	c.Flags().StringVarP(&output, "output", "o", "", "the file to write, .zip or .json")
+	c.Flags().BoolVar(&force, "force", false, "replace an existing file")
+	c.MarkFlagRequired("output")
+	return c
+}
+
+// intoFile has do fill a new file that takes the place of output once it is whole.
+func intoFile(output string, force bool, do func(tmp string) error) error {
+	output, err := absolute(output)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(output); err == nil && !force {
+		return fault.New(fault.Failed, "choose another name, or replace it with --force", "%s exists", output)
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(output), "."+filepath.Base(output)+".part-*")
+	if err != nil {
+		return fault.Wrap(fault.Failed, err, "choose a folder that exists and that you may write to", "the output")
+	}
+	tmp.Close()
+	defer os.Remove(tmp.Name()) // gone after the rename
+	if err := do(tmp.Name()); err != nil {
+		return err
+	}
+	return commit(tmp.Name(), output, !force)
+}
+
+func (e *Env) printSubject(w io.Writer, x *api.SubjectExported) {
+	fmt.Fprintln(w, plain(x.File))
+	if e.Quiet {
+		return
+	}
+	fmt.Fprintf(w, "%s: %d events (%d proved), %d objects, %d grants, %d consents, %d recipients\n",
+		x.Subject, x.Events, x.Proved, x.Objects, x.Grants, x.Consents, x.Recipients)
+	fmt.Fprintf(w, "%d claims about other persons are withheld\n", x.Withheld)
+	for _, p := range x.Parts {
+		fmt.Fprintf(w, "  %-20s %9s  %s\n", p.Name, humanize.IBytes(uint64(p.Bytes)), p.SHA256)
+	}
+	listed(w, "it cannot say", x.NotKnown)
+}
+
+// listed prints a heading and sentences below it.
+func listed(w io.Writer, heading string, lines []string) {
+	if len(lines) > 0 {
+		fmt.Fprintln(w, heading+":")
+	}
+	for _, l := range lines {
+		fmt.Fprintln(w, "  - "+plain(l))
+	}
+}
+
+func subjectVerify(e *Env) *cobra.Command {
+	return &cobra.Command{
+		Use: "verify FILE", Short: "Check the export of a person, offline", Args: cobra.ExactArgs(1),
+		Long: `Check every part of an export against its list, and every log entry against its
+disclosures and against a checkpoint that the log's key signed. Compare the peer that
+it prints with the node that the file came from.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			info, err := os.Stat(args[0])
+			if err != nil {
+				return fault.Wrap(fault.Failed, err, "", "the export")
+			}
+			if info.Size() > dossier.MaxFile {
+				return fault.New(fault.Integrity, "", "%s is no export: it is larger than any", args[0])
+			}
+			raw, err := os.ReadFile(args[0])
+			if err != nil {
+				return fault.Wrap(fault.Failed, err, "", "the export")
+			}
+			parts, err := dossier.Open(raw)
+			var checked *dossier.Checked
+			if err == nil {
+				checked, err = dossier.Check(parts)
+			}
+			if err != nil {
+				return fault.Wrap(fault.Integrity, err, "ask for the file again", "%s", args[0])
+			}
+			return e.print(checked, func(w io.Writer) {
+				fmt.Fprintf(w, "the parts are as listed; %d of %d events stand in the log of the peer %s\n", checked.Proved, checked.Events, checked.Peer)
+				if checked.Unproved > 0 {
+					fmt.Fprintf(w, "%d events came without a proof\n", checked.Unproved)
+				}
+				listed(w, "not proved", []string{"that no event was left out", "what the other parts say: they are the node's word", "who the peer is: compare its key"})
+			})
+		},
+	}
+}
+
+func subjectForget(e *Env) *cobra.Command {
+	var r api.SubjectForgetRequest
+	c := &cobra.Command{
+		Use: "forget SUBJECT", Short: "Destroy what this node may destroy of a person", Args: cobra.ExactArgs(1),
+		Long: `Destroy the key under which this node's log keeps what concerns a person, and the
+grants here that are over and name the person. The log and its proofs stay valid. It
+cannot be taken back. A legal hold forbids it (exit code 3). It prints what remains.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			var err error
+			if r.Subject, err = e.line(args[0]); err != nil {
+				return err
+			}
+			return e.service(c.Context(), func(ctx context.Context, s api.Service) error {
+				f, err := s.SubjectForget(ctx, r)
+				if err != nil {
+					return err
+				}
+				return e.print(f, func(w io.Writer) {
+					if f.Known {
+						fmt.Fprintf(w, "forgotten: what %d events said of the person, and %d grants that were over\n", f.Events, f.Grants)
+					} else {
+						fmt.Fprintf(w, "this node's log does not know the person; %d grants that were over are deleted\n", f.Grants)
+					}
+					listed(w, "what remains", f.Remains)
+				})
+			})
+		},
+	}
+	c.Flags().StringVar(&r.Reason, "reason", "", "of the order, kept in the log; do not name the person")
+	return c
+}
