@@ -56,6 +56,10 @@ var catalogue = map[string][]string{
 	"TH-08 a validator from an old backup":            {"acl/validator.TestAStartingValidatorDoesNothingThatCounts", "acl/revocation.TestAValidatorFromAnOldBackup", "acl/revocation.TestAStartingValidatorMakesNobodyFresh", "acl/validator.TestAValidatorThatWasDownErasesWhenItIsBack"},
 	"TH-09 thieves ahead of a root recovery":          {"acl/trust.TestThievesWhoRanAheadLose", "node/daemon.TestARecoveryShutsOutWhoWasReplaced", "acl/revocation.TestARecoveryVoidsHolds"},
 	"TH-10 a deposit after an erasure":                {"acl/validator.TestADepositAfterAnErasureIsRefused", "acl/validator.TestAnErasureWhileARotationIsUnderWay", "acl/validator.TestAReSharedShareOfAnErasedKeyDoesNotLive", "acl/validator.TestNoReleaseAfterTheReceipt"},
+	"input: exported logs that do not hold":           {"acl/audit/evidence.TestNoByteOfABundleMayChange", "acl/audit/evidence.TestALogThatWasRolledBackOrForked", "acl/audit/evidence.TestADirectoryOfTilesHoldsOrNot", "acl/audit/evidence.TestTheNetworkMustBeTheAuditors", "acl/audit/evidence.TestTheRecordsSayWhoseLogItIs", "acl/audit/evidence.TestTheOwnerCannotLieInDisclosures", "acl/audit/evidence.TestWitnesses", "testnet.TestAuditorWithNothingButFiles"},
+	"input: receipts that do not hold":                {"acl/audit/receipt.TestForgedReceipts", "acl/audit/receipt.TestAProofIsOfTheEntryThatWasPromised", "acl/audit/evidence.TestReceiptsThatDoNotHold", "acl/validator.TestOnlyOwnReceiptsAreRedeemed", "node/quorum.TestReceiptsThatAreNoneAreDropped"},
+	"input: a promise that is broken":                 {"node/quorum.TestAPromiseIsBrokenOrCannotBeAsked", "acl/audit/evidence.TestAReceiptConvictsALogThatWasRewritten"},
+	"input: a syslog server that is gone":             {"node/forward.TestEntriesArriveAndGoOnAfterBreaksAndStarts", "node/forward.TestWhoIsGoneForTooLongFindsAGapMark"},
 	"BX-01 a refusal tells whether a block is here":   {"p2p/exchange.TestRefusalsAreTheSameBytes", "p2p/exchange.TestRefusalsTakeTheSameTime"},
 	"BX-02 bytes that are not the CID's, weak hashes": {"p2p/exchange.TestHolderLies", "p2p/exchange.TestInvalidRequests", "p2p/exchange.TestBombs", "p2p/exchange.TestHoldersThatAreOfNoUse", "crypto/envelope.TestParseNodeRefuses", "crypto/envelope.TestManifestRules"},
 	"BX-04 huge lengths on many streams":              {"p2p/exchange.TestLengthsAreCheckedBeforeTheBytesCome", "p2p/exchange.TestAnnouncedRequestsCostLittle", "p2p/exchange.TestStreamsAreLimited"},
@@ -90,6 +94,10 @@ var catalogue = map[string][]string{
 	"input: requests from the future":                 {"acl/validator.TestAValidatorWhoseClockIsADayOff", "acl/capability.TestProofsThatAreReplayed"},
 	"input: validators that lie, stall, equivocate":   {"acl/revocation.TestLiesDoNotCount", "acl/revocation.TestLiesAboutWhatWasSeen", "acl/revocation.TestAStalledValidator", "node/quorum.TestALiarIsNamedAndReadingSucceeds", "acl/revocation.TestWithoutStartingTheOldLogIsAFork", "node/quorum.TestRivalsAreNoticed"},
 	"input: validators that come from an old backup":  {"acl/revocation.TestAValidatorFromAnOldBackup", "acl/validator.TestAStartingValidatorDoesNothingThatCounts"},
+	"AU-02 a rolled-back log":                         {"acl/audit.TestALogThatDoesNotContinueWhatItSignedStops", "acl/audit/witness.TestARolledBackLogStops", "node/daemon.TestAnOldCopyOfTheLogsFolderIsFoundAtTheStart", "testnet/simulation.TestWitnessing"},
+	"input: logs that fork":                           {"acl/audit/witness.TestTwoHistoriesOfOneSizeAreEvidence", "acl/audit/witness.TestAProofOfAnotherHistoryIsEvidence", "acl/audit/witness.TestWitnessesFindAForkByComparing", "acl/audit/witness.TestEvidenceSpreads", "testnet/simulation.TestAForkIsKnownEverywhere"},
+	"input: witnesses offline, lying, rolled back":    {"acl/audit/witness.TestALogIsWitnessedWhileOneWitnessIsOffline", "acl/audit/witness.TestALyingWitnessDoesNotCount", "acl/audit/witness.TestARolledBackWitnessFindsOut", "acl/audit/witness.TestALogShowsAWitnessWhatItForgot"},
+	"input: requests to witnesses that are no such":   {"acl/audit/witness.TestWhatAWitnessRefuses", "acl/audit/witness.TestOneOriginHasOnePeerAndOneKey", "acl/audit/witness.FuzzRequest", "node/daemon.TestBadBodiesOnTheWire", "node/daemon.TestWhoMayAskAWitness"},
 }
 
 // TestCatalogue fails where a test that the catalogue names is gone.

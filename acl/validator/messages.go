@@ -36,6 +36,10 @@
 // the requester's own words, was wanting. Roles, labels and the policies
 // themselves are told to nobody.
 //
+// Either comes with a receipt (package receipt): a signed promise that the answer
+// stands in this validator's audit log. It holds the hash of an entry, whose salted
+// digests nobody can guess, and its outcome, so that it tells no more than the answer.
+//
 // # The desk
 //
 // A grant that policy neither permits nor forbids waits for a person: [Judge.Sign]
@@ -283,7 +287,7 @@ func (r ReleaseRequest) Digest() statement.ID {
 type ReleaseReply struct {
 	_       struct{} `cbor:",toarray"`
 	Box     []byte
-	Policy  string // of a denial: what it says of policy, or empty
+	Why     string // of a denial: what it says of policy or of the clocks, or empty
 	Receipt []byte // of a denial
 }
 

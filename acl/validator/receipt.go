@@ -7,11 +7,12 @@ import (
 
 	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/audit/receipt"
+	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
 // Denied is a denial with the receipt of its entry in the audit log. It is what Err
-// is: [ErrDenied], or a [PolicyError].
+// is: [ErrDenied], [ErrClock], or a [PolicyError].
 type Denied struct {
 	Err     error
 	Receipt []byte
@@ -27,8 +28,11 @@ func (d *Denied) Unwrap() error { return d.Err }
 func (d *Denied) Reply() []byte {
 	r := ReleaseReply{Receipt: d.Receipt}
 	var p *PolicyError
-	if errors.As(d.Err, &p) {
-		r.Policy = p.Error()
+	switch {
+	case errors.As(d.Err, &p):
+		r.Why = p.Error()
+	case errors.Is(d.Err, ErrClock):
+		r.Why = ErrClock.Error()
 	}
 	return encode(r)
 }
@@ -39,8 +43,11 @@ func DenialIn(reply []byte) *Denied {
 	if statement.Unmarshal(reply, &r) != nil || len(r.Receipt) == 0 || len(r.Box) > 0 {
 		return nil
 	}
-	if p, ok := ParsePolicyError(r.Policy); ok {
+	if p, ok := ParsePolicyError(r.Why); ok {
 		return &Denied{p, r.Receipt}
+	}
+	if r.Why == ErrClock.Error() {
+		return &Denied{ErrClock, r.Receipt}
 	}
 	return &Denied{ErrDenied, r.Receipt}
 }
@@ -60,9 +67,12 @@ func (j *Judge) enter(ctx context.Context, request, who statement.ID, events ...
 
 // denyRelease is deny with a receipt.
 func (j *Judge) denyRelease(ctx context.Context, request statement.ID, a event.Act, err error) error {
-	signed, err := j.enter(ctx, request, a.Actor, j.event(event.Release, event.Denied, because(err, a)))
-	if err != nil {
-		return err
+	signed, failed := j.enter(ctx, request, a.Actor, j.event(event.Release, event.Denied, because(err, a)))
+	if failed != nil {
+		return failed
+	}
+	if errors.Is(err, capability.ErrClock) {
+		return &Denied{ErrClock, signed}
 	}
 	return &Denied{ErrDenied, signed}
 }

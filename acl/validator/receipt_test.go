@@ -115,6 +115,10 @@ func TestADenialComesWithAReceipt(t *testing.T) {
 	if back := validator.DenialIn(byPolicy.Reply()); !errors.As(back, &p) || len(p.Wants) != 1 {
 		t.Errorf("what policy wants is lost on the wire: %v", back)
 	}
+	byClock := &validator.Denied{Err: validator.ErrClock, Receipt: d.Receipt}
+	if back := validator.DenialIn(byClock.Reply()); !errors.Is(back, validator.ErrClock) {
+		t.Errorf("that the clocks are to blame is lost on the wire: %v", back)
+	}
 	for name, reply := range map[string][]byte{"an answer": encode(t, validator.ReleaseReply{Box: []byte("x")}), "nothing": nil, "garbage": []byte("x")} {
 		if validator.DenialIn(reply) != nil {
 			t.Errorf("%s is taken for a denial", name)

@@ -108,6 +108,9 @@ func (e *Env) bundleLog(path, network string, r api.AuditLogRequest) error {
 	if err != nil {
 		return err
 	}
+	if v.Format != "bundle" {
+		return fault.New(fault.Usage, "export a bundle, which has what the entries are about", "%s is a folder of tiles", plain(path))
+	}
 	out := bufio.NewWriterSize(e.Out, 64<<10)
 	form, err := ocsf.Writer(out, ocsf.Form{Format: r.Format})
 	if err != nil {

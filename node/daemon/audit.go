@@ -56,6 +56,7 @@ func (n *Node) evidence(ctx context.Context, r api.AuditExportRequest) (*evidenc
 	if x.Checkpoint, err = n.audit.Log().Checkpoint(ctx); err != nil {
 		return nil, err
 	}
+	n.askWitnesses(ctx, x.Checkpoint.N)
 	if c := n.audit.Log().Cosigned(); r.Cosigned || c.N >= x.Checkpoint.N {
 		if c.Note == nil {
 			return nil, fault.New(fault.Unavailable, "wait until validators have seen the log, or leave --cosigned out", "no witness has signed a checkpoint of this log yet")

@@ -56,7 +56,8 @@ type witnessing struct {
 	collector *witness.Collector
 	witness   *witness.Witness // of a home that has validator keys
 	store     kv.Store
-	anchors   atomic.Int64 // appended since the start
+	anchors   atomic.Int64  // appended since the start
+	hurry     chan struct{} // of room 1: somebody waits for cosignatures
 }
 
 // cosignedKey holds the newest checkpoint of the own log that has a quorum. The log's
@@ -69,7 +70,7 @@ func (n *Node) openWitnessing() error {
 		return err
 	}
 	w := &n.witnessing
-	w.store = n.store.KV("witnessed")
+	w.store, w.hurry = n.store.KV("witnessed"), make(chan struct{}, 1)
 	if w.docket, err = witness.OpenDocket(filepath.Join(n.home.Dir, "evidence")); err != nil {
 		return err
 	}
@@ -231,9 +232,37 @@ func (n *Node) runWitnessed(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		case <-n.witnessing.hurry:
 		}
 	}
 }
+
+// askWitnesses waits until a quorum has cosigned a checkpoint of at least size entries,
+// for a while.
+func (n *Node) askWitnesses(ctx context.Context, size int64) {
+	if n.trust == nil || !n.running.Load() {
+		return
+	}
+	n.witnessing.collector.Retry()
+	select {
+	case n.witnessing.hurry <- struct{}{}:
+	default: // somebody else waits already
+	}
+	ctx, cancel := context.WithTimeout(ctx, witnessPatience)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for n.audit.Log().Cosigned().N < size {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// witnessPatience is how long an export waits for witnesses.
+const witnessPatience = 3 * time.Second
 
 // runWitness compares with the other witnesses what changed, and anchors what this one
 // cosigned in its own log, each minute until ctx ends.

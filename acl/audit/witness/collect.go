@@ -49,7 +49,7 @@ type Collector struct {
 	lines   map[statement.PublicKey][]byte
 	sizes   map[statement.PublicKey]int64 // the largest that a witness cosigned, as far as known
 
-	mu       sync.Mutex // guards what follows; troubles are written by Round alone
+	mu       sync.Mutex // guards what follows
 	troubles map[statement.PublicKey]trouble
 	waiting  time.Time // since when records wait for a quorum; zero: none do
 }
@@ -205,6 +205,17 @@ func (c *Collector) settle(a answer) {
 	pause := min(firstPause<<min(t.times, 10), longestWait)
 	c.troubles[a.validator.Witness] = trouble{a.err, t.times + 1, c.Now().Add(pause)}
 	c.Logger.Debug("a witness did not cosign", "validator", a.validator.Peer, "err", a.err)
+}
+
+// Retry has the next Round ask all witnesses, those too that failed a moment ago. It may
+// be called by any goroutine.
+func (c *Collector) Retry() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for w, t := range c.troubles {
+		t.until = time.Time{}
+		c.troubles[w] = t
+	}
 }
 
 // errUnreachable reports a witness that gave no answer.

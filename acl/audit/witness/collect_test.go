@@ -200,6 +200,29 @@ func TestALogIsWitnessedWhileOneWitnessIsOffline(t *testing.T) {
 	}
 }
 
+// A witness that failed is left alone for a while, unless somebody waits for it.
+func TestAWitnessIsAskedAgainWhenSomebodyWaits(t *testing.T) {
+	n := newNet(t, 4)
+	n.down(3)
+	n.grow(5)
+	n.round()
+	n.up(3)
+	for _, c := range []struct {
+		retry bool
+		have  int
+	}{{false, 3}, {true, 4}} {
+		if c.retry {
+			n.Retry()
+		}
+		if err := n.Round(t.Context(), n.record, 0); err != nil {
+			t.Fatal(err)
+		}
+		if s := n.standing(); s.Have != c.have {
+			t.Errorf("asked again %v: %+v", c.retry, s)
+		}
+	}
+}
+
 func TestWithoutAQuorumNothingIsCosigned(t *testing.T) {
 	n := newNet(t, 4)
 	n.grow(5)

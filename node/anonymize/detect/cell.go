@@ -167,10 +167,11 @@ func lettered(cell []byte, m class) (sure Set) {
 
 // figures is a cell of digits and separators, taken apart.
 type figures struct {
-	digits []byte // '0' to '9'
-	groups uint64 // lengths of the groups of digits, a hexadecimal digit each
-	count  int    // of the groups
-	short  bool   // a group has fewer than three digits
+	room   [mostDigits]byte // an array, so that it stays off the heap
+	n      int              // digits in it
+	groups uint64           // lengths of the groups of digits, a hexadecimal digit each
+	count  int              // of the groups
+	short  bool             // a group has fewer than three digits
 	dots   int
 	plus   bool // in front
 }
@@ -182,11 +183,11 @@ func (f *figures) read(cell []byte) bool {
 	run := 0
 	for i, c := range cell {
 		if classes[c] == digit {
-			if len(f.digits) == mostDigits {
+			if f.n == mostDigits {
 				return false
 			}
-			f.digits = append(f.digits, c)
-			run++
+			f.room[f.n] = c
+			f.n, run = f.n+1, run+1
 			continue
 		}
 		switch {
@@ -223,12 +224,11 @@ func numeric(cell []byte, m class) (sure, possible Set) {
 		}
 		return sure, 0
 	}
-	var room [mostDigits]byte
-	f := figures{digits: room[:0]}
+	var f figures
 	if !f.read(cell) {
 		return 0, 0
 	}
-	n := len(f.digits)
+	n := f.n
 	switch {
 	case f.dots == 3 && m == digit|dot:
 		if isIPv4(cell) {
@@ -257,7 +257,7 @@ func numeric(cell []byte, m class) (sure, possible Set) {
 
 // numbers is the kinds that are all digits.
 func (f *figures) numbers(m class) (sure, possible Set) {
-	d, bare := f.digits, m == digit
+	d, bare := f.room[:f.n], m == digit
 	grouped := func(groups ...uint64) bool {
 		for _, g := range groups {
 			if f.groups == g {

@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -72,7 +73,7 @@ var subjects = map[Subject]string{
 	Address: "address addresses street streetaddress addr strasse str hausnummer anschrift adresse rue direccion calle domicilio indirizzo straat huisnummer adres endereco rua " +
 		"morada ulica gata adress gatuadress",
 	PostalCode: "zip zipcode zip3 zip5 postcode postal postalcode plz postleitzahl codepostal cp codigopostal codicepostale cap postcode cep kodpocztowy postnummer postnr",
-	Place: "city town county municipality district village locality birthplace neighborhood neighbourhood ort wohnort stadt gemeinde landkreis geburtsort ville commune " +
+	Place: "placeofbirth city town county municipality district village locality birthplace neighborhood neighbourhood ort wohnort stadt gemeinde landkreis geburtsort ville commune " +
 		"ciudad municipio localidad citta comune provincia stad gemeente woonplaats cidade miasto gmina kommun stad",
 	Region: "state country region province nationality nation citizenship nativecountry native bundesland land staat staatsangehorigkeit nationalitat pays departement nationalite " +
 		"pais nacionalidad paese nazionalita regione nationaliteit kraj wojewodztwo lan nationalitet nacionalidade",
@@ -127,29 +128,31 @@ var subjectOrder = []Subject{Birth, StateID, EMail, Telephone, Internet, Web, Po
 // notOfPeople are words that say that a name is one of something else.
 var notOfPeople = map[string]bool{"product": true, "item": true, "file": true, "company": true, "hospital": true, "drug": true, "brand": true, "model": true, "table": true, "column": true, "category": true, "event": true, "department": true}
 
-// SubjectOf reads the name of a column.
+// SubjectOf reads the name of a column. A match of more words counts more: "place of
+// birth" is a place.
 func SubjectOf(column string) Subject {
 	parts := split(column)
-	found := map[Subject]bool{}
+	other := slices.ContainsFunc(parts, func(p string) bool { return notOfPeople[p] })
+	best, length := Unknown, 0
 	for i := range parts {
 		joined := ""
 		for j := i; j < len(parts) && j < i+3; j++ {
 			joined += parts[j]
-			if s, ok := words[joined]; ok {
-				found[s] = true
+			s, ok := words[joined]
+			if !ok || s == PersonName && other {
+				continue
+			}
+			if n := j - i + 1; n > length || n == length && earlier(s, best) {
+				best, length = s, n
 			}
 		}
 	}
-	other := false
-	for _, p := range parts {
-		other = other || notOfPeople[p]
-	}
-	for _, s := range subjectOrder {
-		if found[s] && !(s == PersonName && other) {
-			return s
-		}
-	}
-	return Unknown
+	return best
+}
+
+// earlier says whether a comes before b in the order of subjects.
+func earlier(a, b Subject) bool {
+	return slices.Index(subjectOrder, a) < slices.Index(subjectOrder, b)
 }
 
 // maxNameLength bounds what is read of a column's name.

@@ -3,7 +3,9 @@ package detect
 import (
 	"hash/maphash"
 	"math"
+	"math/bits"
 	"math/rand/v2"
+	"slices"
 )
 
 // DefaultSample is how many rows are kept to rank columns.
@@ -95,32 +97,55 @@ func (s *sample) separationError() float64 {
 	return math.Sqrt(math.Log(2/0.05) / float64(2*(s.size/2)))
 }
 
-// classes numbers the rows of a sample so that rows that are equal in some columns have
-// one number.
+// partition numbers rows so that rows that are equal in some columns have one number.
 type partition struct {
 	class  []uint32
 	number int
 }
 
-// refined tells rows apart by one more column.
-func (s *sample) refined(p partition, c int) partition {
-	type key struct {
-		class uint32
-		hash  uint64
-	}
-	out := partition{class: make([]uint32, s.len())}
-	seen := make(map[key]uint32, p.number)
-	for i := range out.class {
-		k := key{p.class[i], s.row(i)[c]}
-		n, ok := seen[k]
-		if !ok {
-			n = uint32(len(seen))
-			seen[k] = n
+// numbering gives equal keys one number each. Its table is used again: a slot counts
+// only if it has the stamp of this use.
+type numbering struct {
+	key          []uint64
+	value, stamp []uint32
+	now          uint32
+	shift        int
+}
+
+func newNumbering(rows int) *numbering {
+	size := bits.Len(uint(2*rows) | 1023)
+	n := 1 << size
+	return &numbering{key: make([]uint64, n), value: make([]uint32, n), stamp: make([]uint32, n), shift: 64 - size}
+}
+
+func (t *numbering) partition(rows int, key func(i int) uint64) partition {
+	p := partition{class: make([]uint32, rows)}
+	t.now++
+	for i := range rows {
+		k := key(i)
+		// Fibonacci hashing (Knuth, volume 3, section 6.4): hashes of cells have a secret
+		// seed, and pairs of numbers are not for others to choose.
+		at := int(k * 0x9e3779b97f4a7c15 >> t.shift)
+		for t.stamp[at] == t.now && t.key[at] != k {
+			at = (at + 1) & (len(t.key) - 1)
 		}
-		out.class[i] = n
+		if t.stamp[at] != t.now {
+			t.stamp[at], t.key[at], t.value[at] = t.now, k, uint32(p.number)
+			p.number++
+		}
+		p.class[i] = t.value[at]
 	}
-	out.number = len(seen)
-	return out
+	return p
+}
+
+// column tells rows apart by one column.
+func (s *sample) column(t *numbering, c int) partition {
+	return t.partition(s.len(), func(i int) uint64 { return s.row(i)[c] })
+}
+
+// refined tells rows apart by what two partitions do.
+func (t *numbering) refined(a, b partition) partition {
+	return t.partition(len(a.class), func(i int) uint64 { return uint64(a.class[i])<<32 | uint64(b.class[i]) })
 }
 
 func (p partition) ranking(columns ...string) Ranking {
@@ -155,17 +180,19 @@ const (
 
 // greedy adds, one by one, the column that tells most pairs apart that are not yet
 // (Motwani and Xu, section 4: the greedy cover), until next to all are, or no column tells
-// more. It gives the sets on the way.
-func (s *sample) greedy(names []string, candidates []int) (sets []Ranking) {
-	now := partition{class: make([]uint32, s.len()), number: 1}
+// more. It gives the sets on the way, and changes both slices.
+func (t *numbering) greedy(names []string, columns []partition) (sets []Ranking) {
+	var now partition
 	var members []string
-	var separation float64
-	left := append([]int(nil), candidates...)
-	for len(members) < mostMembers && len(left) > 0 && separation < 1 {
+	separation := 0.0
+	for len(members) < mostMembers && len(columns) > 0 && separation < 1 {
 		best, at := Ranking{}, -1
 		var then partition
-		for i, c := range left {
-			p := s.refined(now, c)
+		for i, c := range columns {
+			p := c
+			if len(members) > 0 {
+				p = t.refined(now, c)
+			}
 			if r := p.ranking(); at < 0 || r.Separation > best.Separation {
 				best, at, then = r, i, p
 			}
@@ -173,11 +200,11 @@ func (s *sample) greedy(names []string, candidates []int) (sets []Ranking) {
 		if best.Separation <= separation {
 			break
 		}
-		members = append(members, names[left[at]])
-		best.Columns = append([]string(nil), members...)
+		members = append(members, names[at])
+		best.Columns = slices.Clone(members)
 		sets = append(sets, best)
 		now, separation = then, best.Separation
-		left = append(left[:at], left[at+1:]...)
+		names, columns = slices.Delete(names, at, at+1), slices.Delete(columns, at, at+1)
 	}
 	return sets
 }

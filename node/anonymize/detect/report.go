@@ -74,25 +74,33 @@ type Report struct {
 // Report says what was found so far.
 func (in *Inspector) Report() *Report {
 	r := &Report{Rows: in.rows, Sampled: in.sample.len(), SeparationError: in.sample.separationError()}
-	all := partition{class: make([]uint32, in.sample.len()), number: 1}
-	names := make([]string, len(in.columns))
-	var candidates []int
+	t := newNumbering(r.Sampled)
+	type candidate struct {
+		rank Ranking
+		rows partition
+	}
+	var candidates []candidate
 	for i := range in.columns {
 		c := &in.columns[i]
-		names[i] = c.name
-		col := c.judge(in.sample.refined(all, i).ranking(c.name), in)
+		p := in.sample.column(t, i)
+		col := c.judge(p.ranking(c.name), in)
 		r.Columns = append(r.Columns, col)
 		if col.Role == Quasi || col.Role == Plain {
-			r.Quasi = append(r.Quasi, col.Ranking)
-			candidates = append(candidates, i)
+			candidates = append(candidates, candidate{col.Ranking, p})
 		}
 	}
-	byRank := func(a, b Ranking) int {
-		return cmp.Or(cmp.Compare(b.Separation, a.Separation), cmp.Compare(b.Distinction, a.Distinction))
+	slices.SortStableFunc(candidates, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(b.rank.Separation, a.rank.Separation), cmp.Compare(b.rank.Distinction, a.rank.Distinction))
+	})
+	var names []string
+	var columns []partition
+	for i, c := range candidates {
+		r.Quasi = append(r.Quasi, c.rank)
+		if i < mostCandidates {
+			names, columns = append(names, c.rank.Columns[0]), append(columns, c.rows)
+		}
 	}
-	slices.SortStableFunc(r.Quasi, byRank)
-	slices.SortStableFunc(candidates, func(a, b int) int { return byRank(r.Columns[a].Ranking, r.Columns[b].Ranking) })
-	r.Sets = in.sample.greedy(names, candidates[:min(len(candidates), mostCandidates)])
+	r.Sets = t.greedy(names, columns)
 	return r
 }
 

@@ -255,14 +255,9 @@ func (s *scanner) sequence(begin, from int) Finding {
 		return Finding{}
 	}
 	s.at = groups[0].end
-	if end := groups[n-1].end; n >= 3 && end < len(s.text) && s.text[end] == ':' {
-		for end < len(s.text) && end-begin <= longest && (classes[s.text[end]]&(digit|colon|dot|dash|plus) != 0 || s.text[end] == 'Z') {
-			end++
-		}
-		end -= len(s.text[begin:end]) - len(bytes.TrimRight(s.text[begin:end], ".:-+"))
-		s.work += end - begin
-		if _, ok := dateOf(s.text[begin:end]); ok {
-			return Finding{Date, begin, end} // with its time of day
+	if n >= 3 {
+		if f := s.timed(begin, groups[n-1].end); f.Kind != None {
+			return f
 		}
 	}
 	for k := n - 1; k >= 0; k-- {
@@ -276,6 +271,22 @@ func (s *scanner) sequence(begin, from int) Finding {
 		}
 	}
 	return Finding{}
+}
+
+// timed takes a date with a time of day, of which the groups end at the first colon.
+func (s *scanner) timed(begin, end int) Finding {
+	if end == len(s.text) || s.text[end] != ':' {
+		return Finding{}
+	}
+	for end < len(s.text) && end-begin <= longest && (classes[s.text[end]]&(digit|colon|dot|dash|plus) != 0 || s.text[end] == 'Z') {
+		end++
+	}
+	cell := bytes.TrimRight(s.text[begin:end], ".:-+")
+	s.work += len(cell)
+	if _, ok := dateOf(cell); !ok {
+		return Finding{}
+	}
+	return Finding{Date, begin, begin + len(cell)}
 }
 
 // group is a group of letters and digits in a sequence, with counts from its beginning.

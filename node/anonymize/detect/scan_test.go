@@ -141,7 +141,6 @@ func BenchmarkHostileLine(b *testing.B) {
 				if err := in.Add([][]byte{line}); err != nil {
 					b.Fatal(err)
 				}
-				Redact(nil, line)
 			}
 			b.ReportMetric((cpuSeconds(b)-before)/float64(b.N), "cpu-s/line")
 		})
