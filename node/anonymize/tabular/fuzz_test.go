@@ -34,8 +34,11 @@ func FuzzOpen(f *testing.F) {
 		if again, err := read(s); err != nil || !reflect.DeepEqual(first, again) {
 			t.Fatalf("another table: %q, %v", again, err)
 		}
+		if len(first) == 1 { // JSON lines have columns in rows only
+			return
+		}
 		got, err := read(open(t, write(t, s, tabular.JSONLines), tabular.Options{}))
-		if len(first) > 1 && (err != nil || !reflect.DeepEqual(got, first)) {
+		if err != nil || !reflect.DeepEqual(got, first) {
 			t.Fatalf("%q was written, and %q read: %v", first, got, err)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/deprecated"
+	"github.com/parquet-go/parquet-go/encoding"
 )
 
 // Type is what the cells of a column are in a format that has types, which Parquet alone
@@ -88,31 +89,99 @@ func (p *columnar) rows(_ io.Reader, out *feed) (err error) {
 	return nil
 }
 
+// group reads a row group column by column, a page of each at a time.
 func (p *columnar) group(group parquet.RowGroup, number int, out *feed) (int, error) {
-	in := group.Rows()
-	defer in.Close()
-	var room [128]parquet.Row
-	for {
-		n, err := in.ReadRows(room[:])
-		for _, row := range room[:n] {
-			number++
-			if err := p.row(row, number, out); err != nil {
-				return number, err
+	columns := make([]cells, len(p.columns))
+	for c, chunk := range group.ColumnChunks() {
+		columns[c].pages = chunk.Pages()
+		defer columns[c].pages.Close()
+	}
+	row := make([]parquet.Value, len(columns))
+	for range group.NumRows() {
+		number++
+		for c := range columns {
+			var err error
+			if row[c], err = columns[c].next(); err != nil {
+				return number, fmt.Errorf("the Parquet file is damaged at row %d: %w", number, err)
 			}
 		}
-		if errors.Is(err, io.EOF) {
-			return number, nil
-		}
-		if err != nil {
-			return number, fmt.Errorf("the Parquet file is damaged after row %d: %w", number, err)
+		if err := p.row(row, number, out); err != nil {
+			return number, err
 		}
 	}
+	return number, nil
 }
 
-func (p *columnar) row(row parquet.Row, number int, out *feed) error {
-	if len(row) != len(p.columns) {
-		return &RowError{number, "row", ErrRagged}
+// cells are the values of a column in one row group.
+type cells struct {
+	pages  parquet.Pages
+	page   parquet.Page
+	values parquet.ValueReader
+	room   [128]parquet.Value
+	at, n  int
+}
+
+func (c *cells) next() (parquet.Value, error) {
+	for c.at == c.n {
+		if c.values == nil {
+			page, err := c.pages.ReadPage()
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			if err != nil {
+				return parquet.Value{}, err
+			}
+			if page.NumValues()-page.NumNulls() > held(page) { // the library would look for them for ever
+				return parquet.Value{}, errors.New("a page has fewer values than it says")
+			}
+			c.page, c.values = page, page.Values()
+		}
+		n, err := c.values.ReadValues(c.room[:])
+		switch {
+		case n > 0:
+		case errors.Is(err, io.EOF):
+			parquet.Release(c.page)
+			c.values = nil
+		case err == nil:
+			return parquet.Value{}, io.ErrNoProgress
+		default:
+			return parquet.Value{}, err
+		}
+		c.at, c.n = 0, n
 	}
+	c.at++
+	return c.room[c.at-1], nil
+}
+
+// held is how many values that are no nulls a page has.
+func held(page parquet.Page) int64 {
+	v := page.Data()
+	n := 0
+	switch v.Kind() {
+	case encoding.Boolean:
+		n = 8 * len(v.Boolean())
+	case encoding.Int32:
+		n = len(v.Int32())
+	case encoding.Int64:
+		n = len(v.Int64())
+	case encoding.Int96:
+		n = len(v.Int96())
+	case encoding.Float:
+		n = len(v.Float())
+	case encoding.Double:
+		n = len(v.Double())
+	case encoding.ByteArray:
+		_, offsets := v.ByteArray()
+		n = max(0, len(offsets)-1)
+	case encoding.FixedLenByteArray:
+		data, size := v.FixedLenByteArray()
+		n = len(data) / max(1, size)
+	default: // no values at all: a column of nulls
+	}
+	return int64(n)
+}
+
+func (p *columnar) row(row []parquet.Value, number int, out *feed) error {
 	begin := len(out.open())
 	for c, v := range row {
 		kind, text := Missing, out.open()

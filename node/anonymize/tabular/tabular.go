@@ -19,6 +19,10 @@
 // lacks are the same: a missing value. Options.Missing names other texts that mean
 // missing, such as "?" or "NA"; they become empty.
 //
+// Pages of Parquet are decoded whole by their library, so a Parquet file that was made to
+// do harm can take memory of the order of gigabytes before it is refused. CSV and JSON
+// lines cannot.
+//
 // # Output
 //
 // [Create] begins a file beside the one that is to be, and [Output.Commit] puts it there
