@@ -33,8 +33,7 @@ func briskly(ctx context.Context, quiet time.Duration, sink func(exchange.Block)
 	defer cancel(nil)
 	var mu sync.Mutex // a timer that fires while a block arrives waits, and then does nothing
 	working := false
-	var timer *time.Timer
-	timer = time.AfterFunc(quiet, func() {
+	timer := time.AfterFunc(quiet, func() {
 		mu.Lock()
 		defer mu.Unlock()
 		if !working {

@@ -84,7 +84,6 @@ type run struct {
 	release *anonymize.Release
 	began   time.Time
 	took    time.Duration // of the search
-	notes   []string
 }
 
 // Run makes the release. When it returns nil, release and reports are on the disk.
