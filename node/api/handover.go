@@ -14,7 +14,10 @@ import (
 // first bytes of a connection (unix(7), SCM_RIGHTS), so nothing is opened by name and
 // nobody's rights but the sender's are used.
 
-var errNoHandover = errors.New("no open file came with the request")
+var (
+	errNoHandover = errors.New("no open file came with the request")
+	errWaits      = errors.New("the open file that came with the request is no regular file")
+)
 
 // ErrHandover reports a system, or a connection, that cannot hand over open files.
 var ErrHandover = errors.New("open files cannot be handed over here")
@@ -83,7 +86,20 @@ func withCarrier(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, carrierKey{}, c)
 }
 
-// handedOver is the file that came with a request, which the caller closes.
+// NeverWaits reports a file that takes bytes at once: a regular one, or the system's
+// place for what nobody wants. A pipe or a terminal may make the writer wait for as
+// long as its reader likes; that is the command's to bear, not the node's.
+func NeverWaits(f *os.File) bool {
+	info, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return info.Mode().IsRegular() || err == nil && os.SameFile(info, null)
+}
+
+// handedOver is the file that came with a request, which the caller closes. It never
+// waits, whatever the client thinks of it.
 func handedOver(ctx context.Context) (*os.File, error) {
 	c, ok := ctx.Value(carrierKey{}).(*carrier)
 	if !ok {
@@ -92,6 +108,10 @@ func handedOver(ctx context.Context) (*os.File, error) {
 	f := c.take()
 	if f == nil {
 		return nil, errNoHandover
+	}
+	if !NeverWaits(f) {
+		f.Close()
+		return nil, errWaits
 	}
 	return f, nil
 }

@@ -160,7 +160,7 @@ func (c *Client) Get(ctx context.Context, r api.GetRequest) (*api.Got, error) {
 // GetStream implements api.Service. The node itself writes a file that cannot make it
 // wait: content does not come through the socket then.
 func (c *Client) GetStream(ctx context.Context, r api.GetRequest, w io.Writer) (*api.Got, error) {
-	if f, ok := w.(*os.File); ok && neverWaits(f) {
+	if f, ok := w.(*os.File); ok && api.NeverWaits(f) {
 		got, err := c.handed(f).get(ctx, r)
 		if !errors.Is(err, api.ErrHandover) {
 			return got, err

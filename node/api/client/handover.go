@@ -9,18 +9,6 @@ import (
 	"cerebrum.dev/cerebrum/node/api"
 )
 
-// neverWaits reports a file that takes bytes at once: a regular one, or the system's
-// place for what nobody wants. A pipe or a terminal may make the writer wait for as
-// long as its reader likes; that is the command's to bear, not the node's.
-func neverWaits(f *os.File) bool {
-	info, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	null, err := os.Stat(os.DevNull)
-	return info.Mode().IsRegular() || err == nil && os.SameFile(info, null)
-}
-
 // handing is a client of one connection, which carries an open file.
 type handing struct{ *Client }
 

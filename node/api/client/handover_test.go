@@ -130,6 +130,30 @@ func TestHandoverOutOfPlace(t *testing.T) {
 	}
 }
 
+// A pipe that is handed over all the same is refused, and closed: nobody may keep the
+// node waiting for a reader that never reads.
+func TestTheNodeTakesNoPipe(t *testing.T) {
+	c := serve(t, &script{}) // which is not asked
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	resp, err := sending(filepath.Join(c.dir, home.Socket), w).Post("http://node/v1/get-handed", "", strings.NewReader(`{"address":"a"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(said), "no regular file") {
+		t.Errorf("%s: %s", resp.Status, said)
+	}
+	w.Close()
+	if all, err := io.ReadAll(r); err != nil || len(all) > 0 { // ends only when the node has closed its copy
+		t.Errorf("%q, %v", all, err)
+	}
+}
+
 // One file serves one request: the next one on the same connection has none.
 func TestHandoverServesOnce(t *testing.T) {
 	c := serve(t, &script{getStream: func(_ context.Context, _ api.GetRequest, w io.Writer) (*api.Got, error) {
