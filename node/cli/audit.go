@@ -13,7 +13,6 @@ import (
 
 	"cerebrum.dev/cerebrum/acl/audit/evidence"
 	"cerebrum.dev/cerebrum/acl/audit/ocsf"
-	"cerebrum.dev/cerebrum/crypto/keystore/disk"
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
 	"github.com/dustin/go-humanize"
@@ -164,43 +163,31 @@ others verify too; what the entries are about is not in it.`,
 	return c
 }
 
-// exportAudit writes beside the output and renames at the end.
-func exportAudit(ctx context.Context, s api.Service, r api.AuditExportRequest, output string, force bool) (*api.AuditExported, error) {
-	output, err := absolute(output)
-	if err != nil {
+// exportAudit writes a bundle into a file, or tiles into a new folder.
+func exportAudit(ctx context.Context, s api.Service, r api.AuditExportRequest, output string, force bool) (x *api.AuditExported, err error) {
+	if output, err = absolute(output); err != nil {
 		return nil, err
 	}
-	tiles := r.Format == "tiles"
-	if _, err := os.Lstat(output); err == nil && (tiles || !force) {
-		hint := "choose another name, or replace it with --force"
-		if tiles {
-			hint = "choose another name"
+	if r.Format == "tiles" {
+		if _, err := os.Lstat(output); err == nil {
+			return nil, fault.New(fault.Failed, "choose another name", "%s exists", output)
 		}
-		return nil, fault.New(fault.Failed, hint, "%s exists", output)
-	}
-	if tiles {
 		if r.Since > 0 {
 			return nil, fault.New(fault.Usage, "leave --since out, or export a bundle", "a folder of tiles begins with the first entry")
 		}
 		r.Into = output
 		return s.AuditExport(ctx, r)
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(output), "."+filepath.Base(output)+".part-*")
-	if err != nil {
-		return nil, fault.Wrap(fault.Failed, err, "choose a folder that exists and that you may write to", "the output")
-	}
-	tmp.Close()
-	defer os.Remove(tmp.Name()) // gone after the rename
-	r.Into = tmp.Name()
-	x, err := s.AuditExport(ctx, r)
+	err = intoFile(output, force, func(tmp string) error {
+		r.Into = tmp
+		x, err = s.AuditExport(ctx, r)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
 	x.File = output
-	if err := commit(tmp.Name(), output, !force); err != nil {
-		return nil, fault.Wrap(fault.Failed, err, "choose another name", "the output")
-	}
-	return x, disk.SyncFolder(filepath.Dir(output))
+	return x, nil
 }
 
 func (e *Env) printAuditExported(w io.Writer, x *api.AuditExported) {

@@ -172,3 +172,28 @@ func commit(from, output string, fresh bool) error {
 	}
 	return os.Rename(from, output)
 }
+
+// intoFile has do fill a file beside the output, and renames it at the end, so that
+// there is never a partial file under the output's name. On nil it is on disk.
+func intoFile(output string, force bool, do func(tmp string) error) error {
+	output, err := absolute(output)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(output); err == nil && !force {
+		return fault.New(fault.Failed, "choose another name, or replace it with --force", "%s exists", output)
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(output), "."+filepath.Base(output)+".part-*")
+	if err != nil {
+		return fault.Wrap(fault.Failed, err, "choose a folder that exists and that you may write to", "the output")
+	}
+	tmp.Close()
+	defer os.Remove(tmp.Name()) // gone after the rename
+	if err := do(tmp.Name()); err != nil {
+		return err
+	}
+	if err := commit(tmp.Name(), output, !force); err != nil {
+		return fault.Wrap(fault.Failed, err, "choose another name", "the output")
+	}
+	return disk.SyncFolder(filepath.Dir(output))
+}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
@@ -149,27 +147,20 @@ is that age file. Stock age opens it with the identity that
 	return c
 }
 
-func exportFile(ctx context.Context, s api.Service, r api.ExportRequest, output string, force bool) (*api.Exported, error) {
-	output, err := absolute(output)
-	if err != nil {
+func exportFile(ctx context.Context, s api.Service, r api.ExportRequest, output string, force bool) (x *api.Exported, err error) {
+	if output, err = absolute(output); err != nil {
 		return nil, err
 	}
-	if _, err := os.Lstat(output); err == nil && !force {
-		return nil, fault.New(fault.Failed, "choose another name, or replace it with --force", "%s exists", output)
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(output), "."+filepath.Base(output)+".part-*")
-	if err != nil {
-		return nil, fault.Wrap(fault.Failed, err, "choose a folder that exists and that you may write to", "the output")
-	}
-	tmp.Close()
-	defer os.Remove(tmp.Name()) // gone after the rename
-	r.Into = tmp.Name()
-	x, err := s.Export(ctx, r)
+	err = intoFile(output, force, func(tmp string) error {
+		r.Into = tmp
+		x, err = s.Export(ctx, r)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
 	x.File = output
-	return x, commit(tmp.Name(), output, !force)
+	return x, nil
 }
 
 func importCommand(e *Env) *cobra.Command {

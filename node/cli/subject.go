@@ -66,27 +66,6 @@ other persons is withheld and counted. "subject verify" checks the file offline.
 	return c
 }
 
-// intoFile has do fill a new file that takes the place of output once it is whole.
-func intoFile(output string, force bool, do func(tmp string) error) error {
-	output, err := absolute(output)
-	if err != nil {
-		return err
-	}
-	if _, err := os.Lstat(output); err == nil && !force {
-		return fault.New(fault.Failed, "choose another name, or replace it with --force", "%s exists", output)
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(output), "."+filepath.Base(output)+".part-*")
-	if err != nil {
-		return fault.Wrap(fault.Failed, err, "choose a folder that exists and that you may write to", "the output")
-	}
-	tmp.Close()
-	defer os.Remove(tmp.Name()) // gone after the rename
-	if err := do(tmp.Name()); err != nil {
-		return err
-	}
-	return commit(tmp.Name(), output, !force)
-}
-
 func (e *Env) printSubject(w io.Writer, x *api.SubjectExported) {
 	fmt.Fprintln(w, plain(x.File))
 	if e.Quiet {
