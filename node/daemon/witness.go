@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -23,7 +24,7 @@ import (
 // Package witness has what is said and why; here it meets the network.
 
 const (
-	witnessEvery  = 3 * time.Second // least time between two rounds of this home's log
+	witnessEvery  = 5 * time.Second // about, between two rounds of this home's log
 	compareEvery  = time.Minute     // also between two anchors of one log, see package witness
 	evidenceEvery = time.Hour
 	maxCompared   = 64 // pages of one validator at a time
@@ -214,8 +215,10 @@ func (n *Node) everMember(p statement.PublicKey) bool {
 func (n *Node) runWitnessed(ctx context.Context) error {
 	c := n.witnessing.collector
 	c.Greet(ctx, n.trust.Current()) // what it finds, Round says
-	tick := time.NewTicker(witnessEvery)
-	defer tick.Stop()
+	// Nodes that were started together must not go on asking together.
+	next := func() time.Duration { return witnessEvery*3/4 + rand.N(witnessEvery/2) }
+	due := time.NewTimer(next())
+	defer due.Stop()
 	stopped := false
 	for {
 		err := c.Round(ctx, n.trust.Current(), n.witnessing.anchors.Load())
@@ -231,9 +234,10 @@ func (n *Node) runWitnessed(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-due.C:
 		case <-n.witnessing.hurry:
 		}
+		due.Reset(next())
 	}
 }
 

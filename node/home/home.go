@@ -57,6 +57,9 @@ type Home struct {
 
 	keys *keystore.Store
 
+	peerOnce sync.Once
+	peer     statement.PublicKey // set by peerOnce: each request needs it
+
 	saving sync.Mutex // held from reading the keys to saving them; before mu
 
 	mu         sync.RWMutex
@@ -239,11 +242,14 @@ func (h *Home) PeerSeed() []byte { return h.kept().Peer }
 
 // PeerKey is the public half of the libp2p key.
 func (h *Home) PeerKey() statement.PublicKey {
-	k, err := statement.KeyFromSeed(h.kept().Peer)
-	if err != nil {
-		panic("home: keystore gave a damaged seed") // checked when it was opened
-	}
-	return k.Public()
+	h.peerOnce.Do(func() {
+		k, err := statement.KeyFromSeed(h.kept().Peer)
+		if err != nil {
+			panic("home: keystore gave a damaged seed") // checked when it was opened
+		}
+		h.peer = k.Public()
+	})
+	return h.peer
 }
 
 // Master wraps the keys of the erasable store.

@@ -346,15 +346,33 @@ func (c *Committee) ProveIdentity(p *home.Principal, s Session, request statemen
 
 // ProveChain makes the authority of a request that stands on a chain.
 func (c *Committee) ProveChain(p *home.Principal, chain *capability.Chain, s Session, request statement.ID) ([]byte, error) {
+	shown, err := show(chain, p)
+	if err != nil {
+		return nil, err
+	}
+	return c.proveShown(p, shown, s, request)
+}
+
+// shown is a chain as it is shown to others.
+type shown struct {
+	leaf statement.ID
+	raw  []byte
+}
+
+func show(chain *capability.Chain, p *home.Principal) (shown, error) {
 	leaf, err := chain.Leaf()
 	if err != nil {
-		return nil, err
+		return shown{}, err
 	}
-	proof, err := c.prove(p, s, request, leaf)
+	return shown{leaf, withDocument(chain, p).Bytes()}, nil
+}
+
+func (c *Committee) proveShown(p *home.Principal, ch shown, s Session, request statement.ID) ([]byte, error) {
+	proof, err := c.prove(p, s, request, ch.leaf)
 	if err != nil {
 		return nil, err
 	}
-	return statement.Marshal(capability.Authority{Chain: withDocument(chain, p).Bytes(), Proof: proof})
+	return statement.Marshal(capability.Authority{Chain: ch.raw, Proof: proof})
 }
 
 // withDocument shows a chain with the newest document of who proves possession:

@@ -79,13 +79,18 @@ func (c *Committee) askRelease(ctx context.Context, ask Ask, dealings bool) (*Ke
 
 // gather asks some validators until what they released is enough.
 func (k *Keys) gather(ctx context.Context, t *tally, which []int, dealings bool) {
-	c, ask := k.c, k.ask
+	c, ask, r := k.c, k.ask, k.request(dealings)
+	digest := r.Digest()
+	chain, unshown := show(ask.Chain.Chain(), ask.Principal)
 	c.askFirst(ctx, Release, which, int(c.record.Numbers.T), 0, func(_ int, s Session) ([]byte, error) {
-		r := k.request(dealings)
-		authority, err := c.ProveChain(ask.Principal, ask.Chain.Chain(), s, r.Digest())
+		if unshown != nil {
+			return nil, unshown
+		}
+		authority, err := c.proveShown(ask.Principal, chain, s, digest)
 		if err != nil {
 			return nil, err
 		}
+		r := r
 		r.Authority = authority
 		return statement.Marshal(r)
 	}, func(a answer) bool {

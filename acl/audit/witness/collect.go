@@ -61,6 +61,12 @@ type trouble struct {
 	until time.Time // it is not asked before
 }
 
+// task is one witness to be asked, and the size that it cosigned before.
+type task struct {
+	validator trust.Validator
+	size      int64
+}
+
 // answer is what one witness signed.
 type answer struct {
 	validator trust.Validator
@@ -69,11 +75,13 @@ type answer struct {
 }
 
 // Round shows the newest checkpoint to every validator of a record that has not
-// cosigned it and is worth asking, all at once, and keeps what they sign as soon as
-// K did. It returns when all have answered or ctx ends. anchors is how many of the
-// log's records are anchors, of those appended since the start: growth by these alone
-// waits for an hour, see the package comment. A log that turns out to be an old copy
-// is stopped ([audit.ErrDisowned]).
+// cosigned it and is worth asking, F+1 at a time: all at once would hold up what the
+// validators are there for, and with fewer those F that may be silent could hold up
+// the others. It keeps what they sign as soon as K did, and again at the end, and
+// returns when all have answered or ctx ends. anchors is how many of the log's records
+// are anchors, of those appended since the start: growth by these alone waits for an
+// hour, see the package comment. A log that turns out to be an old copy is stopped
+// ([audit.ErrDisowned]).
 func (c *Collector) Round(ctx context.Context, record *trust.Committee, anchors int64) error {
 	if err := c.Log.Disowned(); err != nil {
 		return err
@@ -83,22 +91,25 @@ func (c *Collector) Round(ctx context.Context, record *trust.Committee, anchors 
 	if err != nil {
 		return err
 	}
-	var ask []trust.Validator
+	ask := make(chan task, len(record.Validators))
 	for _, v := range record.Validators {
 		if !signed[v.Witness] && !c.Now().Before(c.trouble(v.Witness).until) {
-			ask = append(ask, v)
+			ask <- task{v, c.size(v.Witness)}
 		}
 	}
-	answers := make(chan answer)
-	for _, v := range ask {
-		size := c.size(v.Witness)
+	close(ask)
+	asked, answers := len(ask), make(chan answer)
+	for range int(record.Numbers.F) + 1 {
 		go func() { // ends with the transport's time for a call
-			line, err := c.ask(ctx, v, size)
-			answers <- answer{v, line, err}
+			for t := range ask {
+				line, err := c.ask(ctx, t.validator, t.size)
+				answers <- answer{t.validator, line, err}
+			}
 		}()
 	}
+	quorum, kept := int(record.Numbers.K), 0
 	var failed error
-	for range ask {
+	for range asked {
 		a := <-answers
 		c.settle(a)
 		if a.err != nil {
@@ -106,11 +117,14 @@ func (c *Collector) Round(ctx context.Context, record *trust.Committee, anchors 
 		}
 		c.lines[a.validator.Witness], c.sizes[a.validator.Witness] = a.line, c.at.N
 		signed[a.validator.Witness] = true
-		if len(signed) >= int(record.Numbers.K) && failed == nil {
-			failed = c.keep(record)
+		if len(signed) >= quorum && kept == 0 {
+			failed, kept = c.keep(record), len(signed)
 		}
 	}
-	c.wait(len(signed) >= int(record.Numbers.K), anchors)
+	if kept > 0 && len(signed) > kept && failed == nil {
+		failed = c.keep(record)
+	}
+	c.wait(len(signed) >= quorum, anchors)
 	return errors.Join(failed, c.Log.Disowned())
 }
 

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,9 +44,17 @@ func Dial(ctx context.Context, dir string) *Client {
 	}
 	conn.Close()
 	return &Client{dial: dial, http: &http.Client{Transport: &http.Transport{
-		DialContext: dial, ReadBufferSize: 1 << 20, WriteBufferSize: 1 << 20, DisableCompression: true,
+		DialContext: dial, ReadBufferSize: connBuffer, WriteBufferSize: connBuffer, DisableCompression: true, MaxIdleConnsPerHost: maxIdle,
 	}}}
 }
+
+const (
+	connBuffer = 32 << 10 // content is copied past it in larger pieces
+	maxIdle    = 64       // as many streams as a node serves at a time
+)
+
+// pieces are the buffers with which content is copied.
+var pieces = sync.Pool{New: func() any { b := make([]byte, 1<<20); return &b }}
 
 // Close gives up idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
@@ -175,8 +184,10 @@ func (c *Client) GetStream(ctx context.Context, r api.GetRequest, w io.Writer) (
 		return nil, err
 	}
 	defer resp.Body.Close()
+	piece := pieces.Get().(*[]byte)
+	defer pieces.Put(piece)
 	out := &output{w: w}
-	if _, err := io.CopyBuffer(out, resp.Body, make([]byte, 1<<20)); err != nil {
+	if _, err := io.CopyBuffer(out, resp.Body, *piece); err != nil {
 		if out.err != nil || ctx.Err() != nil {
 			return nil, err
 		}
