@@ -48,10 +48,11 @@ func (s *Store) openIndex(cfg Config) (*pebble.DB, error) {
 			CompactionEnd:  func(pebble.CompactionInfo) { s.compacted.send() },
 		},
 	}
-	// All levels take these from the first. Blocks of 32 KiB keep the index of a
-	// table of small blocks small enough to stay in the cache.
+	// All levels take these from the first. Blocks of 16 KiB keep the index of a
+	// table of small blocks small enough to stay in the cache, and a read of one
+	// small block from moving many others.
 	opts.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
-	opts.Levels[0].BlockSize = 32 << 10
+	opts.Levels[0].BlockSize = 16 << 10
 	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
 	return pebble.Open(filepath.Join(cfg.Dir, "index"), opts)
 }

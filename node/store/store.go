@@ -84,7 +84,7 @@ var (
 type Config struct {
 	Dir   string       // created with mode 0700 if it does not exist
 	Log   *slog.Logger // nil: silent
-	Cache int64        // bytes of pebble's block cache; 0: 16 MiB
+	Cache int64        // bytes of pebble's block cache; 0: 32 MiB
 
 	Reserve Reserve // what blocks leave free on the disk; zero: nothing
 
@@ -96,7 +96,9 @@ type Config struct {
 	free     func(dir string) free
 }
 
-const defaultCache = 16 << 20
+// defaultCache includes what pebble's memtables take out of the cache: up to two of
+// them. With no more than that, filters and indexes are read again for each block.
+const defaultCache = 2*memTable + 16<<20
 
 // layout is the version of what the package comment describes.
 const layout = 1
