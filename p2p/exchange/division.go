@@ -16,7 +16,8 @@ import (
 // the rival of a holder that is much slower or has gone silent: both are asked for the
 // rest of a span, and it is the rival's from its first leaf on, so that a rival which
 // cannot deliver costs nothing. A holder that loses so is slow, and is asked for
-// nothing more while others work.
+// nothing more while others work. Whether several holders are better than one at all,
+// a [trial] finds out.
 type division struct {
 	spans  []span // of what has not arrived, in order, disjoint
 	head   int64  // the next leaf to be delivered
@@ -24,6 +25,7 @@ type division struct {
 	window int64  // leaves that may be asked for, or be here, from head on
 	quiet  time.Duration
 	crew   map[int]*hand
+	trial  trial
 }
 
 // span is a run of leaves, [next, to), that one holder brings in order.
@@ -47,12 +49,16 @@ type hand struct {
 	took    time.Duration // for those
 	strikes int           // how often it lost a span to a rival
 	gone    bool          // it failed and is asked for nothing more
+	rests   bool          // others do without it
 }
 
 // strikesOut is how many spans a holder may lose before it is slow.
 const strikesOut = 2
 
 func (h *hand) slow() bool { return h.strikes >= strikesOut }
+
+// aside reports that a holder is asked only where others fail.
+func (h *hand) aside() bool { return h.rests || h.slow() }
 
 // grace is how much longer a span must be expected to take with its owner than with
 // another before that one becomes its rival: what one more request may cost.
@@ -69,10 +75,10 @@ func newDivision(first, end, unit, window int64, quiet time.Duration) *division 
 // join counts a holder in. Holders are numbered by the caller.
 func (d *division) join(who int) { d.crew[who] = &hand{} }
 
-// able is how many holders are at work and not slow.
+// able is how many holders are at work, and neither slow nor resting.
 func (d *division) able() (n int) {
 	for _, h := range d.crew {
-		if !h.gone && !h.slow() {
+		if !h.gone && !h.aside() {
 			n++
 		}
 	}
@@ -92,7 +98,7 @@ func (d *division) take(who int, now time.Time) (task, bool) {
 		return task{}, false
 	}
 	able := d.able()
-	if !h.slow() || able == 0 {
+	if !h.aside() || able == 0 {
 		// Only what fits: whoever waits for room cannot help with what others are late with.
 		fits := func(s span) bool { return d.room(min(s.next+d.unit, s.to) - 1) }
 		if i := slices.IndexFunc(d.spans, func(s span) bool { return s.owner == nobody && fits(s) }); i >= 0 {
@@ -155,15 +161,15 @@ func (d *division) give(i, who int, now time.Time) task {
 }
 
 // worth reports that a holder would bring the rest of a span much sooner than its
-// owner. Who has brought nothing yet, or was slow, promises nothing, and vies only for
-// what is silent. Each rival must wait for a longer silence than the one before, so
+// owner. Who has brought nothing yet, was slow or rests promises nothing, and vies only
+// for what is silent. Each rival must wait for a longer silence than the one before, so
 // that on a slow network two holders do not take a span from one another for ever.
 func (d *division) worth(s *span, h *hand, now time.Time) bool {
 	if s.waits {
 		return false
 	}
 	silence := now.Sub(s.last)
-	if h.leaves == 0 || h.slow() || s.bids > 0 {
+	if h.leaves == 0 || h.aside() || s.bids > 0 {
 		usual := time.Duration(0)
 		if s.got > 0 {
 			usual = s.last.Sub(s.since) / time.Duration(s.got)
@@ -215,6 +221,9 @@ func (d *division) arrive(who int, leaf int64, now time.Time) (verdict, int) {
 		s.owner, s.rival, s.since, s.got, s.waits = who, nobody, s.vied, 0, false
 	}
 	s.next, s.got, s.last = s.next+1, s.got+1, now
+	if d.trial.unhelped() && d.able() > 1 && !d.leads(who) {
+		d.trial.begin(trying, d.head, now)
+	}
 	if s.next < s.to {
 		return wanted, stopped
 	}
@@ -234,7 +243,38 @@ func (d *division) pay(s *span, now time.Time) {
 }
 
 // deliver moves head on by one leaf.
-func (d *division) deliver() { d.head++ }
+func (d *division) deliver(now time.Time) {
+	d.head++
+	rest, wake := d.trial.step(d.head, now)
+	if wake {
+		d.wake()
+	}
+	if rest {
+		for who, h := range d.crew {
+			h.rests = !d.leads(who)
+		}
+	}
+}
+
+// leads reports that a holder has brought more than the others: alone, it would be the
+// best.
+func (d *division) leads(who int) bool {
+	most, best := int64(-1), nobody
+	for w, h := range d.crew {
+		if n := h.leaves + d.bringing(w); !h.gone && !h.slow() && (n > most || n == most && w < best) {
+			most, best = n, w
+		}
+	}
+	return who == best
+}
+
+// bringing is how many leaves of its present span a holder has brought.
+func (d *division) bringing(who int) int64 {
+	if i := d.find(who); i >= 0 && d.spans[i].owner == who {
+		return d.spans[i].got
+	}
+	return 0
+}
 
 // yield frees what a holder has not brought. One that has gone takes nothing more.
 func (d *division) yield(who int, gone bool, now time.Time) {
@@ -248,6 +288,17 @@ func (d *division) yield(who int, gone bool, now time.Time) {
 	}
 	if h := d.crew[who]; h != nil {
 		h.gone = h.gone || gone
+	}
+	if gone && d.able() == 0 {
+		d.trial.phase = open
+		d.wake()
+	}
+}
+
+// wake ends the rest of all.
+func (d *division) wake() {
+	for _, h := range d.crew {
+		h.rests = false
 	}
 }
 
@@ -263,6 +314,9 @@ func (d *division) wants(most int, now time.Time) bool {
 	}
 	if s := &d.spans[0]; s.owner != nobody && s.next == d.head && s.rival == nobody && !s.waits && now.Sub(s.last) >= d.quiet {
 		return true
+	}
+	if d.trial.holds(d.head, now) {
+		return false
 	}
 	left := int64(0)
 	for i := range d.spans {

@@ -68,7 +68,7 @@ func (d *deal) brings(who int, from, to int64, v, last verdict) (stopped int) {
 		if _, ok := d.came[d.head]; !ok {
 			break
 		}
-		d.deliver()
+		d.deliver(d.now)
 	}
 	return stopped
 }
@@ -326,7 +326,7 @@ func TestEveryLeafIsKeptOnce(t *testing.T) {
 					}
 					d.came[s.at] = who
 					for _, ok := d.came[d.head]; ok; _, ok = d.came[d.head] {
-						d.deliver()
+						d.deliver(d.now)
 					}
 					s.busy = v == wanted
 				case overtook:

@@ -181,7 +181,7 @@ func (s *gathering) deliver(ctx context.Context, sink func(Block) error) error {
 		if err != nil {
 			return err
 		}
-		s.div.deliver()
+		s.div.deliver(time.Now())
 		s.change()
 	}
 	return nil

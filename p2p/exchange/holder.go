@@ -48,11 +48,7 @@ func (s *gathering) leavesOf(h *holder) int64 {
 	if s.div == nil || s.div.crew[h.index] == nil {
 		return 0
 	}
-	n := s.div.crew[h.index].leaves
-	if i := s.div.find(h.index); i >= 0 && s.div.spans[i].owner == h.index {
-		n += s.div.spans[i].got
-	}
-	return n
+	return s.div.crew[h.index].leaves + s.div.bringing(h.index)
 }
 
 func (s *gathering) yield(h *holder, gone bool) {
