@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -20,8 +19,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const gcPercent = 50
-
 func runCommand(e *Env) *cobra.Command {
 	var listen []string
 	c := &cobra.Command{
@@ -29,9 +26,7 @@ func runCommand(e *Env) *cobra.Command {
 		Long: `Run the node of this home until it is told to stop. SIGTERM and Ctrl-C let
 requests under way finish. A home whose peer is in the committee is a validator.`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			// Most of a node's memory is buffers that live long; collecting more often
-			// costs little and halves what bulk transfers need on top of them.
-			debug.SetGCPercent(gcPercent)
+			defer paceCollector()()
 			h, err := e.open()
 			if err != nil {
 				return err

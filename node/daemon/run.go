@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"path/filepath"
-	"runtime"
 
 	"cerebrum.dev/cerebrum/acl/audit"
 	"cerebrum.dev/cerebrum/acl/audit/event"
@@ -76,15 +75,9 @@ func (n *Node) Join(ctx context.Context, ready func(Ready)) error {
 	})
 }
 
-// ballast is memory that is never touched and so costs none. The collector counts it:
-// without it a node whose live heap is ten megabytes would mark it many times a second
-// under load.
-const ballast = 32 << 20
-
 // serve works on the network side until the upper side has ended, which drains
 // when ctx ends.
 func (n *Node) serve(ctx context.Context, upper func(context.Context) error, ready func(Ready)) error {
-	defer runtime.KeepAlive(make([]byte, ballast))
 	if n.judge != nil {
 		if err := n.judge.Sweep(ctx); err != nil { // what a crash left undone, before anything is answered
 			return err
