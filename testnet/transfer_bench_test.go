@@ -318,9 +318,9 @@ func (w *firstWrite) Write(p []byte) (int, error) {
 }
 
 // BenchmarkTwoHolders gets one large object into /dev/null where one node holds it, and
-// then where two do.
+// then where two do. A small object has come before the second is tried.
 func BenchmarkTwoHolders(b *testing.B) {
-	size := benchBytes(b)
+	size := max(benchBytes(b), 1<<30)
 	n := newBenchNet(b, trust.Numbers{N: 4, F: 1, K: 3, T: 3}, 3)
 	address := n.addNoise(size, 1)
 	measure := func(holders int) float64 {
