@@ -28,6 +28,9 @@ import (
 type Model interface {
 	// String is the promise in a few words, such as "5-anonymity".
 	String() string
+	// valid says what is wrong with the parameters, whatever the table.
+	valid() error
+	// bind is only called of a model that is valid.
 	bind(*table.Table) (check, error)
 }
 
@@ -74,7 +77,11 @@ func Bind(t *table.Table, models ...Model) (*Requirement, error) {
 	}
 	r := &Requirement{models: slices.Clone(models), floor: 1, people: 1}
 	for _, m := range models {
-		c, err := m.bind(t)
+		err := m.valid()
+		var c check
+		if err == nil {
+			c, err = m.bind(t)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", m, err)
 		}

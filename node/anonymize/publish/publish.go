@@ -58,10 +58,14 @@ type Job struct {
 	// Hierarchies is a file or a rule for columns: see [Hierarchy].
 	Hierarchies map[string]string
 
-	Models   []guarantee.Model
-	Method   anonymize.Method
-	Suppress float64
-	Budget   time.Duration // of the search; 0: none
+	Models []guarantee.Model
+	// Population is a table of everybody of whom the rows are a sample, with the same
+	// quasi-identifiers; read as Input is, in whatever format it has. Empty: the rows are
+	// the population.
+	Population string
+	Method     anonymize.Method
+	Suppress   float64
+	Budget     time.Duration // of the search; 0: none
 
 	Shuffle bool
 	Reports []string // files that end in .json or .html
@@ -79,6 +83,7 @@ type run struct {
 	at      map[string]int // the number of each column
 	quasi   []int
 	read    [sha256.Size]byte // the hash that the first pass saw
+	people  report.File       // the population
 	table   *table.Table
 	made    []report.Hierarchy
 	release *anonymize.Release
@@ -108,7 +113,11 @@ func (j Job) Run(ctx context.Context) (*report.Report, error) {
 // names refuses outputs that cannot be before anything is read.
 func (r *run) names() error {
 	seen := map[string]bool{}
-	for _, path := range append([]string{r.Input, r.Output}, r.Reports...) {
+	named := append([]string{r.Input, r.Output}, r.Reports...)
+	if r.Population != "" {
+		named = append(named, r.Population)
+	}
+	for _, path := range named {
 		abs, err := filepath.Abs(path)
 		if err != nil {
 			return err
@@ -235,6 +244,9 @@ func (r *run) count(ctx context.Context) error {
 	})
 	if err != nil {
 		return Told(err)
+	}
+	if err := r.countPopulation(ctx, b); err != nil {
+		return err
 	}
 	hierarchies, made, err := hierarchiesOf(b, r.Hierarchies)
 	if err != nil {

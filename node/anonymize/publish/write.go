@@ -261,6 +261,7 @@ func (r *run) report(output report.File) *report.Report {
 		Input: report.File{Name: filepath.Base(r.Input), Format: r.source.Format().String(), Encoding: r.source.Encoding().String(),
 			Bytes: r.source.Size(), SHA256: hex.EncodeToString(r.read[:]), Rows: r.table.Rows()},
 		Output:      output,
+		Population:  r.populationFile(),
 		Hierarchies: r.complete(),
 		Search:      report.Search{Finished: r.release.Finished, Checked: r.release.Checked, Seconds: r.took.Seconds()},
 		Risk: report.Risk{Threshold: Threshold, Before: report.AttacksOf(measure.Before(r.table, Threshold), before),

@@ -25,9 +25,11 @@ type Report struct {
 	Created   time.Time `json:"created"`
 	Guarantee string    `json:"guarantee"`
 	// Meaning is the guarantee in sentences.
-	Meaning     []string    `json:"meaning"`
-	Input       File        `json:"input"`
-	Output      File        `json:"output"`
+	Meaning []string `json:"meaning"`
+	Input   File     `json:"input"`
+	Output  File     `json:"output"`
+	// Population is the table of people that the rows are a sample of, nil without one.
+	Population  *File       `json:"population,omitempty"`
 	Parameters  Parameters  `json:"parameters"`
 	Hierarchies []Hierarchy `json:"hierarchies"`
 	Search      Search      `json:"search"`
