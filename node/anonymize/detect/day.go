@@ -6,11 +6,13 @@ const (
 	lastYear  = 2100
 )
 
+var daysOf = [12]uint8{31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
+
 func isDay(year, month, day int) bool {
 	if month < 1 || month > 12 || day < 1 {
 		return false
 	}
-	days := [...]int{31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}[month-1]
+	days := int(daysOf[month-1])
 	if month == 2 && year%4 == 0 && (year%100 != 0 || year%400 == 0) {
 		days = 29
 	}
