@@ -54,6 +54,7 @@ type anonymizeFlags struct {
 	hierarchies []string
 	hash        []string
 	key         keyFlags
+	beforehand  operationFlags
 	share       shareFlags
 }
 
@@ -107,6 +108,7 @@ It needs neither a home nor a network, except for --share.`,
 	f.BoolVar(&a.job.Replace, "force", false, "replace existing files")
 	a.reading.add(c)
 	a.key.add(c)
+	a.beforehand.add(c)
 	a.share.add(c)
 	for _, name := range []string{"output", "quasi"} {
 		c.MarkFlagRequired(name)
@@ -117,6 +119,10 @@ It needs neither a home nor a network, except for --share.`,
 
 func (e *Env) anonymize(ctx context.Context, a *anonymizeFlags) error {
 	if err := a.complete(); err != nil {
+		return err
+	}
+	var err error
+	if a.job.Beforehand, err = a.beforehand.operations(e.Now()); err != nil {
 		return err
 	}
 	a.job.Now, a.job.Version = e.Now, version()

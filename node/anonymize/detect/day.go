@@ -73,6 +73,9 @@ func dateOf(cell []byte) (year int, ok bool) {
 	return day(part[2], part[0], part[1])
 }
 
+// YearOf is the year of a cell that is a day as [Recognise] knows days, with or without a time.
+func YearOf(cell []byte) (year int, ok bool) { return dateOf(cell) }
+
 func day(y, m, d int) (int, bool) {
 	return y, y >= firstYear && y <= lastYear && isDay(y, m, d)
 }

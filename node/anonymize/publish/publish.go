@@ -55,6 +55,8 @@ type Job struct {
 
 	Quasi, Sensitive, Drop []string
 	Rewrite                map[string]Rewrite // pseudonyms, by column
+	// Beforehand is what is done to cells as they are read, by column.
+	Beforehand map[string]Operation
 	// Hierarchies is a file or a rule for columns: see [Hierarchy].
 	Hierarchies map[string]string
 
@@ -183,6 +185,9 @@ func (r *run) open(context.Context) error {
 			return fault.New(fault.Usage, "name it with --quasi or --sensitive", "column %s has a hierarchy and is neither a quasi-identifier nor sensitive", name)
 		}
 	}
+	if err := r.operations(part); err != nil {
+		return err
+	}
 	for _, name := range r.Quasi {
 		r.quasi = append(r.quasi, r.at[name])
 	}
@@ -233,7 +238,7 @@ func (r *run) count(ctx context.Context) error {
 		sensitive[i] = r.at[name]
 	}
 	q, s := make([][]byte, len(r.quasi)), make([][]byte, len(sensitive))
-	r.read, err = r.source.Each(ctx, func(row *tabular.Row) error {
+	r.read, err = r.each(ctx, r.source, func(row *tabular.Row) error {
 		for i, c := range r.quasi {
 			q[i] = row.Cells[c]
 		}
@@ -253,7 +258,13 @@ func (r *run) count(ctx context.Context) error {
 		return err
 	}
 	for _, name := range r.Quasi {
-		if hierarchies[name] == nil {
+		if hierarchies[name] == nil && r.Beforehand[name].Rewrite != nil {
+			if h, err := openEnded(b.Values(name)); err != nil {
+				return Told(err)
+			} else if h != nil {
+				hierarchies[name] = h
+			}
+		} else if hierarchies[name] == nil {
 			if err := mixed(name, b.Values(name)); err != nil {
 				return err
 			}

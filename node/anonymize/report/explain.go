@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"cerebrum.dev/cerebrum/node/anonymize/guarantee"
@@ -35,6 +36,14 @@ func (r *Report) Explain(models []guarantee.Model) {
 	}
 	if len(p.Pseudonyms) > 0 {
 		r.NotCovered = append(r.NotCovered, "Pseudonyms ("+strings.Join(p.Pseudonyms, ", ")+") keep the rows of one person together, and whoever has their key can try values.")
+	}
+	for _, o := range p.Operations {
+		if o.Text {
+			r.NotCovered = append(r.NotCovered, "In "+o.Column+", identifiers that have a pattern are replaced by their kind. Names and descriptions of people have none and are not found.")
+			r.Warnings = append(r.Warnings, "Read "+o.Column+", or drop it: names of people in free text are not found.")
+		} else if !slices.Contains(p.Quasi, o.Column) {
+			r.NotCovered = append(r.NotCovered, "What is left of "+o.Column+" ("+o.Name+") is published, and no model is about it.")
+		}
 	}
 	for _, s := range p.Sensitive {
 		if !covered[s] {
