@@ -86,10 +86,10 @@ func Bind(t *table.Table, models ...Model) (*Requirement, error) {
 			return nil, fmt.Errorf("%s: %w", m, err)
 		}
 		if c.floor > t.Rows() {
-			return nil, fmt.Errorf("%s: the table has %d rows, and no class may have fewer than %d: ask for less, or take more rows", m, t.Rows(), c.floor)
+			return nil, fmt.Errorf("%s: the table has %d rows, and no class may have fewer than %d", m, t.Rows(), c.floor)
 		}
 		if c.people > t.People() {
-			return nil, fmt.Errorf("%s: the population has %d people, and no class may have fewer than %d: ask for less, or take a larger population", m, t.People(), c.people)
+			return nil, fmt.Errorf("%s: the population has %d people, and no class may have fewer than %d", m, t.People(), c.people)
 		}
 		r.checks = append(r.checks, c)
 		r.floor, r.people = max(r.floor, c.floor), max(r.people, c.people)

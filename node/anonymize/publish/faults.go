@@ -48,6 +48,9 @@ func Told(err error) error {
 			if errors.As(err, &path) { // without the name of a temporary file
 				return fault.New(fault.Failed, h.hint, "the release cannot be written: %v", path.Err)
 			}
+			if h.is == table.ErrEmpty { // is about the table already
+				return fault.New(fault.Failed, h.hint, "%s", h.is)
+			}
 			return fault.Wrap(fault.Failed, err, h.hint, "the table")
 		}
 	}

@@ -298,7 +298,7 @@ func (r *run) search(ctx context.Context) error {
 	case errors.As(err, &nothing):
 		return r.nothing(nothing)
 	case err != nil:
-		return fault.Wrap(fault.Usage, err, "ask for less", "the guarantee cannot be given")
+		return fault.Wrap(fault.Usage, err, "ask for less, or take more rows or people", "the guarantee cannot be given")
 	}
 	if r.release.Partition.Suppressed() == r.table.Rows() {
 		return r.nothing(&guarantee.NothingError{Guarantees: r.release.Guarantee, Rows: r.table.Rows(), Suppressed: r.table.Rows()})
