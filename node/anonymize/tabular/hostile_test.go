@@ -155,6 +155,8 @@ func hostileFiles() map[string]struct {
 		DataPageHeader: &format.DataPageHeader{NumValues: 1, Statistics: format.Statistics{MinValue: []byte("minimum")}}})
 	long = bytes.Replace(long, append([]byte{7}, "minimum"...), append([]byte{0xff, 0xff, 0xff, 0xff, 7}, "minimum"...), 1)
 	wide := crafted{kind: format.ByteArray, codec: format.Zstd, columns: 20, rows: 1, pages: page(format.Plain, 1, 30<<20, packed(format.Zstd, plain(string(zeros[:15<<20]), string(zeros[:15<<20-8]))))}
+	// What is a list of one text for who looks at kinds is, for who does not, a text of 2 GiB.
+	mistaken := append([]byte{0x15, 2, 0x19, 0x18, 0x48, 0xff, 0xff, 0xff, 0xff, 7}, make([]byte, 68)...)
 	last := func(raw []byte) []byte { return raw[:len(raw)-1] }
 	files := map[string]crafted{
 		"a large page":             declared(huge, 5),
@@ -186,6 +188,7 @@ func hostileFiles() map[string]struct {
 		"a footer with large list": {kind: format.Int64, footer: func([]byte) []byte { return []byte{0x29, 0xfc, 0xff, 0xff, 0xff, 0xff, 7, 0} }},
 		"a footer that nests":      {kind: format.Int64, footer: func([]byte) []byte { return bytes.Repeat([]byte{0x1c}, 15<<20) }},
 		"lists that nest":          {kind: format.Int64, footer: func([]byte) []byte { return bytes.Repeat([]byte{0x19}, 15<<20) }},
+		"a list of another kind":   {kind: format.Int64, footer: func([]byte) []byte { return mistaken }},
 		"a footer that ends":       {kind: format.Int64, footer: last},
 	}
 	out := map[string]struct {

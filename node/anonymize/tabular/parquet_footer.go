@@ -59,14 +59,26 @@ func readFooter(f io.ReaderAt, size int64) (*format.FileMetaData, error) {
 	if _, err := f.ReadAt(raw, size-8-length); err != nil {
 		return nil, damaged("%w", err)
 	}
-	if _, err := skim(raw); err != nil {
+	n, err := skim(raw)
+	if err == nil && n < len(raw) {
+		err = errors.New("has something behind its end")
+	}
+	if err != nil {
 		return nil, damaged("its description %w", err)
 	}
 	var meta format.FileMetaData
-	if err := thrift.Unmarshal(new(thrift.CompactProtocol), raw, &meta); err != nil {
+	if err := decode(raw, &meta); err != nil {
 		return nil, damaged("%w", err)
 	}
 	return &meta, nil
+}
+
+// decode reads a structure that was skimmed. It is strict: otherwise the library reads on
+// within a value that is of another kind than it expects, where nothing was skimmed.
+func decode(raw []byte, v any) error {
+	d := thrift.NewDecoder(new(thrift.CompactProtocol).NewReader(bytes.NewReader(raw)))
+	d.SetStrict(true)
+	return d.Decode(v)
 }
 
 // standIn is a file of one row group that has the schema and nothing else, for the

@@ -139,7 +139,7 @@ func (c *chunk) head() (*format.PageHeader, error) {
 			return nil, fmt.Errorf("the header of a page %w", err)
 		}
 		h := new(format.PageHeader)
-		if err := thrift.Unmarshal(new(thrift.CompactProtocol), raw[:n], h); err != nil {
+		if err := decode(raw[:n], h); err != nil {
 			return nil, err
 		}
 		c.at += int64(n)
