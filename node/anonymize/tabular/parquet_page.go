@@ -131,16 +131,13 @@ func (c *chunk) head() (*format.PageHeader, error) {
 		if _, err := c.file.ReadAt(raw, c.at); err != nil {
 			return nil, err
 		}
-		n, err := skim(raw)
+		h := new(format.PageHeader)
+		n, err := decode(raw, heading, h)
 		if errors.Is(err, errShort) && have == want && want < maxPageHeader {
 			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("the header of a page %w", err)
-		}
-		h := new(format.PageHeader)
-		if err := decode(raw[:n], h); err != nil {
-			return nil, err
 		}
 		c.at += int64(n)
 		return h, nil
