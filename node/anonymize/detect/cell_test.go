@@ -286,3 +286,30 @@ func TestElevenDigitsByDefinition(t *testing.T) {
 		t.Errorf("there were %v: that shows nothing", found)
 	}
 }
+
+// Luhn's sum by its definition: every second digit from the right is doubled, and the
+// digits of what that makes are added.
+func TestLuhnByDefinition(t *testing.T) {
+	r := rand.New(rand.NewPCG(12, 12))
+	valid := 0
+	for range 200_000 {
+		d := make([]byte, 1+r.IntN(20))
+		sum := 0
+		for i := range d {
+			n := r.IntN(10)
+			d[i] = '0' + byte(n)
+			if (len(d)-i)%2 == 0 {
+				n *= 2
+			}
+			sum += n/10 + n%10
+		}
+		if got := isLuhn(d); got != (sum%10 == 0) {
+			t.Fatalf("%s is valid: %t", d, got)
+		} else if got {
+			valid++
+		}
+	}
+	if valid < 10_000 {
+		t.Errorf("only %d were valid", valid)
+	}
+}

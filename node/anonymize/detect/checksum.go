@@ -1,5 +1,7 @@
 package detect
 
+import "math/bits"
+
 // The validators here take characters that were cleaned before: '0' to '9', and 'A' to
 // 'Z' where letters belong. Lengths are checked by the callers unless said otherwise.
 
@@ -14,18 +16,18 @@ func weighted(d []byte, weights string) (sum int) {
 
 // isLuhn is ISO/IEC 7812-1, annex B.
 func isLuhn(d []byte) bool {
-	sum, twice := 0, false
-	for i := len(d) - 1; i >= 0; i-- {
-		n := int(d[i] - '0')
-		if twice {
-			if n *= 2; n > 9 {
-				n -= 9
-			}
-		}
-		sum, twice = sum+n, !twice
+	sum := 0
+	for i := len(d) - 1; i > 0; i -= 2 {
+		sum += int(d[i]-'0') + int(doubled[d[i-1]&15])
+	}
+	if len(d)%2 == 1 {
+		sum += int(d[0] - '0')
 	}
 	return sum%10 == 0
 }
+
+// doubled is the sum of the digits of twice each digit.
+var doubled = [16]uint8{0, 2, 4, 6, 8, 1, 3, 5, 7, 9}
 
 // isVerhoeff is J. Verhoeff, Error Detecting Decimal Codes, 1969: products in the
 // dihedral group of order ten.
@@ -118,18 +120,19 @@ func isNHS(d []byte) bool {
 // isSteuerID is section 139b of the Abgabenordnung and the BZSt's description of the
 // number: one of the first ten digits occurs two or three times, all others at most once.
 func isSteuerID(d []byte) bool {
-	if d[0] == '0' {
+	seen := uint32(0)
+	for _, c := range d[:10] {
+		seen |= 1 << (c & 15)
+	}
+	if n := bits.OnesCount32(seen); n != 8 && n != 9 || d[0] == '0' {
 		return false
 	}
 	var once, twice, thrice, more uint16 // digits that occur so often, and oftener
 	for _, c := range d[:10] {
 		b := uint16(1) << (c - '0')
 		more, thrice, twice, once = more|thrice&b, thrice|twice&b, twice|once&b, once|b
-		if twice&(twice-1) != 0 { // two digits are repeated, as most often
-			return false
-		}
 	}
-	if twice == 0 || more != 0 {
+	if twice&(twice-1) != 0 || more != 0 { // another is repeated, or one too often
 		return false
 	}
 	product := 10
