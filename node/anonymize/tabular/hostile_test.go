@@ -294,6 +294,35 @@ func deltaABC() []byte {
 	return append(append(binary.AppendVarint(b, -1), 2, 0, 0, 0), 0b0010, 0, 0, 0, 0, 0, 0, 0)
 }
 
+// A decimal number of few bytes may ask for two billion places, and one of many bytes for
+// hours; one of 38 places is read.
+func TestDecimals(t *testing.T) {
+	for _, c := range []struct {
+		scale int
+		value []byte
+		says  string
+	}{
+		{38, []byte{1}, ""},
+		{1024, bytes.Repeat([]byte{1}, 512), ""},
+		{1 << 30, []byte{1}, "have 1073741824 decimal places"},
+		{2, bytes.Repeat([]byte{1}, 513), "row 1 has a value of 513 bytes"},
+	} {
+		schema := parquet.NewSchema("t", parquet.Group{"d": parquet.Decimal(c.scale, 38, parquet.ByteArrayType)})
+		var b bytes.Buffer
+		w := parquet.NewWriter(&b, schema)
+		if _, err := w.WriteRows([]parquet.Row{{parquet.ByteArrayValue(c.value).Level(0, 0, 0)}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		rows, _, err := taken(b.Bytes())
+		if c.says == "" && (err != nil || len(rows) != 2 || len(rows[1][0]) < c.scale) || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%d places, %d bytes: %d rows, %v", c.scale, len(c.value), len(rows), err)
+		}
+	}
+}
+
 // What the library writes in each encoding is read as it was.
 func TestEncodings(t *testing.T) {
 	type row struct {

@@ -50,8 +50,15 @@ func (s *Source) openParquet() (err error) {
 		return err
 	}
 	for _, leaf := range p.file.Root().Columns() {
+		most := MaxRow
+		if l := leaf.Type().LogicalType(); l != nil && l.Decimal != nil {
+			if l.Decimal.Scale > maxScale {
+				return damaged("numbers of column %q have %d decimal places", leaf.Name(), l.Decimal.Scale)
+			}
+			most = maxDecimal
+		}
 		show, kind, t := shown(leaf.Type())
-		p.show, p.kinds = append(p.show, show), append(p.kinds, kind)
+		p.show, p.kinds, p.most = append(p.show, show), append(p.kinds, kind), append(p.most, most)
 		if err := s.name(leaf.Name(), t); err != nil {
 			return err
 		}
@@ -77,7 +84,14 @@ type columnar struct {
 	file   *parquet.File // has no pages
 	show   []func([]byte, parquet.Value) []byte
 	kinds  []Kind
+	most   []int // bytes of a value of each column
 }
+
+// Decimal numbers are read out in full, which takes more than their bytes and places.
+const (
+	maxScale   = 1024
+	maxDecimal = 512 // bytes
+)
 
 // rows reads the file by its own ways, row group by row group.
 func (p *columnar) rows(_ io.Reader, out *feed) (err error) {
@@ -201,6 +215,9 @@ func (p *columnar) row(row []parquet.Value, number int, out *feed) error {
 	for c, v := range row {
 		kind, text := Missing, out.open()
 		if !v.IsNull() {
+			if k := v.Kind(); (k == parquet.ByteArray || k == parquet.FixedLenByteArray) && len(v.ByteArray()) > p.most[c] {
+				return &RowError{number, "row", fmt.Errorf("has a value of %d bytes in column %q, which are too many", len(v.ByteArray()), p.source.columns[c].Name)}
+			}
 			before := len(text)
 			kind, text = p.kinds[c], p.show[c](text, v)
 			if !utf8.Valid(text[before:]) {
@@ -209,9 +226,9 @@ func (p *columnar) row(row []parquet.Value, number int, out *feed) error {
 		}
 		out.shut(text)
 		out.current.kinds = append(out.current.kinds, kind)
-	}
-	if len(out.open())-begin > MaxRow {
-		return &RowError{number, "row", ErrTooLong}
+		if len(out.open())-begin > MaxRow {
+			return &RowError{number, "row", ErrTooLong}
+		}
 	}
 	return out.end(number)
 }
