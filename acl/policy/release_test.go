@@ -3,9 +3,11 @@ package policy
 import "testing"
 
 // A network can have what is classified leave its owner as an anonymised release only:
-// this is the rule that README.md shows.
+// these are the rules that README.md shows.
 func TestClassifiedOnlyAsRelease(t *testing.T) {
-	e := mustEngine(t, bundle(permitAll, `forbid (principal, action in [Action::"read", Action::"grant", Action::"delegate", Action::"infer"], resource)
+	e := mustEngine(t, bundle(permitAll, `forbid (principal, action == Action::"grant", resource)
+when { context.classification >= 3 }
+unless { context.labels.contains("release=anonymised") };`, `forbid (principal, action in [Action::"read", Action::"delegate", Action::"infer"], resource)
 when { context.classification >= 3 && !context.byOwner }
 unless { context.labels.contains("release=anonymised") };`))
 	for _, c := range []struct {
@@ -22,6 +24,9 @@ unless { context.labels.contains("release=anonymised") };`))
 		{3, []string{"release=anonymised"}, "read", false, true},
 		{3, []string{"release=anonymised"}, "grant", false, true},
 		{3, nil, "read", true, true},
+		{3, nil, "grant", true, false}, // grants are asked for by owners
+		{3, []string{"release=anonymised"}, "grant", true, true},
+		{2, nil, "grant", true, true},
 		{3, nil, "carry", false, true}, // ciphertext may be mirrored
 	} {
 		r := asked()

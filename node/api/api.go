@@ -287,6 +287,7 @@ type Got struct {
 	Directory bool     `json:"directory,omitempty"`
 	Name      string   `json:"name,omitempty"`
 	Files     int      `json:"files,omitempty"`
+	Origin    *Origin  `json:"origin,omitempty"` // of a release
 }
 
 // RekeyRequest names the newest version of an object of this home.

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"cerebrum.dev/cerebrum/node/anonymize"
-	"cerebrum.dev/cerebrum/node/anonymize/guarantee"
 	"cerebrum.dev/cerebrum/node/anonymize/publish"
 	"cerebrum.dev/cerebrum/node/anonymize/report"
 	"cerebrum.dev/cerebrum/node/anonymize/tabular"
@@ -50,13 +49,12 @@ func (r *readingFlags) options() (o tabular.Options, err error) {
 type anonymizeFlags struct {
 	job         publish.Job
 	reading     readingFlags
-	k, l        int
-	t           float64
-	ground      string
+	promise     modelFlags
 	method      string
 	hierarchies []string
 	hash        []string
 	key         keyFlags
+	beforehand  operationFlags
 	share       shareFlags
 }
 
@@ -77,6 +75,11 @@ each value and its groups, from the finest to the coarsest, separated by ";", or
 of flat, prefix, dates and intervals:BASE,WIDTH,WIDTH. Without one it is made of the
 values.
 
+Further guarantees hold together with --k: --model recursive-l=3,2 of each sensitive
+column, or --model recursive-l=3,2@diagnosis of one; k-map and delta-presence are about
+the people of --population, everybody who has a row included. t-closeness takes equal,
+ordered or hierarchical as its DISTANCE. The report says what each leaves open.
+
 Methods: columns coarsens each column to one level, the best there is; rows coarsens
 different rows differently, which keeps far more; boxes publishes ranges and sets,
 which keeps most and is fastest, and suppresses nothing.
@@ -93,10 +96,7 @@ It needs neither a home nor a network, except for --share.`,
 	f.StringVarP(&a.job.Output, "output", "o", "", "the release")
 	f.StringSliceVar(&a.job.Quasi, "quasi", nil, "columns that others may know of a person")
 	f.StringSliceVar(&a.job.Sensitive, "sensitive", nil, "columns that must not be learned of a person")
-	f.IntVar(&a.k, "k", 5, "rows that look the same, at least")
-	f.IntVar(&a.l, "l", 0, "different values of each sensitive column among them, at least")
-	f.Float64Var(&a.t, "t", 0, "how far each sensitive column's distribution among them may be from the whole table's, from 0 to 1")
-	f.StringVar(&a.ground, "distance", "equal", "between sensitive values, for --t: equal, ordered or hierarchical")
+	a.promise.add(c)
 	f.StringArrayVar(&a.hierarchies, "hierarchy", nil, "COLUMN=FILE, or a rule instead of a file")
 	f.StringSliceVar(&a.job.Drop, "drop", nil, "columns to leave out")
 	f.StringSliceVar(&a.hash, "hash", nil, "columns to replace by pseudonyms")
@@ -108,6 +108,7 @@ It needs neither a home nor a network, except for --share.`,
 	f.BoolVar(&a.job.Replace, "force", false, "replace existing files")
 	a.reading.add(c)
 	a.key.add(c)
+	a.beforehand.add(c)
 	a.share.add(c)
 	for _, name := range []string{"output", "quasi"} {
 		c.MarkFlagRequired(name)
@@ -118,6 +119,10 @@ It needs neither a home nor a network, except for --share.`,
 
 func (e *Env) anonymize(ctx context.Context, a *anonymizeFlags) error {
 	if err := a.complete(); err != nil {
+		return err
+	}
+	var err error
+	if a.job.Beforehand, err = a.beforehand.operations(e.Now()); err != nil {
 		return err
 	}
 	a.job.Now, a.job.Version = e.Now, version()
@@ -154,12 +159,6 @@ func (a *anonymizeFlags) complete() (err error) {
 		return err
 	}
 	switch {
-	case a.k < 1:
-		return fault.New(fault.Usage, "5 is usual", "--k is 1 at least")
-	case a.l < 0 || a.t < 0 || a.t > 1:
-		return fault.New(fault.Usage, "", "--l is a number of values, and --t is between 0 and 1")
-	case (a.l > 0 || a.t > 0) && len(a.job.Sensitive) == 0:
-		return fault.New(fault.Usage, "name them with --sensitive", "--l and --t are about sensitive columns, and none is named")
 	case !(a.job.Suppress >= 0 && a.job.Suppress <= 1):
 		return fault.New(fault.Usage, "0.02 is two rows of a hundred", "--suppress-limit is a share between 0 and 1")
 	case a.job.Budget < 0:
@@ -171,20 +170,9 @@ func (a *anonymizeFlags) complete() (err error) {
 	if a.job.Method, err = method(a.method); err != nil {
 		return err
 	}
-	ground, err := ground(a.ground)
-	if err != nil {
-		return err
-	}
-	a.job.Models = []guarantee.Model{guarantee.K(a.k)}
-	for _, s := range a.job.Sensitive {
-		if a.l > 0 {
-			a.job.Models = append(a.job.Models, guarantee.Distinct{Column: s, L: a.l})
-		}
-		if a.t > 0 {
-			a.job.Models = append(a.job.Models, guarantee.Closeness{Column: s, T: a.t, Ground: ground})
-		}
-	}
-	return nil
+	a.job.Population = a.promise.population
+	a.job.Models, err = a.promise.models(a.job.Sensitive)
+	return err
 }
 
 func method(name string) (anonymize.Method, error) {
@@ -194,15 +182,6 @@ func method(name string) (anonymize.Method, error) {
 		}
 	}
 	return 0, fault.New(fault.Usage, "the methods are columns, rows and boxes", "there is no method %q", name)
-}
-
-func ground(name string) (guarantee.Ground, error) {
-	for _, g := range []guarantee.Ground{guarantee.Equal, guarantee.Ordered, guarantee.Hierarchical} {
-		if g.String() == name {
-			return g, nil
-		}
-	}
-	return 0, fault.New(fault.Usage, "the distances are equal, ordered and hierarchical", "there is no distance %q", name)
 }
 
 func hierarchyFlags(in []string) (map[string]string, error) {

@@ -102,6 +102,9 @@ func (e *Env) printGot(g *api.Got, output string) {
 		fmt.Fprintf(e.Err, ", released by validators %s", numbers(g.Releases))
 	}
 	fmt.Fprintln(e.Err)
+	if o := g.Origin; o != nil {
+		fmt.Fprintf(e.Err, "a release, says its owner: %s, of a table with the sha256 %s; its report is %s\n", plain(o.Method), plain(o.Source), plain(o.Report))
+	}
 	if len(g.Liars) > 0 {
 		fmt.Fprintf(e.Err, "validators %s released shares that do not fit their commitments\n", numbers(g.Liars))
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -25,6 +24,10 @@ type inspected struct {
 	Sensitive []string `json:"sensitive"`
 	Drop      []string `json:"drop"`
 	Hash      []string `json:"hash"`
+	Redact    []string `json:"redact"`
+	ZIP3      []string `json:"zip3"`
+	Year      []string `json:"year"`
+	Ages      []string `json:"ages_to_89"`
 	Command   string   `json:"command"`
 	Notes     []string `json:"notes"`
 }
@@ -99,7 +102,8 @@ func (e *Env) inspect(ctx context.Context, path string, o tabular.Options, prese
 }
 
 func proposed(path string, r *detect.Report, plan *detect.Plan) *inspected {
-	out := &inspected{Rows: r.Rows, Quasi: list(plan.Quasi), Sensitive: list(plan.Sensitive), Drop: []string{}, Hash: []string{}, Notes: list(plan.Notes)}
+	out := &inspected{Rows: r.Rows, Quasi: list(plan.Quasi), Sensitive: list(plan.Sensitive), Drop: []string{}, Hash: []string{},
+		Redact: []string{}, ZIP3: []string{}, Year: []string{}, Ages: []string{}, Notes: list(plan.Notes)}
 	for i, step := range plan.Steps {
 		c := r.Columns[i]
 		column := inspectedColumn{Name: c.Name, Role: step.Role.String(), Separation: c.Ranking.Separation, Unique: c.Ranking.Unique,
@@ -113,11 +117,14 @@ func proposed(path string, r *detect.Report, plan *detect.Plan) *inspected {
 			out.Drop = append(out.Drop, c.Name)
 		case detect.Pseudonymise:
 			out.Hash = append(out.Hash, c.Name)
-		case detect.RedactText, detect.FirstThree, detect.YearOnly, detect.AgesTo89:
-			if !slices.Contains(plan.Quasi, c.Name) { // the command has no operator of that name: nothing is safer
-				out.Drop = append(out.Drop, c.Name)
-				out.Notes = append(out.Notes, fmt.Sprintf("the command drops %s instead: %s", c.Name, step.Action))
-			}
+		case detect.RedactText:
+			out.Redact = append(out.Redact, c.Name)
+		case detect.FirstThree:
+			out.ZIP3 = append(out.ZIP3, c.Name)
+		case detect.YearOnly:
+			out.Year = append(out.Year, c.Name)
+		case detect.AgesTo89:
+			out.Ages = append(out.Ages, c.Name)
 		}
 	}
 	out.Command = out.command(path)
@@ -137,7 +144,8 @@ func (i *inspected) command(path string) string {
 	for _, f := range []struct {
 		name    string
 		columns []string
-	}{{"--quasi", i.Quasi}, {"--sensitive", i.Sensitive}, {"--drop", i.Drop}, {"--hash", i.Hash}} {
+	}{{"--quasi", i.Quasi}, {"--sensitive", i.Sensitive}, {"--drop", i.Drop}, {"--hash", i.Hash},
+		{"--redact", i.Redact}, {"--zip3", i.ZIP3}, {"--year", i.Year}, {"--ages-to-89", i.Ages}} {
 		if len(f.columns) > 0 {
 			line = append(line, f.name, shellWord(csvLine(f.columns)))
 		}

@@ -199,7 +199,7 @@ func (n *Node) getOwn(ctx context.Context, p *home.Principal, h *object.Held, r 
 	if err != nil {
 		return err
 	}
-	got.Name = o.Details.Name
+	got.Name, got.Origin = o.Details.Name, originShown(o.Details.Origin)
 	got.Size, err = to.write(ctx, content, wanted(r, o))
 	return err
 }

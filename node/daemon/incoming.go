@@ -56,7 +56,7 @@ func (r *reading) readWhole(ctx context.Context, address cid.Cid, to *target) er
 			return r.readTree(ctx, o, content, to)
 		}
 		size, err := to.write(ctx, content, wanted(r.ask, o))
-		r.got.Size, r.got.Name = size, o.Details.Name
+		r.got.Size, r.got.Name, r.got.Origin = size, o.Details.Name, originShown(o.Details.Origin)
 		return err
 	}
 	take := func(b exchange.Block) error { return in.take(ctx, b) }

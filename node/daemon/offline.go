@@ -185,7 +185,7 @@ func (n *Node) getKept(ctx context.Context, p *home.Principal, h *object.Held, r
 	if err != nil {
 		return true, err
 	}
-	got.From, got.Name = append(got.From, "local"), o.Details.Name
+	got.From, got.Name, got.Origin = append(got.From, "local"), o.Details.Name, originShown(o.Details.Origin)
 	got.Size, err = to.write(ctx, content, wanted(r, o))
 	return true, err
 }

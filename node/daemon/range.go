@@ -47,7 +47,7 @@ func (r *reading) readRange(ctx context.Context, address cid.Cid, to *target) er
 	if err != nil {
 		return err
 	}
-	r.got.Name = in.opened.Details.Name
+	r.got.Name, r.got.Origin = in.opened.Details.Name, originShown(in.opened.Details.Origin)
 	r.got.Size, err = to.write(ctx, content, wanted(r.ask, in.opened))
 	return err
 }

@@ -71,7 +71,7 @@ func isNANP(d []byte) bool {
 // phone looks for numbers with a country code (sure), in national forms that nothing
 // else has (sure), and in those of plain digits (possible).
 func (f *figures) phone(cell []byte, m class, already Set) (sure, possible Set) {
-	d, n := f.room[:f.n], f.n
+	d, n := f.d, len(f.d)
 	last := cell[len(cell)-1]
 	if n < 7 || n > 17 || m&comma != 0 || classes[last] != digit || f.count > 7 || m&plus != 0 && !f.plus || !closed(cell, m) {
 		return 0, 0

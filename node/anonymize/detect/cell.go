@@ -2,6 +2,7 @@ package detect
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math/bits"
 	"net/netip"
 )
@@ -58,6 +59,23 @@ func classOf(cell []byte) (m class) {
 		m |= classes[c]
 	}
 	return m
+}
+
+// classOfCell is classOf for what may be digits alone, of which whole tables consist: they
+// are looked at eight at a time.
+func classOfCell(cell []byte) (m class) {
+	for len(cell) >= 8 && areDigits(binary.LittleEndian.Uint64(cell)) {
+		m, cell = digit, cell[8:]
+	}
+	return m | classOf(cell)
+}
+
+// areDigits says whether eight bytes are digits: their high halves are 3, and still are
+// when 6 is added, which carries from ten on. A byte that is none may carry into the one
+// above it, and is seen itself by its high half.
+func areDigits(eight uint64) bool {
+	const high, three, six = 0xf0f0f0f0f0f0f0f0, 0x3030303030303030, 0x0606060606060606
+	return eight&high == three && (eight+six)&high == three
 }
 
 // Recognise says which kinds a cell validates as, as a whole. Sure are forms that are
@@ -167,11 +185,10 @@ func lettered(cell []byte, m class) (sure Set) {
 
 // figures is a cell of digits and separators, taken apart.
 type figures struct {
-	room   [mostDigits]byte // an array, so that it stays off the heap
-	n      int              // digits in it
-	groups uint64           // lengths of the groups of digits, a hexadecimal digit each
-	count  int              // of the groups
-	short  bool             // a group has fewer than three digits
+	d      []byte // the digits in it
+	groups uint64 // lengths of the groups of digits, a hexadecimal digit each
+	count  int    // of the groups
+	short  bool   // a group has fewer than three digits
 	dots   int
 	plus   bool // in front
 }
@@ -179,15 +196,16 @@ type figures struct {
 // mostDigits is more than any kind has.
 const mostDigits = 24
 
-func (f *figures) read(cell []byte) bool {
+// read takes the digits into room, of which the caller makes f.d: so they stay off the heap.
+func (f *figures) read(cell []byte, room *[mostDigits]byte) (n int, ok bool) {
 	run := 0
 	for i, c := range cell {
 		if classes[c] == digit {
-			if f.n == mostDigits {
-				return false
+			if n == mostDigits {
+				return 0, false
 			}
-			f.room[f.n] = c
-			f.n, run = f.n+1, run+1
+			room[n] = c
+			n, run = n+1, run+1
 			continue
 		}
 		switch {
@@ -197,11 +215,11 @@ func (f *figures) read(cell []byte) bool {
 			f.plus = f.plus || i == 0
 		}
 		if !f.close(run) {
-			return false
+			return 0, false
 		}
 		run = 0
 	}
-	return f.close(run)
+	return n, f.close(run)
 }
 
 func (f *figures) close(run int) bool {
@@ -224,11 +242,16 @@ func numeric(cell []byte, m class) (sure, possible Set) {
 		}
 		return sure, 0
 	}
+	if m == digit {
+		return bare(cell)
+	}
 	var f figures
-	if !f.read(cell) {
+	var room [mostDigits]byte
+	n, ok := f.read(cell, &room)
+	if !ok {
 		return 0, 0
 	}
-	n := f.n
+	f.d = room[:n]
 	switch {
 	case f.dots == 3 && m == digit|dot:
 		if isIPv4(cell) {
@@ -240,7 +263,7 @@ func numeric(cell []byte, m class) (sure, possible Set) {
 			possible = of(Coordinates)
 		}
 		return 0, possible
-	case n < 6 || m == digit && n < 8:
+	case n < 6:
 		return 0, 0
 	}
 	if n == 8 || f.count == 3 {
@@ -249,53 +272,79 @@ func numeric(cell []byte, m class) (sure, possible Set) {
 		}
 	}
 	if m&(paren|plus) == 0 && cell[0] != '-' {
-		sure, possible = f.numbers(m)
+		sure, possible = numbers(f.d, f.groups, m, f.short)
 	}
 	s, p := f.phone(cell, m, sure)
 	return sure | s, possible | p
 }
 
-// numbers is the kinds that are all digits.
-func (f *figures) numbers(m class) (sure, possible Set) {
-	d, bare := f.room[:f.n], m == digit
-	grouped := func(groups ...uint64) bool {
-		for _, g := range groups {
-			if f.groups == g {
-				return true
-			}
-		}
-		return bare
+// bare is a cell of digits alone, of which whole tables consist.
+func bare(cell []byte) (sure, possible Set) {
+	n := len(cell)
+	if n < 8 || n > mostDigits {
+		return 0, 0
 	}
-	add := func(k Kind, ok bool) {
-		if ok {
-			sure |= of(k)
+	if n == 8 {
+		if _, ok := dateOf(cell); ok {
+			return of(Date), 0
 		}
 	}
+	groups := uint64(min(n, 15))
+	sure, possible = numbers(cell, groups, digit, false)
+	if cell[0] == '0' || n == 10 || n == 11 && cell[0] == '1' { // with no separator, nothing else is a phone number
+		f := figures{d: cell, groups: groups, count: 1}
+		_, p := f.phone(cell, digit, sure)
+		possible |= p
+	}
+	return sure, possible
+}
+
+// numbers is the kinds that are all digits, in one group or in those that each has.
+func numbers(d []byte, groups uint64, m class, short bool) (sure, possible Set) {
+	bare := m == digit
 	switch len(d) {
 	case 9:
 		if isSSN(d) {
-			if f.groups == 0x324 && m&^(digit|dash|space) == 0 {
-				sure |= of(SSN)
+			if groups == 0x324 && m&^(digit|dash|space) == 0 {
+				sure = of(SSN)
 			} else if bare {
-				possible |= of(SSN)
+				possible = of(SSN)
 			}
 		}
-		add(BSN, grouped(0x423) && isBSN(d))
+		if (bare || groups == 0x423) && isBSN(d) {
+			sure |= of(BSN)
+		}
 	case 10:
-		add(NHS, grouped(0x334) && isNHS(d))
-		add(Personnummer, grouped(0x64) && isPersonnummer(d))
+		if (bare || groups == 0x334) && isNHS(d) {
+			sure = of(NHS)
+		}
+		if (bare || groups == 0x64) && isPersonnummer(d) {
+			sure |= of(Personnummer)
+		}
 	case 11:
-		add(PESEL, bare && isPESEL(d))
-		add(SteuerID, grouped(0x2333) && isSteuerID(d))
-		add(CPF, grouped(0x3332, 0x92) && isCPF(d))
+		if bare && isPESEL(d) {
+			sure = of(PESEL)
+		}
+		if (bare || groups == 0x2333) && isSteuerID(d) {
+			sure |= of(SteuerID)
+		}
+		if (bare || groups == 0x3332 || groups == 0x92) && isCPF(d) {
+			sure |= of(CPF)
+		}
 	case 12:
-		add(Aadhaar, grouped(0x444) && isAadhaar(d))
-		add(Personnummer, grouped(0x84) && isPersonnummer(d[2:]) && (d[0] == '1' && d[1] == '9' || d[0] == '2' && d[1] == '0'))
+		if (bare || groups == 0x444) && isAadhaar(d) {
+			sure = of(Aadhaar)
+		}
+		if (bare || groups == 0x84) && (d[0] == '1' && d[1] == '9' || d[0] == '2' && d[1] == '0') && isPersonnummer(d[2:]) {
+			sure |= of(Personnummer)
+		}
 	case 15:
-		add(NIR, grouped(0x1222332, 0xd2) && isNIR(d))
+		if (bare || groups == 0x1222332 || groups == 0xd2) && isNIR(d) {
+			sure = of(NIR)
+		}
 	}
-	if len(d) >= 12 && len(d) <= 19 && !f.short {
-		add(Card, isCard(d))
+	if len(d) >= 12 && len(d) <= 19 && !short && isCard(d) {
+		sure |= of(Card)
 	}
 	return sure, possible
 }

@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -225,4 +226,90 @@ func FuzzRecognise(f *testing.F) {
 		}
 		dateOf(cell)
 	})
+}
+
+// The validators of eleven digits are as their definitions, in which nothing is saved.
+func TestElevenDigitsByDefinition(t *testing.T) {
+	cpf := func(d []byte) bool {
+		for n := 9; n <= 10; n++ {
+			sum := 0
+			for i := range n {
+				sum += int(d[i]-'0') * (n + 1 - i)
+			}
+			if 10*sum%11%10 != int(d[n]-'0') {
+				return false
+			}
+		}
+		return bytes.Count(d, d[:1]) < 11
+	}
+	tax := func(d []byte) bool {
+		product := 10
+		for _, c := range d[:10] {
+			sum := (int(c-'0') + product) % 10
+			if sum == 0 {
+				sum = 10
+			}
+			product = 2 * sum % 11
+		}
+		var often [11]int // how many digits occur so often among the first ten
+		for c := '0'; c <= '9'; c++ {
+			often[bytes.Count(d[:10], []byte(string(c)))]++
+		}
+		return d[0] != '0' && (11-product)%10 == int(d[10]-'0') && often[2]+often[3] == 1 && often[1]+2*often[2]+3*often[3] == 10
+	}
+	r := rand.New(rand.NewPCG(11, 11))
+	found := map[Kind]int{}
+	for range 1_000_000 {
+		d := fmt.Appendf(nil, "%011d", r.Int64N(1e11))
+		if r.IntN(2) == 0 { // few digits are repeated
+			for i, n := range r.Perm(10) {
+				d[i] = '0' + byte(n)
+			}
+			d[r.IntN(10)] = d[r.IntN(10)]
+		}
+		sure, _ := Recognise(d)
+		for k, want := range map[Kind]bool{CPF: cpf(d), SteuerID: tax(d)} {
+			if sure.Has(k) != want {
+				t.Fatalf("%s is %v: %t", d, k, !want)
+			}
+			if want {
+				found[k]++
+			}
+		}
+	}
+	for n := range 10 {
+		if d := bytes.Repeat([]byte{'0' + byte(n)}, 11); isCPF(d) || isSteuerID(d) {
+			t.Errorf("%s is taken", d)
+		}
+	}
+	if found[CPF] < 1000 || found[SteuerID] < 1000 {
+		t.Errorf("there were %v: that shows nothing", found)
+	}
+}
+
+// Luhn's sum by its definition: every second digit from the right is doubled, and the
+// digits of what that makes are added.
+func TestLuhnByDefinition(t *testing.T) {
+	r := rand.New(rand.NewPCG(12, 12))
+	valid := 0
+	for range 200_000 {
+		d := make([]byte, 1+r.IntN(20))
+		sum := 0
+		for i := range d {
+			n := r.IntN(10)
+			d[i] = '0' + byte(n)
+			if (len(d)-i)%2 == 0 {
+				n *= 2
+			}
+			sum += n/10 + n%10
+		}
+		if got := isLuhn(d); got != (sum%10 == 0) {
+			t.Fatalf("%s is valid: %t", d, got)
+		} else if got {
+			valid++
+		}
+	}
+	if valid < 10_000 {
+		t.Errorf("only %d were valid", valid)
+	}
 }

@@ -1,30 +1,33 @@
 package detect
 
+import "math/bits"
+
 // The validators here take characters that were cleaned before: '0' to '9', and 'A' to
 // 'Z' where letters belong. Lengths are checked by the callers unless said otherwise.
 
 // weighted is the sum of products of digits and weights.
 func weighted(d []byte, weights string) (sum int) {
-	for i := range weights {
-		sum += int(d[i]-'0') * int(weights[i]-'0')
+	d = d[:len(weights)]
+	for i, c := range d {
+		sum += int(c-'0') * int(weights[i]-'0')
 	}
 	return sum
 }
 
 // isLuhn is ISO/IEC 7812-1, annex B.
 func isLuhn(d []byte) bool {
-	sum, twice := 0, false
-	for i := len(d) - 1; i >= 0; i-- {
-		n := int(d[i] - '0')
-		if twice {
-			if n *= 2; n > 9 {
-				n -= 9
-			}
-		}
-		sum, twice = sum+n, !twice
+	sum := 0
+	for i := len(d) - 1; i > 0; i -= 2 {
+		sum += int(d[i]-'0') + int(doubled[d[i-1]&15])
+	}
+	if len(d)%2 == 1 {
+		sum += int(d[0] - '0')
 	}
 	return sum%10 == 0
 }
+
+// doubled is the sum of the digits of twice each digit.
+var doubled = [16]uint8{0, 2, 4, 6, 8, 1, 3, 5, 7, 9}
 
 // isVerhoeff is J. Verhoeff, Error Detecting Decimal Codes, 1969: products in the
 // dihedral group of order ten.
@@ -75,9 +78,11 @@ func two(d []byte) int { return int(d[0]-'0')*10 + int(d[1]-'0') }
 // above, no group 00, no serial 0000 (SSA, POMS RM 10201.035), and neither of two
 // numbers that were printed in advertisements.
 func isSSN(d []byte) bool {
-	area, group, serial := string(d[:3]), string(d[3:5]), string(d[5:9])
-	return area != "000" && area != "666" && d[0] != '9' && group != "00" && serial != "0000" &&
-		string(d) != "078051120" && string(d) != "219099999"
+	if d[0] == '9' || string(d[3:5]) == "00" {
+		return false
+	}
+	area := string(d[:3])
+	return area != "000" && area != "666" && string(d[5:9]) != "0000" && string(d) != "078051120" && string(d) != "219099999"
 }
 
 // isNINO is HMRC, National Insurance Manual, NIM39110.
@@ -115,6 +120,21 @@ func isNHS(d []byte) bool {
 // isSteuerID is section 139b of the Abgabenordnung and the BZSt's description of the
 // number: one of the first ten digits occurs two or three times, all others at most once.
 func isSteuerID(d []byte) bool {
+	seen := uint32(0)
+	for _, c := range d[:10] {
+		seen |= 1 << (c & 15)
+	}
+	if n := bits.OnesCount32(seen); n != 8 && n != 9 || d[0] == '0' {
+		return false
+	}
+	var once, twice, thrice, more uint16 // digits that occur so often, and oftener
+	for _, c := range d[:10] {
+		b := uint16(1) << (c - '0')
+		more, thrice, twice, once = more|thrice&b, thrice|twice&b, twice|once&b, once|b
+	}
+	if twice&(twice-1) != 0 || more != 0 { // another is repeated, or one too often
+		return false
+	}
 	product := 10
 	for _, c := range d[:10] {
 		sum := (int(c-'0') + product) % 10
@@ -123,19 +143,7 @@ func isSteuerID(d []byte) bool {
 		}
 		product = 2 * sum % 11
 	}
-	if d[0] == '0' || int(d[10]-'0') != (11-product)%10 {
-		return false
-	}
-	var seen [10]int
-	repeated, most := 0, 0
-	for _, c := range d[:10] {
-		n := &seen[c-'0']
-		if *n++; *n == 2 {
-			repeated++
-		}
-		most = max(most, *n)
-	}
-	return repeated == 1 && most <= 3
+	return int(d[10]-'0') == (11-product)%10
 }
 
 // isNIR is the Numéro d'inscription au répertoire of INSEE with its key; 2A and 2B are
@@ -233,12 +241,16 @@ func isBSN(d []byte) bool {
 	return sum%11 == 0 && sum != 0
 }
 
+var centuries = [5]uint16{1900, 2000, 2100, 2200, 1800}
+
 // isPESEL is the Polish act on population registers of 2010, article 15: the month says
 // the century.
 func isPESEL(d []byte) bool {
 	month := two(d[2:])
-	century := [5]int{1900, 2000, 2100, 2200, 1800}[min(month/20, 4)]
-	return isDay(century+two(d), month%20, two(d[4:])) && (10-weighted(d, "1379137913")%10)%10 == int(d[10]-'0')
+	if m := month % 20; m < 1 || m > 12 {
+		return false
+	}
+	return isDay(int(centuries[month/20])+two(d), month%20, two(d[4:])) && (10-weighted(d, "1379137913")%10)%10 == int(d[10]-'0')
 }
 
 // isPersonnummer is the ten digits of Skatteverket, SKV 704; co-ordination numbers have
@@ -255,18 +267,28 @@ func isPersonnummer(d []byte) bool {
 // isCPF is the two check digits of the Receita Federal; equal digits pass them and are
 // not issued.
 func isCPF(d []byte) bool {
-	equal := true
+	// The weights fall by one from ten, so that sums of sums make them.
+	var sum, total uint32
+	for _, c := range d[:9] {
+		total += uint32(c - '0')
+		sum += total
+	}
+	sum += total
+	if '0'+byte(10*sum%11%10) != d[9] {
+		return false
+	}
+	// The second has the weights of the first and one more, and that of the first digit.
+	sum += total + 2*uint32(d[9]-'0')
+	return '0'+byte(10*sum%11%10) == d[10] && !equal(d)
+}
+
+func equal(d []byte) bool {
 	for _, c := range d {
-		equal = equal && c == d[0]
-	}
-	check := func(n int) byte {
-		sum := 0
-		for i := range n {
-			sum += int(d[i]-'0') * (n + 1 - i)
+		if c != d[0] {
+			return false
 		}
-		return '0' + byte(10*sum%11%10)
 	}
-	return !equal && check(9) == d[9] && check(10) == d[10]
+	return true
 }
 
 // isAadhaar is UIDAI, A UID Numbering Scheme, 2010.

@@ -6,11 +6,13 @@ const (
 	lastYear  = 2100
 )
 
+var daysOf = [12]uint8{31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
+
 func isDay(year, month, day int) bool {
 	if month < 1 || month > 12 || day < 1 {
 		return false
 	}
-	days := [...]int{31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}[month-1]
+	days := int(daysOf[month-1])
 	if month == 2 && year%4 == 0 && (year%100 != 0 || year%400 == 0) {
 		days = 29
 	}
@@ -70,6 +72,9 @@ func dateOf(cell []byte) (year int, ok bool) {
 	}
 	return day(part[2], part[0], part[1])
 }
+
+// YearOf is the year of a cell that is a day as [Recognise] knows days, with or without a time.
+func YearOf(cell []byte) (year int, ok bool) { return dateOf(cell) }
 
 func day(y, m, d int) (int, bool) {
 	return y, y >= firstYear && y <= lastYear && isDay(y, m, d)

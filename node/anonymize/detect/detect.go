@@ -149,14 +149,21 @@ func (c *column) add(cell []byte) {
 	c.filled++
 	c.length += len(cell)
 	c.shortest, c.longest = min(c.shortest, len(cell)), max(c.longest, len(cell))
-	m := classOf(cell)
+	var m class
+	if len(cell) >= 8 && classes[cell[7]] == digit {
+		m = classOfCell(cell)
+	} else {
+		m = classOf(cell)
+	}
 	c.classes |= m
 	switch {
 	case m == digit:
 		c.whole(cell)
-		if len(cell) < 8 {
-			return
+		if len(cell) >= 8 {
+			sure, possible := bare(cell)
+			c.valid(cell, sure, possible)
 		}
+		return
 	case m&(digit|at|colon) == 0 && m&dot == 0:
 		if m&space != 0 {
 			c.spaces += bytes.Count(cell, []byte(" "))
@@ -182,10 +189,6 @@ func (c *column) kinds(cell []byte, m class) {
 	}
 	switch {
 	case sure != 0:
-		count(&c.sure, sure)
-		if sure.Has(Date) {
-			c.year(cell)
-		}
 	case len(cell) > maxCell || m&(space|other|comma|paren) != 0 || m&at != 0:
 		var some Set
 		for f := range Find(cell) {
@@ -197,7 +200,16 @@ func (c *column) kinds(cell []byte, m class) {
 		}
 		count(&c.within, some)
 	}
+	c.valid(cell, sure, possible)
+}
+
+// valid counts the kinds of a cell as a whole.
+func (c *column) valid(cell []byte, sure, possible Set) {
+	count(&c.sure, sure)
 	count(&c.possible, possible)
+	if sure.Has(Date) {
+		c.year(cell)
+	}
 }
 
 func (c *column) whole(cell []byte) {

@@ -77,8 +77,8 @@ func (s *sample) add(row [][]byte) {
 
 // skip chooses the next row that comes into the sample.
 func (s *sample) skip() {
-	s.w *= math.Exp(math.Log(1-rand.Float64()) / float64(s.size))
-	jump := math.Floor(math.Log(1-rand.Float64()) / math.Log1p(-s.w))
+	s.w *= math.Exp(-rand.ExpFloat64() / float64(s.size))
+	jump := math.Floor(-rand.ExpFloat64() / math.Log1p(-s.w))
 	s.next = math.MaxInt
 	if jump < 1e15 {
 		s.next = s.rows + int(jump)

@@ -51,11 +51,15 @@ func (c Closeness) String() string {
 	return fmt.Sprintf("%v-closeness of %s (%s distance)", c.T, c.Column, c.Ground)
 }
 
+func (c Closeness) valid() error {
+	if !(0 <= c.T && c.T <= 1) {
+		return errors.New("t is between 0 and 1")
+	}
+	return nil
+}
+
 func (c Closeness) bind(t *table.Table) (check, error) {
 	s, err := column(t, c.Column)
-	if err == nil && !(0 <= c.T && c.T <= 1) {
-		err = errors.New("t is between 0 and 1")
-	}
 	if err != nil {
 		return check{}, err
 	}
@@ -195,11 +199,15 @@ func (l Likeness) String() string {
 	return fmt.Sprintf("%v-likeness of %s", l.Beta, l.Column)
 }
 
+func (l Likeness) valid() error {
+	if !(l.Beta > 0) {
+		return errors.New("beta is above 0")
+	}
+	return nil
+}
+
 func (l Likeness) bind(t *table.Table) (check, error) {
 	s, err := column(t, l.Column)
-	if err == nil && !(l.Beta > 0) {
-		err = errors.New("beta is above 0")
-	}
 	if err != nil {
 		return check{}, err
 	}

@@ -21,11 +21,15 @@ type Distinct struct {
 
 func (d Distinct) String() string { return fmt.Sprintf("distinct %d-diversity of %s", d.L, d.Column) }
 
+func (d Distinct) valid() error {
+	if d.L < 1 {
+		return errors.New("l is at least 1")
+	}
+	return nil
+}
+
 func (d Distinct) bind(t *table.Table) (check, error) {
 	s, err := column(t, d.Column)
-	if err == nil && d.L < 1 {
-		err = errors.New("l is at least 1")
-	}
 	if err != nil {
 		return check{}, err
 	}
@@ -46,11 +50,15 @@ type Entropy struct {
 
 func (e Entropy) String() string { return fmt.Sprintf("entropy %v-diversity of %s", e.L, e.Column) }
 
+func (e Entropy) valid() error {
+	if !(e.L >= 1 && e.L < math.MaxInt32) {
+		return errors.New("l is at least 1")
+	}
+	return nil
+}
+
 func (e Entropy) bind(t *table.Table) (check, error) {
 	s, err := column(t, e.Column)
-	if err == nil && !(e.L >= 1 && e.L < math.MaxInt32) {
-		err = errors.New("l is at least 1")
-	}
 	if err != nil {
 		return check{}, err
 	}
@@ -84,11 +92,15 @@ func (r Recursive) String() string {
 	return fmt.Sprintf("recursive (%v, %d)-diversity of %s", r.C, r.L, r.Column)
 }
 
+func (r Recursive) valid() error {
+	if !(r.L >= 1 && r.C > 0) {
+		return errors.New("l is at least 1 and c above 0")
+	}
+	return nil
+}
+
 func (r Recursive) bind(t *table.Table) (check, error) {
 	s, err := column(t, r.Column)
-	if err == nil && !(r.L >= 1 && r.C > 0) {
-		err = errors.New("l is at least 1 and c above 0")
-	}
 	if err != nil {
 		return check{}, err
 	}

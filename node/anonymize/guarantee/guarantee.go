@@ -28,6 +28,9 @@ import (
 type Model interface {
 	// String is the promise in a few words, such as "5-anonymity".
 	String() string
+	// valid says what is wrong with the parameters, whatever the table.
+	valid() error
+	// bind is only called of a model that is valid.
 	bind(*table.Table) (check, error)
 }
 
@@ -74,15 +77,19 @@ func Bind(t *table.Table, models ...Model) (*Requirement, error) {
 	}
 	r := &Requirement{models: slices.Clone(models), floor: 1, people: 1}
 	for _, m := range models {
-		c, err := m.bind(t)
+		err := m.valid()
+		var c check
+		if err == nil {
+			c, err = m.bind(t)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", m, err)
 		}
 		if c.floor > t.Rows() {
-			return nil, fmt.Errorf("%s: the table has %d rows, and no class may have fewer than %d: ask for less, or take more rows", m, t.Rows(), c.floor)
+			return nil, fmt.Errorf("%s: the table has %d rows, and no class may have fewer than %d", m, t.Rows(), c.floor)
 		}
 		if c.people > t.People() {
-			return nil, fmt.Errorf("%s: the population has %d people, and no class may have fewer than %d: ask for less, or take a larger population", m, t.People(), c.people)
+			return nil, fmt.Errorf("%s: the population has %d people, and no class may have fewer than %d", m, t.People(), c.people)
 		}
 		r.checks = append(r.checks, c)
 		r.floor, r.people = max(r.floor, c.floor), max(r.people, c.people)

@@ -15,10 +15,9 @@ type K int
 
 func (k K) String() string { return fmt.Sprintf("%d-anonymity", int(k)) }
 
+func (k K) valid() error { return sized(int(k)) }
+
 func (k K) bind(*table.Table) (check, error) {
-	if k < 1 {
-		return check{}, errors.New("k is at least 1")
-	}
 	return check{floor: int(k), lasting: true, column: -1}, nil
 }
 
@@ -29,10 +28,9 @@ type KMap int
 
 func (k KMap) String() string { return fmt.Sprintf("%d-map", int(k)) }
 
+func (k KMap) valid() error { return sized(int(k)) }
+
 func (k KMap) bind(*table.Table) (check, error) {
-	if k < 1 {
-		return check{}, errors.New("k is at least 1")
-	}
 	return check{people: int(k), lasting: true, column: -1}, nil
 }
 
@@ -46,15 +44,26 @@ type Presence struct{ Min, Max float64 }
 
 func (p Presence) String() string { return fmt.Sprintf("(%v, %v)-presence", p.Min, p.Max) }
 
-func (p Presence) bind(*table.Table) (check, error) {
+func (p Presence) valid() error {
 	if !(0 <= p.Min && p.Min <= p.Max && p.Max <= 1) {
-		return check{}, errors.New("the bounds are between 0 and 1, the lower one first")
+		return errors.New("the bounds are between 0 and 1, the lower one first")
 	}
+	return nil
+}
+
+func (p Presence) bind(*table.Table) (check, error) {
 	holds := func(c *Class) bool {
 		chance := float64(c.Rows) / float64(c.People)
 		return p.Min <= chance && chance <= p.Max
 	}
 	return check{holds: holds, column: -1, everybody: p.Min > 0}, nil
+}
+
+func sized(k int) error {
+	if k < 1 {
+		return errors.New("k is at least 1")
+	}
+	return nil
 }
 
 // within allows for rounding where a bound is met exactly.

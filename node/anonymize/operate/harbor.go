@@ -64,18 +64,20 @@ func (z ZIP3) Append(dst []byte, cell Cell) ([]byte, error) {
 type Year struct {
 	first   int
 	layouts []string
+	any     bool
 }
 
 // NewYear takes the first year that is published, and the forms of dates as
-// [NewDateShift] does. A cell of four digits is a year.
+// [NewDateShift] does, or all that [detect.YearOf] reads besides. A cell of four digits is
+// a year.
 func NewYear(first int, layout ...string) (*Year, error) {
 	if first < 0 || first > 9999 {
 		return nil, fmt.Errorf("the year %d is not one of four digits", first)
 	}
 	if len(layout) == 0 {
-		layout = layouts
+		return &Year{first, layouts, true}, nil
 	}
-	return &Year{first, layout}, nil
+	return &Year{first, layout, false}, nil
 }
 
 // Append implements [Operator]. The error is [ErrDate].
@@ -101,6 +103,9 @@ func (y *Year) year(text string) (int, bool) {
 		if t, err := time.Parse(l, text); err == nil {
 			return t.Year(), true
 		}
+	}
+	if y.any { // which of two numbers is the month makes no difference to the year
+		return detect.YearOf([]byte(text))
 	}
 	return 0, false
 }

@@ -36,7 +36,11 @@ func TestOperatorsOfSafeHarbor(t *testing.T) {
 		{op: year, in: "1900", want: "before 1937"},
 		{op: year, in: "2001", want: "2001"},
 		{op: year, in: "2001-02-29", otherwise: ErrDate},
-		{op: year, in: "04/12/1985", otherwise: ErrDate}, // which needs no order for a year, but its layout
+		{op: year, in: "04/12/1985", want: "1985"}, // a year needs no order of day and month
+		{op: year, in: "12 Apr 1985", want: "1985"},
+		{op: year, in: "1985", want: "1985"},
+		{op: year, in: "04/12/85", otherwise: ErrDate},
+		{op: must[*Year](t)(NewYear(1937, "01/02/2006")), in: "13/01/1985", otherwise: ErrDate},
 		{op: must[*Year](t)(NewYear(1937, "01/02/2006")), in: "04/12/1985", want: "1985"},
 		{op: Redact{}, in: "call jane@example.com", want: "call [e-mail]"},
 	} {

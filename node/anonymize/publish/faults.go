@@ -33,17 +33,23 @@ var hints = []struct {
 func Told(err error) error {
 	var known *fault.Error
 	var missing *table.MissingValueError
+	var people *table.PopulationError
 	var path *fs.PathError
 	switch {
 	case err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled):
 		return err
 	case errors.As(err, &missing):
 		return fault.New(fault.Failed, "add it to the hierarchy's file", "%s", missing.Error())
+	case errors.As(err, &people):
+		return fault.New(fault.Failed, "add everybody who has a row, with the same texts in the quasi-identifiers", "%s", people.Error())
 	}
 	for _, h := range hints {
 		if errors.Is(err, h.is) {
 			if errors.As(err, &path) { // without the name of a temporary file
 				return fault.New(fault.Failed, h.hint, "the release cannot be written: %v", path.Err)
+			}
+			if h.is == table.ErrEmpty { // is about the table already
+				return fault.New(fault.Failed, h.hint, "%s", h.is)
 			}
 			return fault.Wrap(fault.Failed, err, h.hint, "the table")
 		}

@@ -55,13 +55,19 @@ type Job struct {
 
 	Quasi, Sensitive, Drop []string
 	Rewrite                map[string]Rewrite // pseudonyms, by column
+	// Beforehand is what is done to cells as they are read, by column.
+	Beforehand map[string]Operation
 	// Hierarchies is a file or a rule for columns: see [Hierarchy].
 	Hierarchies map[string]string
 
-	Models   []guarantee.Model
-	Method   anonymize.Method
-	Suppress float64
-	Budget   time.Duration // of the search; 0: none
+	Models []guarantee.Model
+	// Population is a table of everybody of whom the rows are a sample, with the same
+	// quasi-identifiers; read as Input is, in whatever format it has. Empty: the rows are
+	// the population.
+	Population string
+	Method     anonymize.Method
+	Suppress   float64
+	Budget     time.Duration // of the search; 0: none
 
 	Shuffle bool
 	Reports []string // files that end in .json or .html
@@ -79,6 +85,7 @@ type run struct {
 	at      map[string]int // the number of each column
 	quasi   []int
 	read    [sha256.Size]byte // the hash that the first pass saw
+	people  report.File       // the population
 	table   *table.Table
 	made    []report.Hierarchy
 	release *anonymize.Release
@@ -108,7 +115,11 @@ func (j Job) Run(ctx context.Context) (*report.Report, error) {
 // names refuses outputs that cannot be before anything is read.
 func (r *run) names() error {
 	seen := map[string]bool{}
-	for _, path := range append([]string{r.Input, r.Output}, r.Reports...) {
+	named := append([]string{r.Input, r.Output}, r.Reports...)
+	if r.Population != "" {
+		named = append(named, r.Population)
+	}
+	for _, path := range named {
 		abs, err := filepath.Abs(path)
 		if err != nil {
 			return err
@@ -174,6 +185,9 @@ func (r *run) open(context.Context) error {
 			return fault.New(fault.Usage, "name it with --quasi or --sensitive", "column %s has a hierarchy and is neither a quasi-identifier nor sensitive", name)
 		}
 	}
+	if err := r.operations(part); err != nil {
+		return err
+	}
 	for _, name := range r.Quasi {
 		r.quasi = append(r.quasi, r.at[name])
 	}
@@ -224,7 +238,7 @@ func (r *run) count(ctx context.Context) error {
 		sensitive[i] = r.at[name]
 	}
 	q, s := make([][]byte, len(r.quasi)), make([][]byte, len(sensitive))
-	r.read, err = r.source.Each(ctx, func(row *tabular.Row) error {
+	r.read, err = r.each(ctx, r.source, func(row *tabular.Row) error {
 		for i, c := range r.quasi {
 			q[i] = row.Cells[c]
 		}
@@ -236,12 +250,21 @@ func (r *run) count(ctx context.Context) error {
 	if err != nil {
 		return Told(err)
 	}
+	if err := r.countPopulation(ctx, b); err != nil {
+		return err
+	}
 	hierarchies, made, err := hierarchiesOf(b, r.Hierarchies)
 	if err != nil {
 		return err
 	}
 	for _, name := range r.Quasi {
-		if hierarchies[name] == nil {
+		if hierarchies[name] == nil && r.Beforehand[name].Rewrite != nil {
+			if h, err := openEnded(b.Values(name)); err != nil {
+				return Told(err)
+			} else if h != nil {
+				hierarchies[name] = h
+			}
+		} else if hierarchies[name] == nil {
 			if err := mixed(name, b.Values(name)); err != nil {
 				return err
 			}
@@ -275,7 +298,7 @@ func (r *run) search(ctx context.Context) error {
 	case errors.As(err, &nothing):
 		return r.nothing(nothing)
 	case err != nil:
-		return fault.Wrap(fault.Usage, err, "ask for less", "the guarantee cannot be given")
+		return fault.Wrap(fault.Usage, err, "ask for less, or take more rows or people", "the guarantee cannot be given")
 	}
 	if r.release.Partition.Suppressed() == r.table.Rows() {
 		return r.nothing(&guarantee.NothingError{Guarantees: r.release.Guarantee, Rows: r.table.Rows(), Suppressed: r.table.Rows()})

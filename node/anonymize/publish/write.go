@@ -121,7 +121,7 @@ func (r *run) rows(ctx context.Context, to *counted) (report.File, error) {
 		out = s
 	}
 	p := r.rewriting(kept)
-	sum, err := r.source.Each(ctx, func(row *tabular.Row) error {
+	sum, err := r.each(ctx, r.source, func(row *tabular.Row) error {
 		next, err := p.row(row)
 		if next == nil || err != nil {
 			return err
@@ -161,7 +161,7 @@ func (r *run) kept() (columns []tabular.Column, kept []int) {
 		if slices.Contains(r.Drop, c.Name) {
 			continue
 		}
-		if slices.Contains(r.Quasi, c.Name) || r.Rewrite[c.Name] != nil {
+		if slices.Contains(r.Quasi, c.Name) || r.Rewrite[c.Name] != nil || r.Beforehand[c.Name].Rewrite != nil {
 			c.Type = tabular.TextType
 		}
 		columns, kept = append(columns, c), append(kept, i)
@@ -261,6 +261,7 @@ func (r *run) report(output report.File) *report.Report {
 		Input: report.File{Name: filepath.Base(r.Input), Format: r.source.Format().String(), Encoding: r.source.Encoding().String(),
 			Bytes: r.source.Size(), SHA256: hex.EncodeToString(r.read[:]), Rows: r.table.Rows()},
 		Output:      output,
+		Population:  r.populationFile(),
 		Hierarchies: r.complete(),
 		Search:      report.Search{Finished: r.release.Finished, Checked: r.release.Checked, Seconds: r.took.Seconds()},
 		Risk: report.Risk{Threshold: Threshold, Before: report.AttacksOf(measure.Before(r.table, Threshold), before),
@@ -268,16 +269,20 @@ func (r *run) report(output report.File) *report.Report {
 		Utility: report.UtilityOf(measure.UtilityOf(p), k),
 		Classes: report.Classes{Before: report.SizesOf(before), After: report.SizesOf(after)},
 		Parameters: report.Parameters{Quasi: r.Quasi, Sensitive: list(r.Sensitive), Dropped: list(r.Drop), Pseudonyms: list(keys(r.Rewrite)),
-			Unchanged: []string{}, Method: r.Method.String(), SuppressLimit: r.Suppress, Budget: r.Budget.Seconds(), Shuffled: r.Shuffle, Missing: list(r.Reading.Missing)},
+			Operations: []report.Operation{}, Unchanged: []string{}, Method: r.Method.String(), SuppressLimit: r.Suppress, Budget: r.Budget.Seconds(), Shuffled: r.Shuffle, Missing: list(r.Reading.Missing)},
 	}
 	for _, c := range r.source.Columns() {
 		rep.Input.Columns = append(rep.Input.Columns, c.Name)
-		if n := c.Name; !slices.Contains(r.Quasi, n) && !slices.Contains(r.Sensitive, n) && !slices.Contains(r.Drop, n) && r.Rewrite[n] == nil {
+		if n := c.Name; !slices.Contains(r.Quasi, n) && !slices.Contains(r.Sensitive, n) && !slices.Contains(r.Drop, n) && r.Rewrite[n] == nil && r.Beforehand[n].Rewrite == nil {
 			rep.Parameters.Unchanged = append(rep.Parameters.Unchanged, n)
 		}
 	}
 	for _, m := range r.Models {
 		rep.Parameters.Models = append(rep.Parameters.Models, m.String())
+	}
+	for _, name := range keys(r.Beforehand) {
+		op := r.Beforehand[name]
+		rep.Parameters.Operations = append(rep.Parameters.Operations, report.Operation{Column: name, Name: op.Name, Text: op.Text})
 	}
 	rep.Explain(r.Models)
 	return rep

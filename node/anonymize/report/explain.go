@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"cerebrum.dev/cerebrum/node/anonymize/guarantee"
@@ -16,6 +17,9 @@ func (r *Report) Explain(models []guarantee.Model) {
 		sentence, column := meaning(m)
 		r.Meaning = append(r.Meaning, sentence)
 		covered[column] = true
+		if s := open(m); s != "" {
+			r.NotCovered = append(r.NotCovered, s)
+		}
 	}
 	p := r.Parameters
 	r.NotCovered = append(r.NotCovered,
@@ -32,6 +36,14 @@ func (r *Report) Explain(models []guarantee.Model) {
 	}
 	if len(p.Pseudonyms) > 0 {
 		r.NotCovered = append(r.NotCovered, "Pseudonyms ("+strings.Join(p.Pseudonyms, ", ")+") keep the rows of one person together, and whoever has their key can try values.")
+	}
+	for _, o := range p.Operations {
+		if o.Text {
+			r.NotCovered = append(r.NotCovered, "In "+o.Column+", identifiers that have a pattern are replaced by their kind. Names and descriptions of people have none and are not found.")
+			r.Warnings = append(r.Warnings, "Read "+o.Column+", or drop it: names of people in free text are not found.")
+		} else if !slices.Contains(p.Quasi, o.Column) {
+			r.NotCovered = append(r.NotCovered, "What is left of "+o.Column+" ("+o.Name+") is published, and no model is about it.")
+		}
 	}
 	for _, s := range p.Sensitive {
 		if !covered[s] {
@@ -54,6 +66,34 @@ func count(n int, one, many string) string {
 		return "1 " + one
 	}
 	return fmt.Sprintf("%d %s", n, many)
+}
+
+// open is what a model leaves open, in a sentence that begins with the model.
+func open(m guarantee.Model) string {
+	const of = "%s leaves open "
+	leaves := ""
+	switch m := m.(type) {
+	case guarantee.KMap:
+		leaves = "who has a row: somebody who knows that a person is in the table may tell the person apart. It holds as far as the population's table is complete and right."
+	case guarantee.Presence:
+		leaves = "what rows say about people, and holds for people of the population's table only, as far as that is complete and right."
+	case guarantee.Distinct:
+		leaves = "how frequent the values are, so that one may be nearly certain, and how much they are alike."
+	case guarantee.Entropy:
+		leaves = "how much the values are alike, and that some value becomes far likelier than it is in the whole table."
+	case guarantee.Recursive:
+		leaves = "how much the values are alike, and that a value other than the most frequent becomes far likelier than it is in the whole table."
+	case guarantee.Closeness:
+		leaves = "what the whole table tells about everybody in it, and that a rare value becomes many times likelier within the distance."
+		if m.Ground == guarantee.Equal {
+			leaves += " With equal distances, values that are alike count as different."
+		}
+	case guarantee.Likeness:
+		leaves = "that a value becomes less likely than it is in the whole table, or impossible, and how much the values are alike."
+	default:
+		return "" // k-anonymity: said once for all models over quasi-identifiers alone
+	}
+	return fmt.Sprintf(of, m) + leaves
 }
 
 // meaning is a model in a sentence, and the sensitive column that it is about.

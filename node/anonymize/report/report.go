@@ -25,9 +25,11 @@ type Report struct {
 	Created   time.Time `json:"created"`
 	Guarantee string    `json:"guarantee"`
 	// Meaning is the guarantee in sentences.
-	Meaning     []string    `json:"meaning"`
-	Input       File        `json:"input"`
-	Output      File        `json:"output"`
+	Meaning []string `json:"meaning"`
+	Input   File     `json:"input"`
+	Output  File     `json:"output"`
+	// Population is the table of people that the rows are a sample of, nil without one.
+	Population  *File       `json:"population,omitempty"`
 	Parameters  Parameters  `json:"parameters"`
 	Hierarchies []Hierarchy `json:"hierarchies"`
 	Search      Search      `json:"search"`
@@ -53,17 +55,25 @@ type File struct {
 
 // Parameters are what was asked for.
 type Parameters struct {
-	Quasi         []string `json:"quasi"`
-	Sensitive     []string `json:"sensitive"`
-	Dropped       []string `json:"dropped"`
-	Pseudonyms    []string `json:"pseudonyms"`
-	Unchanged     []string `json:"unchanged"`
-	Models        []string `json:"models"`
-	Method        string   `json:"method"`
-	SuppressLimit float64  `json:"suppress_limit"`
-	Budget        float64  `json:"budget_seconds"` // 0: none
-	Shuffled      bool     `json:"shuffled"`
-	Missing       []string `json:"missing"`
+	Quasi         []string    `json:"quasi"`
+	Sensitive     []string    `json:"sensitive"`
+	Dropped       []string    `json:"dropped"`
+	Pseudonyms    []string    `json:"pseudonyms"`
+	Operations    []Operation `json:"operations"`
+	Unchanged     []string    `json:"unchanged"`
+	Models        []string    `json:"models"`
+	Method        string      `json:"method"`
+	SuppressLimit float64     `json:"suppress_limit"`
+	Budget        float64     `json:"budget_seconds"` // 0: none
+	Shuffled      bool        `json:"shuffled"`
+	Missing       []string    `json:"missing"`
+}
+
+// Operation is what was done to the cells of a column before anything else.
+type Operation struct {
+	Column string `json:"column"`
+	Name   string `json:"name"`
+	Text   bool   `json:"free_text,omitempty"`
 }
 
 // Hierarchy of a column.

@@ -107,13 +107,16 @@ func TestReportSaysWhatIsLeftOpen(t *testing.T) {
 	r.Parameters = Parameters{Quasi: []string{"age"}, Sensitive: []string{"s"}, Shuffled: true}
 	r.Search.Finished, r.Utility.Suppressed = true, 0
 	r.Explain([]guarantee.Model{guarantee.K(5), guarantee.Distinct{Column: "s", L: 3}})
-	if len(r.Warnings) > 0 || len(r.Meaning) != 2 || len(r.NotCovered) != 3 {
+	if len(r.Warnings) > 0 || len(r.Meaning) != 2 || len(r.NotCovered) != 4 {
 		t.Errorf("%q, %q, %q", r.Warnings, r.Meaning, r.NotCovered)
 	}
 	for _, m := range []guarantee.Model{guarantee.KMap(5), guarantee.Entropy{Column: "s", L: 2}, guarantee.Recursive{Column: "s", C: 2, L: 3}, guarantee.Closeness{Column: "s", T: 0.2},
 		guarantee.Likeness{Column: "s", Beta: 1}, guarantee.Presence{Min: 0.1, Max: 0.5}} {
 		if sentence, _ := meaning(m); sentence == m.String()+"." {
 			t.Errorf("%s is not explained", m)
+		}
+		if !strings.HasPrefix(open(m), m.String()+" leaves open ") {
+			t.Errorf("%s leaves nothing open", m)
 		}
 	}
 }

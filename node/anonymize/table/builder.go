@@ -45,6 +45,14 @@ func (e *ColumnError) Error() string { return fmt.Sprintf("column %s: %v", e.Col
 
 func (e *ColumnError) Unwrap() error { return e.Err }
 
+// A PopulationError says how many rows have nobody in the population whose row they
+// can be.
+type PopulationError struct{ Rows int }
+
+func (e *PopulationError) Error() string {
+	return fmt.Sprintf("the population lacks the people of %d rows of the table", e.Rows)
+}
+
 // dictionary numbers the values of a column as they come.
 type dictionary struct {
 	column string
@@ -154,8 +162,8 @@ func (b *Builder) Values(column string) []string {
 
 // Build makes the table. A column without a hierarchy gets [hierarchy.Automatic] if
 // it is a quasi-identifier, and [hierarchy.Flat] otherwise; missing values are added
-// to hierarchies that lack them. Errors are [ErrEmpty], a [*MissingValueError] or a
-// [*ColumnError]. The builder is not used again.
+// to hierarchies that lack them. Errors are [ErrEmpty], a [*MissingValueError], a
+// [*PopulationError] or a [*ColumnError]. The builder is not used again.
 func (b *Builder) Build(hierarchies map[string]*hierarchy.Hierarchy) (*Table, error) {
 	if b.rows == 0 {
 		return nil, ErrEmpty
@@ -191,16 +199,16 @@ func (b *Builder) Build(hierarchies map[string]*hierarchy.Hierarchy) (*Table, er
 	return t, nil
 }
 
+// checkPopulation names no values: they are those of a person.
 func (b *Builder) checkPopulation() error {
+	lacking := 0
 	for i, n := range b.count {
-		if n <= b.population[i] {
-			continue
+		if n > b.population[i] {
+			lacking += int(n - b.population[i])
 		}
-		row := make([]string, len(b.quasi))
-		for q, code := range b.combinations.at(uint32(i)) {
-			row[q] = b.quasi[q].values[code]
-		}
-		return fmt.Errorf("the population lacks people whom the table has: %d rows are %q, and %d people", n, row, b.population[i])
+	}
+	if lacking > 0 {
+		return &PopulationError{Rows: lacking}
 	}
 	return nil
 }

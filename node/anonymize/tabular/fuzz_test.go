@@ -122,6 +122,11 @@ func FuzzParquet(f *testing.F) {
 	}
 	f.Add(b.Bytes())
 	f.Add([]byte("PAR1PAR1"))
+	for _, c := range hostileFiles() {
+		if len(c.raw) < 4096 {
+			f.Add(c.raw)
+		}
+	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		s, err := tabular.Open(bytes.NewReader(raw), int64(len(raw)), tabular.Options{Format: tabular.Parquet})
 		if err == nil {

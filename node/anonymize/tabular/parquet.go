@@ -14,6 +14,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/parquet-go/parquet-go/encoding"
+	"github.com/parquet-go/parquet-go/format"
 )
 
 // Type is what the cells of a column are in a format that has types, which Parquet alone
@@ -39,26 +40,33 @@ const (
 // openParquet reads the schema. Columns of columns and lists are refused by name.
 func (s *Source) openParquet() (err error) {
 	defer recovered(&err)
-	file, err := parquet.OpenFile(s.file, s.size, parquet.SkipBloomFilters(true), parquet.SkipPageIndex(true))
+	meta, err := readFooter(s.file, s.size)
 	if err != nil {
-		return fmt.Errorf("the Parquet file is damaged: %w", err)
+		return err
 	}
 	s.encoding = UTF8
-	p := &columnar{file: file}
-	for _, field := range file.Schema().Fields() {
-		if !field.Leaf() || field.Repeated() {
-			return fmt.Errorf("%w: column %q", ErrNested, field.Name())
+	p := &columnar{source: s, meta: meta}
+	if p.file, err = standIn(meta); err != nil {
+		return err
+	}
+	for _, leaf := range p.file.Root().Columns() {
+		most := MaxRow
+		if l := leaf.Type().LogicalType(); l != nil && l.Decimal != nil {
+			if l.Decimal.Scale > maxScale {
+				return damaged("numbers of column %q have %d decimal places", leaf.Name(), l.Decimal.Scale)
+			}
+			most = maxDecimal
 		}
-		show, kind, t := shown(field.Type())
-		p.show, p.kinds = append(p.show, show), append(p.kinds, kind)
-		if err := s.name(field.Name(), t); err != nil {
+		show, kind, t := shown(leaf.Type())
+		p.show, p.kinds, p.most = append(p.show, show), append(p.kinds, kind), append(p.most, most)
+		if err := s.name(leaf.Name(), t); err != nil {
 			return err
 		}
 	}
 	if len(s.columns) == 0 {
 		return ErrEmpty
 	}
-	s.body, p.columns = p, s.columns
+	s.body = p
 	return nil
 }
 
@@ -66,23 +74,31 @@ func (s *Source) openParquet() (err error) {
 // as their writers say.
 func recovered(err *error) {
 	if p := recover(); p != nil {
-		*err = fmt.Errorf("the Parquet file is damaged: %v", p)
+		*err = damaged("%v", p)
 	}
 }
 
 type columnar struct {
-	file    *parquet.File
-	columns []Column
-	show    []func([]byte, parquet.Value) []byte
-	kinds   []Kind
+	source *Source
+	meta   *format.FileMetaData
+	file   *parquet.File // has no pages
+	show   []func([]byte, parquet.Value) []byte
+	kinds  []Kind
+	most   []int // bytes of a value of each column
 }
+
+// Decimal numbers are read out in full, which takes more than their bytes and places.
+const (
+	maxScale   = 1024
+	maxDecimal = 512 // bytes
+)
 
 // rows reads the file by its own ways, row group by row group.
 func (p *columnar) rows(_ io.Reader, out *feed) (err error) {
 	defer recovered(&err)
 	number := 0
-	for _, group := range p.file.RowGroups() {
-		if number, err = p.group(group, number, out); err != nil {
+	for i := range p.meta.RowGroups {
+		if number, err = p.group(&p.meta.RowGroups[i], number, out); err != nil {
 			return err
 		}
 	}
@@ -90,19 +106,28 @@ func (p *columnar) rows(_ io.Reader, out *feed) (err error) {
 }
 
 // group reads a row group column by column, a page of each at a time.
-func (p *columnar) group(group parquet.RowGroup, number int, out *feed) (int, error) {
-	columns := make([]cells, len(p.columns))
-	for c, chunk := range group.ColumnChunks() {
-		columns[c].pages = chunk.Pages()
+func (p *columnar) group(group *format.RowGroup, number int, out *feed) (int, error) {
+	leaves, chunks := p.file.Root().Columns(), p.file.RowGroups()[0].ColumnChunks()
+	if len(group.Columns) != len(leaves) {
+		return number, damaged("a row group has %d columns", len(group.Columns))
+	}
+	shared := &scratch{file: p.source.file, left: openLimit(p.source.size)}
+	columns := make([]cells, len(leaves))
+	for c, leaf := range leaves {
+		from, err := newChunk(shared, leaf, &group.Columns[c].MetaData, p.source.size)
+		if err != nil {
+			return number, damaged("%w", err)
+		}
+		columns[c].chunk, columns[c].pages = from, chunks[c].(*parquet.FileColumnChunk).PagesFrom(from)
 		defer columns[c].pages.Close()
 	}
 	row := make([]parquet.Value, len(columns))
-	for range group.NumRows() {
+	for range group.NumRows {
 		number++
 		for c := range columns {
 			var err error
 			if row[c], err = columns[c].next(); err != nil {
-				return number, fmt.Errorf("the Parquet file is damaged at row %d: %w", number, err)
+				return number, fmt.Errorf("%w at row %d: %w", errDamaged, number, err)
 			}
 		}
 		if err := p.row(row, number, out); err != nil {
@@ -114,6 +139,7 @@ func (p *columnar) group(group parquet.RowGroup, number int, out *feed) (int, er
 
 // cells are the values of a column in one row group.
 type cells struct {
+	chunk  *chunk
 	pages  parquet.Pages
 	page   parquet.Page
 	values parquet.ValueReader
@@ -125,6 +151,9 @@ func (c *cells) next() (parquet.Value, error) {
 	for c.at == c.n {
 		if c.values == nil {
 			page, err := c.pages.ReadPage()
+			if c.chunk.err != nil { // without what the library says of it
+				err = c.chunk.err
+			}
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
@@ -186,17 +215,20 @@ func (p *columnar) row(row []parquet.Value, number int, out *feed) error {
 	for c, v := range row {
 		kind, text := Missing, out.open()
 		if !v.IsNull() {
+			if k := v.Kind(); (k == parquet.ByteArray || k == parquet.FixedLenByteArray) && len(v.ByteArray()) > p.most[c] {
+				return &RowError{number, "row", fmt.Errorf("has a value of %d bytes in column %q, which are too many", len(v.ByteArray()), p.source.columns[c].Name)}
+			}
 			before := len(text)
 			kind, text = p.kinds[c], p.show[c](text, v)
 			if !utf8.Valid(text[before:]) {
-				return &RowError{number, "row", fmt.Errorf("has bytes in column %q that are not text: %w", p.columns[c].Name, ErrEncoding)}
+				return &RowError{number, "row", fmt.Errorf("has bytes in column %q that are not text: %w", p.source.columns[c].Name, ErrEncoding)}
 			}
 		}
 		out.shut(text)
 		out.current.kinds = append(out.current.kinds, kind)
-	}
-	if len(out.open())-begin > MaxRow {
-		return &RowError{number, "row", ErrTooLong}
+		if len(out.open())-begin > MaxRow {
+			return &RowError{number, "row", ErrTooLong}
+		}
 	}
 	return out.end(number)
 }

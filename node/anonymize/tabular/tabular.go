@@ -19,9 +19,12 @@
 // lacks are the same: a missing value. Options.Missing names other texts that mean
 // missing, such as "?" or "NA"; they become empty.
 //
-// Pages of Parquet are decoded whole by their library, so a Parquet file that was made to
-// do harm can take memory of the order of gigabytes before it is refused. CSV and JSON
-// lines cannot.
+// # Memory
+//
+// A row has [MaxRow] bytes at most. Parquet is read by pages, one of each column at a time,
+// and what a file says of their sizes is checked before memory is allocated: a page has 32
+// MiB and four million values at most, and all that are open 64 MiB and 16 bytes for each
+// byte of the file, 512 MiB at most. A file that asks for more is refused as damaged.
 //
 // # Output
 //

@@ -1,0 +1,116 @@
+package publish_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"cerebrum.dev/cerebrum/node/anonymize/guarantee"
+	"cerebrum.dev/cerebrum/node/anonymize/operate"
+	"cerebrum.dev/cerebrum/node/anonymize/publish"
+)
+
+func operation(name string, op operate.Operator) publish.Operation {
+	_, text := op.(operate.Redact)
+	return publish.Operation{Name: name, Text: text, Rewrite: func(dst, cell []byte) ([]byte, error) { return op.Append(dst, operate.Cell{Value: cell}) }}
+}
+
+// What is taken away beforehand is nowhere in the release, not even where k-anonymity would
+// let it be; what is left of it is a quasi-identifier like another. The control is the same
+// release without.
+func TestWhatIsDoneBeforehand(t *testing.T) {
+	year, err := operate.NewYear(1937)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := [][]string{{"zip", "born", "age", "note"}}
+	for i := range 60 {
+		table = append(table, []string{[]string{"02139", "03601", "89301-1234"}[i%3], fmt.Sprintf("%02d/03/%d", 1+i%12, 1930+i%20/10*20), fmt.Sprint(75 + i%20),
+			fmt.Sprintf("Jane Doe wrote from p%d@example.com", i)})
+	}
+	folder := t.TempDir()
+	j := publish.Job{Input: filepath.Join(folder, "in.csv"), Output: filepath.Join(folder, "out.csv"), Quasi: []string{"zip", "born", "age"}, Suppress: 0.2,
+		Models: []guarantee.Model{guarantee.K(3)}, Reports: []string{filepath.Join(folder, "r.html")}, Beforehand: map[string]publish.Operation{
+			"zip": operation("three digits", operate.ZIP3{}), "born": operation("year only", year), "age": operation("ages to 89", operate.AgesOf90()), "note": operation("redacted", operate.Redact{})}}
+	writeTable(t, j.Input, ',', table)
+	r := run(t, j)
+	header, rows := readBack(t, j.Output, ',')
+	seen := map[string]bool{}
+	for key, values := range classes(header, rows, j.Quasi, "none") {
+		if values[""] < 3 {
+			t.Errorf("%q has %d rows", key, values[""])
+		}
+		for _, label := range strings.Split(key, "\x00") {
+			seen[label] = true
+		}
+	}
+	for _, row := range rows {
+		if row[3] != "Jane Doe wrote from [e-mail]" {
+			t.Fatalf("not redacted: %q", row)
+		}
+	}
+	raw, err := os.ReadFile(j.Output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, gone := range []string{"02139", "036", "893", "1930", "/03/", "@"} {
+		if strings.Contains(string(raw), gone) {
+			t.Errorf("%s is in the release", gone)
+		}
+	}
+	page, err := os.ReadFile(j.Reports[0])
+	if err != nil || !strings.Contains(string(page), "note: redacted") || !strings.Contains(string(page), "names of people in free text are not found") {
+		t.Errorf("the report does not say what was done: %v", err)
+	}
+	if ops := r.Parameters.Operations; len(ops) != 4 || slices.Contains(r.Parameters.Unchanged, "note") {
+		t.Errorf("%+v, unchanged %q", ops, r.Parameters.Unchanged)
+	}
+	j.Beforehand, j.Reports, j.Replace, j.Hierarchies = nil, nil, true, map[string]string{"zip": "flat"}
+	run(t, j)
+	if raw, err = os.ReadFile(j.Output); err != nil || !strings.Contains(string(raw), "@example.com") {
+		t.Errorf("the control has no e-mail address: %v", err)
+	}
+}
+
+// Ages of 90 and more are a group of their own beside intervals of the others.
+func TestOpenEndedColumnsHaveIntervals(t *testing.T) {
+	folder := t.TempDir()
+	table := [][]string{{"age"}}
+	for i := range 100 {
+		table = append(table, []string{fmt.Sprint(i)})
+	}
+	j := publish.Job{Input: filepath.Join(folder, "in.csv"), Output: filepath.Join(folder, "out.csv"), Quasi: []string{"age"}, Models: []guarantee.Model{guarantee.K(5)},
+		Beforehand: map[string]publish.Operation{"age": operation("ages to 89", operate.AgesOf90())}}
+	writeTable(t, j.Input, ',', table)
+	r := run(t, j)
+	_, rows := readBack(t, j.Output, ',')
+	n := map[string]int{}
+	for _, row := range rows {
+		n[row[0]]++
+	}
+	if n["90+"] != 10 || len(n) < 5 || r.Utility.GCP > 0.3 {
+		t.Errorf("%v, GCP %.2f", n, r.Utility.GCP)
+	}
+}
+
+func TestOperationsThatAreRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*publish.Job)
+		exit   int
+		says   string
+	}{
+		"no column":       {func(j *publish.Job) { j.Beforehand["height"] = operation("x", operate.Redact{}) }, 2, "no column height"},
+		"dropped as well": {func(j *publish.Job) { j.Beforehand["name"] = operation("redacted", operate.Redact{}) }, 2, "column name is named twice: it is dropped, and redacted"},
+		"no ZIP code":     {func(j *publish.Job) { j.Beforehand["job"] = operation("three digits", operate.ZIP3{}) }, 1, "in column job what cannot be published as three digits: the value is not a ZIP code"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := job(t)
+			j.Beforehand = map[string]publish.Operation{}
+			c.change(&j)
+			refused(t, j, c.exit, c.says)
+		})
+	}
+}
