@@ -94,19 +94,20 @@ func Open(l *Leaf, disclosures []string) ([]Claim, error) {
 		return nil, fmt.Errorf("%w: there are more disclosures than digests", ErrDisclosure)
 	}
 	claims := make([]Claim, 0, len(disclosures))
-	seen := make(map[Digest]bool, len(disclosures))
+	var seen [MaxClaims]bool // by the place of the digest in the leaf
 	for i, text := range disclosures {
 		if len(text) > MaxDisclosure {
 			return nil, fmt.Errorf("%w: number %d is too long", ErrDisclosure, i+1)
 		}
 		d := Disclosure{Text: text}.Digest()
-		if _, found := slices.BinarySearchFunc(l.Digests, d, compare); !found {
+		at, found := slices.BinarySearchFunc(l.Digests, d, compare)
+		if !found {
 			return nil, fmt.Errorf("%w: the entry does not commit to number %d", ErrDisclosure, i+1)
 		}
-		if seen[d] {
+		if seen[at] {
 			return nil, fmt.Errorf("%w: number %d is shown twice", ErrDisclosure, i+1)
 		}
-		seen[d] = true
+		seen[at] = true
 		c, err := parseDisclosure(text)
 		if err != nil {
 			return nil, fmt.Errorf("%w: number %d: %w", ErrDisclosure, i+1, err)

@@ -183,7 +183,12 @@ func validRule(s string) bool {
 // would also let a line look like another one.
 func plain(s string) bool { return utf8.ValidString(s) && !strings.ContainsFunc(s, unprintable) }
 
-func unprintable(r rune) bool { return unicode.Is(unicode.C, r) || r == '\u2028' || r == '\u2029' }
+func unprintable(r rune) bool {
+	if r < 0x7f { // nearly always
+		return r < ' '
+	}
+	return unicode.Is(unicode.C, r) || r == '\u2028' || r == '\u2029'
+}
 
 // Clean makes a claim's value of a text that was not written for the log, such as
 // an error's or a person's: what is not printable becomes a space, and what is too

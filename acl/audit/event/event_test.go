@@ -295,50 +295,6 @@ func FuzzDisclosure(f *testing.F) {
 	})
 }
 
-func TestDisclosuresTravelWithTheirIndex(t *testing.T) {
-	l, _, texts := commit(t, release())
-	raw, err := (&Shown{Index: 9, Disclosures: texts}).Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := ParseShown(raw)
-	if err != nil || s.Index != 9 {
-		t.Fatalf("%+v, %v", s, err)
-	}
-	if claims, err := Open(l, s.Disclosures); err != nil || len(claims) != len(texts) {
-		t.Errorf("%d claims, %v", len(claims), err)
-	}
-	negative, _ := (&Shown{Index: -1}).Encode()
-	many, _ := (&Shown{Disclosures: make([]string, MaxClaims+1)}).Encode()
-	for _, bad := range [][]byte{nil, raw[1:], append(raw, 0), negative, many, make([]byte, MaxShown+1)} {
-		if _, err := ParseShown(bad); !errors.Is(err, ErrDisclosure) {
-			t.Errorf("%d bytes: %v", len(bad), err)
-		}
-	}
-	if _, err := (&Shown{Disclosures: []string{strings.Repeat("A", MaxShown)}}).Encode(); err == nil {
-		t.Error("what nobody would read is written")
-	}
-}
-
-func FuzzShown(f *testing.F) {
-	_, _, texts := commit(f, release())
-	raw, err := (&Shown{Index: 3, Disclosures: texts}).Encode()
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(raw)
-	f.Add([]byte{0x83, 1, 0, 0x80})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := ParseShown(b)
-		if err != nil {
-			return
-		}
-		if again, err := s.Encode(); err != nil || !bytes.Equal(again, b) {
-			t.Fatalf("re-encodes differently: %v", err)
-		}
-	})
-}
-
 func BenchmarkCommit(b *testing.B) {
 	e := release()
 	for b.Loop() {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -65,17 +66,17 @@ func (l *Leaf) encode() ([]byte, error) {
 // ParseLeaf decodes the bytes of a leaf. It refuses everything that
 // [Event.Commit] does not write, but for actions and types of later versions.
 func ParseLeaf(raw []byte) (*Leaf, error) {
-	var s stored
-	if err := statement.Unmarshal(raw, &s); err != nil {
+	s, err := readStored(raw)
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrLeaf, err)
 	}
 	l := &Leaf{Time: s.Time, Type: s.Type, Action: Action(s.Action), Outcome: s.Outcome, Rule: s.Rule, Digests: s.Digests}
 	switch {
 	case s.Version != leafVersion:
 		return nil, fmt.Errorf("%w: version %d is not known here", ErrLeaf, s.Version)
-	case s.Time < 0 || s.Type < 100 || !word(s.Action, maxAction) || !s.Outcome.valid() || !validRule(s.Rule):
+	case s.Type < 100 || !word(s.Action, maxAction) || !s.Outcome.valid() || !validRule(s.Rule):
 		return nil, fmt.Errorf("%w: a field is outside of what is allowed", ErrLeaf)
-	case len(s.Digests) == 0 || len(s.Digests)%DigestStep != 0 || len(s.Digests) > MaxClaims:
+	case len(s.Digests) == 0 || len(s.Digests)%DigestStep != 0:
 		return nil, fmt.Errorf("%w: %d digests", ErrLeaf, len(s.Digests))
 	}
 	if known, ok := types[l.Action]; ok && known != l.Type {
@@ -93,6 +94,28 @@ func ParseLeaf(raw []byte) (*Leaf, error) {
 		}
 	}
 	return l, nil
+}
+
+// readStored reads what [statement.Marshal] wrote of a stored. Logs are read as a
+// whole, so this is where the time goes.
+func readStored(raw []byte) (*stored, error) {
+	r := statement.NewReader(raw)
+	if r.List(8) != 8 {
+		return nil, statement.ErrMalformed
+	}
+	s := &stored{
+		Version: uint16(r.Uint(math.MaxUint16)), Time: r.Int(), Type: Type(r.Uint(math.MaxUint32)), Action: r.Text(),
+		Outcome: Outcome(r.Uint(math.MaxUint8)), Rule: r.Text(), Actor: r.Bytes(),
+	}
+	s.Digests = make([]Digest, r.List(MaxClaims))
+	for i := range s.Digests {
+		if digest := r.Bytes(); len(digest) == len(s.Digests[i]) {
+			s.Digests[i] = Digest(digest)
+		} else {
+			return nil, statement.ErrMalformed
+		}
+	}
+	return s, r.Done()
 }
 
 func compare(a, b Digest) int { return bytes.Compare(a[:], b[:]) }

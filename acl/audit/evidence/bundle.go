@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"iter"
 	"os"
 	"path/filepath"
 
 	"cerebrum.dev/cerebrum/acl/audit"
 	"cerebrum.dev/cerebrum/acl/audit/event"
+	"cerebrum.dev/cerebrum/acl/audit/inorder"
 	"cerebrum.dev/cerebrum/acl/audit/journal"
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
@@ -46,37 +46,20 @@ func WriteBundle(w io.Writer, j *journal.Journal, x Export) error {
 	return j.Log().ExportBundle(w, e)
 }
 
-// errEnd ends a scan early.
-var errEnd = errors.New("that is all")
-
 func disclose(j *journal.Journal, x Export, write func([]byte) error) error {
 	first := x.First - x.First%audit.GroupSize // where the bundle begins
-	err := j.Scan(func(e *journal.Entry) error {
-		if e.Index >= x.Checkpoint.N {
-			return errEnd
-		}
-		if e.Index < first || e.Leaf == nil {
-			return nil
-		}
-		opened, err := e.Open()
-		if err != nil {
-			return err
-		}
-		if len(opened.Disclosures) == 0 && opened.Erased == 0 && !opened.Lost {
+	return j.ScanOpened(first, x.Checkpoint.N, func(e *journal.Entry, o *journal.Opened) error {
+		if len(o.Disclosures) == 0 && o.Erased == 0 && !o.Lost || e.Leaf == nil {
 			return nil
 		}
 		raw, err := statement.Marshal(disclosed{
-			Format: format, Index: e.Index, Texts: opened.Disclosures, Erased: uint16(opened.Erased), Lost: opened.Lost,
+			Format: format, Index: e.Index, Texts: o.Disclosures, Erased: uint16(o.Erased), Lost: o.Lost,
 		})
 		if err != nil {
 			return err
 		}
 		return write(raw)
 	})
-	if errors.Is(err, errEnd) {
-		return nil
-	}
-	return err
 }
 
 // WriteTiles writes a directory of tiles. dir must not exist; it appears whole or not
@@ -139,138 +122,41 @@ func Read(open Opener, x Expect, fn func(e *Entry) error) error {
 	return err
 }
 
-func read(open Opener, x Expect, fn func(e *Entry) error) (*Report, error) {
+// read reads a bundle twice at the same time: disclosures stand behind all records, and
+// nobody keeps those in memory. Each disclosure meets its record in a batch, which is
+// opened while the next one is read.
+func read(open Opener, x Expect, fn func(*Entry) error) (*Report, error) {
 	r := &Report{Format: "bundle"}
 	in, err := open()
 	if err != nil {
 		return nil, err
 	}
 	defer in.Close()
-	var again audit.Bundle
-	next, stop := iter.Pull2(records(open, &again))
-	defer stop()
-	show := reader{next: next, fn: fn, r: r, at: -1}
-	b, err := audit.VerifyBundle(in, audit.Check{Known: x.Known, Disclosure: show.disclosure})
+	again := newAgain(open)
+	defer again.stop()
+	var b *audit.Bundle
+	err = inorder.Do(func(hand func(*batch) error) (err error) {
+		p := pairs{next: again.next, hand: hand, batch: new(batch), at: -1}
+		if b, err = audit.VerifyBundle(in, audit.Check{Known: x.Known, Disclosure: p.disclosure}); err == nil {
+			err = p.rest()
+		}
+		return err
+	}, (*batch).open, func(b *batch) error {
+		for _, e := range b.opened {
+			r.take(e)
+			if err := fn(e); err != nil {
+				return err
+			}
+		}
+		return b.err
+	})
 	if err != nil {
 		return nil, err
 	}
-	if err := show.rest(); err != nil {
-		return nil, err
-	}
-	if !bytes.Equal(again.Checkpoint.Note, b.Checkpoint.Note) || again.First != b.First {
+	if !bytes.Equal(again.bundle.Checkpoint.Note, b.Checkpoint.Note) || again.bundle.First != b.First {
 		return nil, errors.New("the file changed while it was read: try again")
 	}
 	return r, r.finish(b, x)
-}
-
-// reader opens disclosures against the records that a second reading of the bundle
-// gives: they come behind all records, and nobody keeps those in memory.
-type reader struct {
-	next func() (indexed, error, bool)
-	fn   func(*Entry) error
-	r    *Report
-	at   int64
-}
-
-// indexed is a record and its place.
-type indexed struct {
-	index int64
-	raw   []byte
-}
-
-func (s *reader) disclosure(raw []byte) error {
-	var d disclosed
-	if err := statement.Unmarshal(raw, &d); err != nil || d.Format != format {
-		return &audit.TamperError{Index: -1, File: "the bundle", What: "a disclosure is malformed"}
-	}
-	if d.Index <= s.at {
-		return misplaced(d.Index, "the disclosures are not in the order of the entries")
-	}
-	for {
-		leaf, err, more := s.next()
-		if err != nil {
-			return err
-		}
-		if !more || leaf.index > d.Index {
-			return misplaced(d.Index, "a disclosure is of an entry that is not there")
-		}
-		if s.at = leaf.index; s.at == d.Index {
-			e, err := open(leaf, &d)
-			if err != nil {
-				return err
-			}
-			s.r.shown(e)
-			return s.fn(e)
-		}
-		if err := s.closed(leaf); err != nil {
-			return err
-		}
-	}
-}
-
-// rest hands on the entries behind the last disclosure.
-func (s *reader) rest() error {
-	for {
-		leaf, err, more := s.next()
-		if err != nil || !more {
-			return err
-		}
-		if err := s.closed(leaf); err != nil {
-			return err
-		}
-	}
-}
-
-// closed hands on an entry of which nothing is shown.
-func (s *reader) closed(at indexed) error {
-	e := &Entry{Index: at.index, Raw: at.raw}
-	if l, err := event.ParseLeaf(at.raw); err == nil {
-		e.Leaf = l
-	}
-	s.r.count(e.Leaf)
-	return s.fn(e)
-}
-
-func misplaced(index int64, what string) error {
-	return &audit.TamperError{Index: -1, File: "the bundle", What: fmt.Sprintf("%s (entry %d)", what, index)}
-}
-
-// open opens what is shown of a record.
-func open(at indexed, d *disclosed) (*Entry, error) {
-	e := &Entry{Index: at.index, Raw: at.raw, Shown: true, Erased: int(d.Erased), Lost: d.Lost}
-	var err error
-	if e.Leaf, err = event.ParseLeaf(at.raw); err != nil {
-		return nil, misplaced(at.index, "a disclosure is of an entry that is no event")
-	}
-	if e.Claims, err = event.Open(e.Leaf, d.Texts); err != nil {
-		return nil, misplaced(at.index, err.Error())
-	}
-	return e, nil
-}
-
-// records reads a bundle's records a second time, verified again, and at the end puts
-// what the bundle says into end.
-func records(open Opener, end *audit.Bundle) iter.Seq2[indexed, error] {
-	return func(yield func(indexed, error) bool) {
-		in, err := open()
-		if err != nil {
-			yield(indexed{}, err)
-			return
-		}
-		defer in.Close()
-		b, err := audit.VerifyBundle(in, audit.Check{Record: func(i int64, leaf []byte) error {
-			if !yield(indexed{i, leaf}, nil) {
-				return errEnd
-			}
-			return nil
-		}})
-		switch {
-		case err == nil:
-			*end = *b
-		case !errors.Is(err, errEnd):
-			yield(indexed{}, err)
-		}
-	}
 }
 
 // VerifyTiles verifies a directory of tiles.

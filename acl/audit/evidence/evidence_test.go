@@ -472,7 +472,7 @@ func TestTheOwnerCannotLieInDisclosures(t *testing.T) {
 	refused(t, "twice", try(at(1, texts[1]), at(1, texts[1])), "order")
 	refused(t, "backwards", try(at(2, texts[2]), at(1, texts[1])), "order")
 	refused(t, "of no entry", try(at(5, texts[1])), "not there")
-	refused(t, "of a negative one", try(at(-1, texts[1])), "order")
+	refused(t, "of a negative one", try(at(-1, texts[1])), "malformed")
 	refused(t, "one text twice", try(at(1, []string{texts[1][0], texts[1][0]})), "twice")
 	refused(t, "garbage", try([]byte("garbage")), "malformed")
 	refused(t, "of a later format", try(disclosed{Format: 2, Index: 1, Texts: texts[1]}), "malformed")
@@ -573,12 +573,29 @@ func FuzzDisclosure(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		var opened []*Entry
 		given := 0
-		s := reader{at: -1, r: new(Report), fn: func(e *Entry) error { given++; return nil }, next: func() (indexed, error, bool) {
-			return indexed{0, leaf}, nil, given == 0
-		}}
-		if err := s.disclosure(raw); err == nil && s.at != 0 {
-			t.Errorf("an entry that is not there is shown: %d", s.at)
+		p := pairs{
+			batch: new(batch), at: -1,
+			next: func() (pair, bool, error) {
+				given++
+				return pair{index: 0, raw: leaf}, given == 1, nil
+			},
+			hand: func(b *batch) error {
+				b.open()
+				opened = append(opened, b.opened...)
+				return b.err
+			},
+		}
+		if err := p.disclosure(raw); err != nil {
+			return
+		}
+		if err := p.rest(); err == nil && (p.at != 0 || len(opened) != 1 || len(opened[0].Claims) > 0) {
+			t.Errorf("an entry that is not there is shown: %d", p.at)
+		}
+		var d disclosed
+		if err := statement.Unmarshal(raw, &d); err != nil {
+			t.Errorf("it is not the one encoding: %v", err)
 		}
 	})
 }

@@ -56,8 +56,8 @@ func (r *Report) count(l *event.Leaf) {
 	}
 }
 
-// shown takes in an event with its disclosure.
-func (r *Report) shown(e *Entry) {
+// take takes in an entry with what is shown of it.
+func (r *Report) take(e *Entry) {
 	r.count(e.Leaf)
 	if len(e.Claims) > 0 {
 		r.Shown++

@@ -254,13 +254,13 @@ func (e *Entry) Open() (*Opened, error) {
 	if e.lost || e.Leaf == nil {
 		return out, nil
 	}
-	var it item
-	if err := statement.Unmarshal(e.item, &it); err != nil || it.Format != format {
+	parts, err := readItem(e.item)
+	if err != nil {
 		return nil, fmt.Errorf("entry %d: what is kept beside it cannot be read", e.Index)
 	}
 	q, context := people.QuarterOf(e.Time()), bound(e.Raw)
 	var of []statement.ID
-	for _, p := range it.Parts {
+	for _, p := range parts {
 		r := e.journal.people.Behind(p.Of, q)
 		if r == nil {
 			out.Erased++
@@ -269,7 +269,7 @@ func (e *Entry) Open() (*Opened, error) {
 		var texts []string
 		raw, err := r.Open(p.Sealed, context)
 		if err == nil {
-			err = statement.Unmarshal(raw, &texts)
+			texts, err = readTexts(raw)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("entry %d: what is kept beside it was not written with it", e.Index)
@@ -277,7 +277,6 @@ func (e *Entry) Open() (*Opened, error) {
 		out.Disclosures = append(out.Disclosures, texts...)
 		of = append(of, slices.Repeat([]statement.ID{r.Who}, len(texts))...)
 	}
-	var err error
 	if out.Claims, err = event.Open(e.Leaf, out.Disclosures); err != nil {
 		return nil, fmt.Errorf("entry %d: %w", e.Index, err)
 	}
@@ -285,4 +284,35 @@ func (e *Entry) Open() (*Opened, error) {
 		out.Claims[i].Of = of[i]
 	}
 	return out, nil
+}
+
+// readItem reads what [statement.Marshal] wrote of an item. The parts are parts of raw.
+func readItem(raw []byte) ([]part, error) {
+	r := statement.NewReader(raw)
+	if r.List(2) != 2 || r.Uint(format) != format {
+		return nil, statement.ErrMalformed
+	}
+	parts := make([]part, r.List(len(raw)))
+	for i := range parts {
+		if r.List(2) != 2 {
+			return nil, statement.ErrMalformed
+		}
+		if of := r.Bytes(); len(of) == len(parts[i].Of) {
+			parts[i].Of = event.Pseudonym(of)
+		} else {
+			return nil, statement.ErrMalformed
+		}
+		parts[i].Sealed = r.Bytes()
+	}
+	return parts, r.Done()
+}
+
+// readTexts reads a list of texts.
+func readTexts(raw []byte) ([]string, error) {
+	r := statement.NewReader(raw)
+	texts := make([]string, r.List(event.MaxClaims))
+	for i := range texts {
+		texts[i] = r.Text()
+	}
+	return texts, r.Done()
 }

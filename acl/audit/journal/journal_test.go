@@ -376,55 +376,6 @@ func TestWithoutATableOfPersonsNothingIsRecorded(t *testing.T) {
 	}
 }
 
-// A stranger verifies a bundle and opens what is shown in it, and nothing else.
-func TestABundleShowsWhatIsLeftAndAllowed(t *testing.T) {
-	h := newHome(t)
-	j, _ := h.open(t)
-	record(t, j, read(0), read(1), event.Event{Time: now.UnixMilli(), Action: event.Stop, Outcome: event.OK})
-	if err := j.Forget(t.Context(), bob, now, "asked"); err != nil {
-		t.Fatal(err)
-	}
-	c, err := j.Log().Checkpoint(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	record(t, j, read(4)) // behind the checkpoint
-	policies := func(_ *event.Leaf, c event.Claim) bool { return c.Name == event.Policy }
-	for name, want := range map[string]struct {
-		keep func(*event.Leaf, event.Claim) bool
-		n    int
-	}{"all": {nil, 4}, "policies": {policies, 2}} {
-		var b bytes.Buffer
-		if err := j.Log().ExportBundle(&b, audit.Export{
-			Checkpoint:  c,
-			Disclosures: func(write func([]byte) error) error { return j.Show(0, c.N, want.keep, write) },
-		}); err != nil {
-			t.Fatal(err)
-		}
-		leaves, opened := map[int64]*event.Leaf{}, 0
-		if _, err := audit.VerifyBundle(&b, audit.Check{
-			Record: func(i int64, leaf []byte) (err error) {
-				leaves[i], err = event.ParseLeaf(leaf)
-				return err
-			},
-			Disclosure: func(b []byte) error {
-				s, err := event.ParseShown(b)
-				if err != nil {
-					return err
-				}
-				claims, err := event.Open(leaves[s.Index], s.Disclosures)
-				opened += len(claims)
-				return err
-			},
-		}); err != nil {
-			t.Fatal(err)
-		}
-		if opened != want.n || len(leaves) != 4 {
-			t.Errorf("%s: %d claims of %d leaves", name, opened, len(leaves))
-		}
-	}
-}
-
 func TestSinceFindsTheFirstEventOfATime(t *testing.T) {
 	h := newHome(t)
 	j, _ := h.open(t)

@@ -1,12 +1,14 @@
 package journal
 
 import (
+	"bytes"
 	"errors"
 	"iter"
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/audit"
 	"cerebrum.dev/cerebrum/acl/audit/event"
+	"cerebrum.dev/cerebrum/acl/audit/inorder"
 )
 
 // Leaves reads the durable leaves, verified again, without what is beside them: an
@@ -14,8 +16,8 @@ import (
 // error and returns it.
 func (j *Journal) Leaves(fn func(e *Entry) error) error {
 	return j.log.Scan(func(i int64, leaf []byte) error {
-		e := j.entry(i, leaf)
-		e.lost = true
+		e := &Entry{Index: i, Raw: leaf, journal: j, lost: true}
+		e.parse()
 		return fn(e)
 	})
 }
@@ -27,6 +29,15 @@ func (j *Journal) Scan(fn func(e *Entry) error) error { return j.Tail(new(audit.
 // Tail is [Journal.Scan] for the leaves behind a cursor, which it moves: see
 // [audit.Log.Tail].
 func (j *Journal) Tail(c *audit.Cursor, fn func(e *Entry) error) error {
+	return j.tail(c, func(e *Entry) error {
+		e.parse()
+		return fn(e)
+	})
+}
+
+// tail hands out leaves with what is beside them, not parsed yet; both are valid until
+// fn returns.
+func (j *Journal) tail(c *audit.Cursor, fn func(e *Entry) error) error {
 	var failed error
 	from := c.Next()
 	next, stop := iter.Pull2(func(yield func(int64, []byte) bool) {
@@ -42,7 +53,7 @@ func (j *Journal) Tail(c *audit.Cursor, fn func(e *Entry) error) error {
 		if failed != nil {
 			return failed
 		}
-		e := j.entry(i, leaf)
+		e := &Entry{Index: i, Raw: leaf, journal: j}
 		if more && at == i {
 			e.item = item
 		} else {
@@ -50,6 +61,64 @@ func (j *Journal) Tail(c *audit.Cursor, fn func(e *Entry) error) error {
 		}
 		return fn(e)
 	})
+}
+
+// ScanOpened is [Journal.Scan] for the leaves from one index to before another, opened:
+// on all processors, for whoever reads many.
+func (j *Journal) ScanOpened(from, to int64, fn func(e *Entry, o *Opened) error) error {
+	return inorder.Do(func(hand func(*batch) error) error {
+		b := new(batch)
+		err := j.tail(new(audit.Cursor), func(e *Entry) error {
+			if e.Index >= to {
+				return errStop
+			}
+			if e.Index < from {
+				return nil
+			}
+			e.Raw, e.item = bytes.Clone(e.Raw), bytes.Clone(e.item)
+			if b.entries = append(b.entries, e); len(b.entries) < batchSize {
+				return nil
+			}
+			full := b
+			b = new(batch)
+			return hand(full)
+		})
+		if err == errStop {
+			err = nil
+		}
+		if stopped := hand(b); stopped != nil {
+			return stopped
+		}
+		return err
+	}, (*batch).open, func(b *batch) error {
+		for i, o := range b.opened {
+			if err := fn(b.entries[i], o); err != nil {
+				return err
+			}
+		}
+		return b.err
+	})
+}
+
+// batch are entries that are opened together.
+type batch struct {
+	entries []*Entry
+	opened  []*Opened // of the first of them
+	err     error     // why the next one does not open
+}
+
+const batchSize = 256
+
+func (b *batch) open() {
+	for _, e := range b.entries {
+		e.parse()
+		o, err := e.Open()
+		if err != nil {
+			b.err = err
+			return
+		}
+		b.opened = append(b.opened, o)
+	}
 }
 
 // errStop ends a scan early.
@@ -72,46 +141,9 @@ func (j *Journal) Since(t time.Time) (int64, error) {
 	return found, nil
 }
 
-// Show hands write what can still be shown of the leaves from one index to before
-// another, one encoded [event.Shown] for each leaf that has any: the disclosures of a
-// bundle ([audit.Export]). keep chooses the claims that are shown; nil: all.
-func (j *Journal) Show(from, to int64, keep func(*event.Leaf, event.Claim) bool, write func([]byte) error) error {
-	err := j.Scan(func(e *Entry) error {
-		if e.Index >= to {
-			return errStop
-		}
-		if e.Index < from || e.Leaf == nil {
-			return nil
-		}
-		o, err := e.Open()
-		if err != nil {
-			return err
-		}
-		s := event.Shown{Index: e.Index}
-		for i, c := range o.Claims {
-			if keep == nil || keep(e.Leaf, c) {
-				s.Disclosures = append(s.Disclosures, o.Disclosures[i])
-			}
-		}
-		if len(s.Disclosures) == 0 {
-			return nil
-		}
-		raw, err := s.Encode()
-		if err != nil {
-			return err
-		}
-		return write(raw)
-	})
-	if err == errStop {
-		return nil
-	}
-	return err
-}
-
-func (j *Journal) entry(i int64, leaf []byte) *Entry {
-	e := &Entry{Index: i, Raw: leaf, journal: j}
-	if l, err := event.ParseLeaf(leaf); err == nil {
+// parse reads the leaf.
+func (e *Entry) parse() {
+	if l, err := event.ParseLeaf(e.Raw); err == nil {
 		e.Leaf = l
 	}
-	return e
 }
