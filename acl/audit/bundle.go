@@ -19,7 +19,8 @@ import (
 //	"cerebrum-audit-bundle/1\n"
 //	head         a frame with the CBOR of bundleHead
 //	groups       frames of up to 1,024 hashes: the roots of each 256 records from
-//	             the first exported one, the last of fewer where the log ends so
+//	             the one with the first exported record on, the last of fewer where
+//	             the log ends so
 //	records      a frame each
 //	disclosures  a frame each, opaque here, then an empty frame
 //	seal         a frame with a statement of KindBundle, and the end of the file
@@ -38,7 +39,8 @@ const (
 	frameFixedSize = 8
 )
 
-// GroupSize is how many records a group has; a partial bundle begins with a group.
+// GroupSize is how many records a group has; a partial bundle begins with a group, or
+// where the log begins: see [Log.Begins].
 const GroupSize = 1 << groupLevel
 
 // KindBundle is the kind of the statement at the end of a bundle.
@@ -53,7 +55,7 @@ type bundleHead struct {
 	Binding    []byte
 	Checkpoint []byte
 	Network    [][]byte // committee records, for whoever checks who the peer is; opaque here
-	First      int64    // index of the first record; a multiple of 256
+	First      int64    // index of the first record
 	Before     [][]byte // edge of the records before that, the largest subtree first
 }
 
@@ -68,7 +70,7 @@ type seal struct {
 // published checkpoint.
 type Export struct {
 	Checkpoint Checkpoint // one of this log, such as [Log.Cosigned]; zero: [Log.Published]
-	First      int64      // records before this one may be left out; rounded down to a multiple of 256
+	First      int64      // records before this one may be left out: the bundle begins at [Log.Begins]
 	Network    [][]byte   // committee records
 	// Disclosures hands what opens the records' digests to write, piece by piece,
 	// each of 1 to MaxDisclosure bytes; nil: none.
@@ -84,7 +86,9 @@ func (l *Log) ExportBundle(w io.Writer, e Export) error {
 	if e.First < 0 || e.First > e.Checkpoint.N {
 		return fmt.Errorf("the log has %d records under the checkpoint, and the export would begin with %d", e.Checkpoint.N, e.First)
 	}
-	e.First -= e.First % GroupSize
+	if e.First = l.Begins(e.First); e.First > e.Checkpoint.N {
+		return fmt.Errorf("%w: it begins with record %d, and the checkpoint covers %d", ErrPruned, e.First, e.Checkpoint.N)
+	}
 	groups, before, err := l.groups(e.First, e.Checkpoint)
 	if err != nil {
 		return err
@@ -164,13 +168,13 @@ func (l *Log) groups(first int64, c Checkpoint) (groups, before []tlog.Hash, err
 }
 
 // groupsRoot is the root of n records, of which those before first are an edge and
-// the rest are groups.
+// the rest are groups; the first group has what the edge has of it.
 func groupsRoot(first, n int64, before, groups []tlog.Hash) (tlog.Hash, error) {
 	e, err := edgeOf(first, before)
 	if err != nil {
 		return tlog.Hash{}, err
 	}
-	at := first
+	at := first - first%GroupSize
 	for ; at+GroupSize <= n; at += GroupSize {
 		e.add(at, groupLevel, groups[0], nil)
 		groups = groups[1:]
@@ -182,7 +186,7 @@ func groupsRoot(first, n int64, before, groups []tlog.Hash) (tlog.Hash, error) {
 }
 
 // groupCount is how many groups the records from first to n are.
-func groupCount(first, n int64) int64 { return (n - first + GroupSize - 1) / GroupSize }
+func groupCount(first, n int64) int64 { return (n+GroupSize-1)/GroupSize - first/GroupSize }
 
 func bytesOf(hashes []tlog.Hash) (out [][]byte) {
 	for _, h := range hashes {

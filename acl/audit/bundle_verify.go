@@ -98,17 +98,14 @@ func (c Check) head(in *frameReader) (*Bundle, []tlog.Hash, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if h.First < 0 || h.First > b.Checkpoint.N || h.First%GroupSize != 0 {
+	if h.First < 0 || h.First > b.Checkpoint.N {
 		return nil, nil, in.bad(-1, fmt.Sprintf("it begins with record %d, of %d", h.First, b.Checkpoint.N))
 	}
-	before := make([]tlog.Hash, len(h.Before))
-	for i, hash := range h.Before {
-		if len(hash) != tlog.HashSize {
-			return nil, nil, in.bad(-1, "a hash of the records before the first has another length")
-		}
-		before[i] = tlog.Hash(hash)
+	before, err := hashesOf(h.First, h.Before)
+	if err != nil {
+		return nil, nil, in.bad(-1, err.Error())
 	}
-	return b, before, nil
+	return b, before.list(h.First), nil
 }
 
 // begin verifies whose log it is and who signed the checkpoint.
@@ -203,6 +200,9 @@ func (c Check) records(in *frameReader, b *Bundle, before, groups []tlog.Hash, k
 			}
 		}
 		if n == b.Checkpoint.N {
+			if tree.root(n) != b.Checkpoint.Hash { // of an edge in the middle of a group
+				return in.bad(-1, "the hashes of the records before the first do not give the root that the log signed")
+			}
 			return nil
 		}
 		in.what, in.index = "record", n
@@ -223,7 +223,7 @@ func (c Check) records(in *frameReader, b *Bundle, before, groups []tlog.Hash, k
 			continue
 		}
 		start := n - int64(len(group.ends))
-		if root != groups[(start-b.First)/GroupSize] {
+		if root != groups[start/GroupSize-b.First/GroupSize] {
 			return in.bad(start, fmt.Sprintf("of the records %d to %d one or more are not those under the checkpoint", start, n-1))
 		}
 		if err := group.handOn(start, c.Record); err != nil {

@@ -20,11 +20,11 @@ type record struct {
 // visitor is handed every record in order; its error ends the walk.
 type visitor func(r record) error
 
-// walk reads the segments in order, the last one up to end bytes or, where end is
-// negative, to its own end. It gives the mark behind the last whole record and, at
-// bytes that are no record, an errBad.
-func walk(d folder, segs []int64, end int64, visit visitor) (at mark, err error) {
-	err = walkOn(d, segs, &at, end, visit)
+// walk reads the segments from a mark on, in order, the last one up to end bytes or,
+// where end is negative, to its own end. It gives the mark behind the last whole record
+// and, at bytes that are no record, an errBad.
+func walk(d folder, at mark, segs []int64, end int64, visit visitor) (mark, error) {
+	err := walkOn(d, segs, &at, end, visit)
 	return at, err
 }
 
@@ -90,11 +90,11 @@ type promise struct {
 // verify reads a whole log against what it promised, and hands every record to
 // visit. It gives the mark behind the last whole record; what follows there, if
 // anything, is a torn write that may be cut.
-func verify(d folder, segs []int64, promises []promise, visit visitor) (mark, error) {
+func verify(d folder, start mark, segs []int64, promises []promise, visit visitor) (mark, error) {
 	check := func(m *mark) error {
 		for _, p := range promises {
 			if p.N == m.n && p.Hash != m.root() {
-				return mismatch(d, segs, p)
+				return mismatch(d, start, segs, p)
 			}
 		}
 		return nil
@@ -102,7 +102,15 @@ func verify(d folder, segs []int64, promises []promise, visit visitor) (mark, er
 	if err := check(&mark{}); err != nil {
 		return mark{}, err
 	}
-	at, err := walk(d, segs, -1, func(r record) error {
+	if start.n > 0 {
+		if err := verifyRemoved(d, start, check); err != nil {
+			return start, err
+		}
+		if err := check(&start); err != nil {
+			return start, err
+		}
+	}
+	at, err := walk(d, start, segs, -1, func(r record) error {
 		if err := check(r.after); err != nil {
 			return err
 		}
@@ -152,7 +160,7 @@ func judge(d folder, segs []int64, at place, bad errBad) error {
 // mismatch names, where it can, the first record that is not what a checkpoint
 // covers. The stored hashes are no evidence by themselves; where they give the
 // checkpoint's root, though, the record whose hash is another was changed.
-func mismatch(d folder, segs []int64, p promise) error {
+func mismatch(d folder, start mark, segs []int64, p promise) error {
 	none := tamperedFile(p.name, fmt.Sprintf("the first %d records are not those that it covers", p.N))
 	f, err := d.view(hashesName)
 	if err != nil {
@@ -172,7 +180,7 @@ func mismatch(d folder, segs []int64, p promise) error {
 	if m.root() != p.Hash {
 		return none
 	}
-	_, err = walk(d, segs, -1, func(r record) error {
+	_, err = walk(d, start, segs, -1, func(r record) error {
 		if h, err := stored.ReadHashes([]int64{tlog.StoredHashIndex(0, r.n)}); err != nil || h[0] != r.hashes[0] {
 			return tampered(r.place, "the record is not the one that the "+p.name+" covers")
 		}
@@ -228,7 +236,12 @@ func Verify(dir string, peer statement.PublicKey, known ...[]byte) (*Found, erro
 	if len(promises) == 0 || promises[0].name != checkpointName {
 		return nil, tamperedFile(checkpointName, "it is missing")
 	}
-	end, err := verify(d, segs, promises, func(record) error { return nil })
+	start, err := readStart(d, b)
+	if err != nil {
+		return nil, err
+	}
+	_, segs = start.split(segs)
+	end, err := verify(d, start, segs, promises, func(record) error { return nil })
 	if err != nil {
 		return nil, err
 	}

@@ -84,6 +84,19 @@ func (m *memory) replace(name string, b []byte) error {
 	return nil
 }
 
+func (m *memory) remove(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.failing("remove", name); err != nil {
+		return err
+	}
+	if m.files[name] == nil {
+		return fs.ErrNotExist
+	}
+	delete(m.files, name)
+	return nil
+}
+
 func (m *memory) names() ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

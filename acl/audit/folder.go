@@ -49,6 +49,8 @@ type folder interface {
 	view(name string) (file, error)
 	// replace gives a file new content, durably, or leaves the old one.
 	replace(name string, content []byte) error
+	// remove removes a file for good; fs.ErrNotExist where there is none.
+	remove(name string) error
 	names() ([]string, error)
 }
 
@@ -75,6 +77,13 @@ func (d osFolder) view(name string) (file, error) {
 
 func (d osFolder) replace(name string, content []byte) error {
 	return disk.Replace(d.path(name), content)
+}
+
+func (d osFolder) remove(name string) error {
+	if err := os.Remove(d.path(name)); err != nil {
+		return err
+	}
+	return disk.SyncFolder(string(d))
 }
 
 func (d osFolder) names() ([]string, error) {

@@ -23,7 +23,7 @@ func FuzzEntries(f *testing.F) {
 		m := newMemory()
 		m.replace(segmentName(0), content)
 		seen := int64(0)
-		end, err := verify(m, []int64{0}, nil, func(record) error {
+		end, err := verify(m, mark{}, []int64{0}, nil, func(record) error {
 			seen++
 			return nil
 		})

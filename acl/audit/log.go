@@ -43,12 +43,13 @@ type Config struct {
 	Every   time.Duration // most time that a durable record waits for a checkpoint; 0: 2 s
 }
 
-// request is one caller's leaves, or a wish for a checkpoint. first and err belong
+// request is one caller's leaves, or a wish for a checkpoint or another segment. first and err belong
 // to the writer until done is closed.
 type request struct {
 	leaves [][]byte
 	items  [][]byte // beside them: nil, or one for each
 	first  int64
+	rotate bool // a wish for another segment
 	err    error
 	done   chan struct{}
 }
@@ -63,7 +64,7 @@ type Log struct {
 	signer  *signer
 	segment int64
 	every   time.Duration
-	hashes  file          // derived: never flushed, made anew by Open
+	hashes  file          // derived: never flushed, made anew by Open; but for those of removed records
 	wake    chan struct{} // one token: the queue is not empty
 	quit    chan struct{} // closed by Close
 	begun   chan struct{} // closed when Run takes events
@@ -79,6 +80,7 @@ type Log struct {
 	closing   bool
 	queue     []*request
 	queued    int        // events in queue
+	start     mark       // before the first record that is there
 	segs      []int64    // segments by the index of their first record
 	durable   mark       // what callers may be told
 	published Checkpoint // durable too
@@ -140,6 +142,15 @@ func open(d folder, c Config, release func() error) (l *Log, err error) {
 	if err := l.bind(c.Binding); err != nil {
 		return nil, err
 	}
+	if l.start, err = readStart(d, b); err != nil {
+		return nil, err
+	}
+	var old []int64
+	if old, l.segs = l.start.split(l.segs); len(old) > 0 {
+		if err := removeSegments(d, old); err != nil {
+			return nil, err
+		}
+	}
 	if l.hashes, err = d.open(hashesName); err != nil {
 		return nil, err
 	}
@@ -177,7 +188,7 @@ func (l *Log) recover(known [][]byte) error {
 			l.cosigned = p.Checkpoint
 		}
 	}
-	if len(promises) == 0 && len(l.segs) == 0 { // the log begins here
+	if len(promises) == 0 && len(l.segs) == 0 && l.start.n == 0 { // the log begins here
 		if err := l.publish(); err != nil {
 			return err
 		}
@@ -192,12 +203,15 @@ func (l *Log) recover(known [][]byte) error {
 		}
 		l.segs = []int64{0}
 	}
+	if l.start.n > l.published.N {
+		return tamperedFile(prunedName, fmt.Sprintf("it says that %d records were removed, but the checkpoint promises %d", l.start.n, l.published.N))
+	}
 	if l.last, err = l.folder.open(segmentName(l.segs[len(l.segs)-1])); err != nil {
 		return err
 	}
-	derived := &rewriter{file: l.hashes} // only looks: until all is verified, the hashes are evidence
-	var signed place                     // where the records behind the checkpoint begin
-	l.durable, err = verify(l.folder, l.segs, promises, func(r record) error {
+	derived := &rewriter{file: l.hashes, offset: l.start.stored()} // only looks: until all is verified, the hashes are evidence
+	var signed place                                               // where the records behind the checkpoint begin
+	l.durable, err = verify(l.folder, l.start, l.segs, promises, func(r record) error {
 		if r.n == l.published.N {
 			signed = r.place
 		}
@@ -219,8 +233,8 @@ func (l *Log) recover(known [][]byte) error {
 
 // derive makes the file of stored hashes say what the records say.
 func (l *Log) derive() error {
-	w := &rewriter{file: l.hashes, write: true}
-	_, err := walk(l.folder, l.segs, l.durable.offset, func(r record) error { return w.add(r.hashes) })
+	w := &rewriter{file: l.hashes, write: true, offset: l.start.stored()}
+	_, err := walk(l.folder, l.start, l.segs, l.durable.offset, func(r record) error { return w.add(r.hashes) })
 	if err != nil {
 		return err
 	}

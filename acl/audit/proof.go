@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"filippo.io/torchwood"
@@ -41,13 +42,19 @@ func (l *Log) scan(visit visitor) error { return l.scanOn(new(mark), visit) }
 // scanOn is scan from a mark of this log on, which it moves.
 func (l *Log) scanOn(at *mark, visit visitor) error {
 	l.mu.Lock()
-	end, segs := l.durable, slices.Clone(l.segs)
+	end, segs, start := l.durable, slices.Clone(l.segs), l.start
 	l.mu.Unlock()
+	if at.n < start.n {
+		*at = start
+	}
 	segs = segs[:1+slices.Index(segs, end.segment)] // the writer may just have begun another
 	err := walkOn(l.folder, segs, at, end.offset, visit)
 	var bad errBad
 	if errors.As(err, &bad) {
 		return tampered(at.place, string(bad))
+	}
+	if errors.Is(err, fs.ErrNotExist) && l.First() > at.segment {
+		return fmt.Errorf("%w while it was read: read it again", ErrPruned)
 	}
 	if err != nil {
 		return err
@@ -58,7 +65,7 @@ func (l *Log) scanOn(at *mark, visit visitor) error {
 	return nil
 }
 
-// Scan hands the leaves that are durable now to fn, each verified again as far as its
+// Scan hands the leaves that are there and durable now to fn, each verified again as far as its
 // CRCs go; that all of them are those that were written it has verified when it
 // returns nil. A leaf is valid until fn returns. Scan stops at fn's first error and
 // returns it. It does not hold up the writer.

@@ -94,6 +94,9 @@ type mark struct {
 
 func (m *mark) root() tlog.Hash { return m.tree.root(m.n) }
 
+// stored is where in the file of stored hashes those of the next record begin.
+func (m *mark) stored() int64 { return tlog.StoredHashIndex(0, m.n) * tlog.HashSize }
+
 // errBad says why the bytes at a place are no record. It is a finding, not yet a
 // verdict: see torn.
 type errBad string

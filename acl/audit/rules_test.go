@@ -259,7 +259,7 @@ func TestEveryByteOfAThousandEntriesCounts(t *testing.T) {
 	m := newMemory()
 	look := func(data []byte) error {
 		m.files[segmentName(0)] = &memoryFile{m: m, data: data}
-		_, err := verify(m, []int64{0}, promises, func(record) error { return nil })
+		_, err := verify(m, mark{}, []int64{0}, promises, func(record) error { return nil })
 		return err
 	}
 	index := 0

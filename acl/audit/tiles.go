@@ -22,6 +22,9 @@ func (l *Log) ExportTiles(dir string, c Checkpoint) error {
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w: name a folder that is not there yet", dir, fs.ErrExist)
 	}
+	if first := l.First(); first > 0 {
+		return fmt.Errorf("%w: a folder of tiles begins with the first one, and this log with record %d; export a bundle", ErrPruned, first)
+	}
 	partial, err := os.MkdirTemp(filepath.Dir(dir), filepath.Base(dir)+".partial-")
 	if err != nil {
 		return err
@@ -59,7 +62,9 @@ func (l *Log) upTo(c Checkpoint, visit visitor) error {
 	} else if root != c.Hash {
 		return fmt.Errorf("%w: its root is not that of this log at %d records", ErrCheckpoint, c.N)
 	}
-	if c.N == 0 {
+	if first := l.First(); c.N < first {
+		return fmt.Errorf("%w: of the %d before record %d nothing can be exported", ErrPruned, first, first)
+	} else if c.N == first {
 		return nil
 	}
 	err := l.scan(func(r record) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -109,12 +110,15 @@ func (l *Log) commit(publish bool) (grown bool, err error) {
 	var wishes []*request
 	err = l.write(batch, &now)
 	if err == nil {
-		l.mu.Lock()
-		l.durable = now
-		l.mu.Unlock()
+		l.advance(now)
+		if slices.ContainsFunc(batch, func(r *request) bool { return r.rotate }) && now.offset > 0 {
+			if err = l.rotate(&now); err == nil {
+				l.advance(now)
+			}
+		}
 	}
 	for _, r := range batch {
-		if err == nil && len(r.leaves) == 0 {
+		if err == nil && len(r.leaves) == 0 && !r.rotate {
 			wishes = append(wishes, r)
 			continue
 		}
@@ -130,6 +134,13 @@ func (l *Log) commit(publish bool) (grown bool, err error) {
 		r.end(failure(err))
 	}
 	return now.n > l.Published().N, err
+}
+
+// advance says that everything before a mark is durable.
+func (l *Log) advance(now mark) {
+	l.mu.Lock()
+	l.durable = now
+	l.mu.Unlock()
 }
 
 func (r *request) end(err error) {

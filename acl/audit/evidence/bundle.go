@@ -47,8 +47,7 @@ func WriteBundle(w io.Writer, j *journal.Journal, x Export) error {
 }
 
 func disclose(j *journal.Journal, x Export, write func([]byte) error) error {
-	first := x.First - x.First%audit.GroupSize // where the bundle begins
-	return j.ScanOpened(first, x.Checkpoint.N, func(e *journal.Entry, o *journal.Opened) error {
+	return j.ScanOpened(j.Log().Begins(x.First), x.Checkpoint.N, func(e *journal.Entry, o *journal.Opened) error {
 		if len(o.Disclosures) == 0 && o.Erased == 0 && !o.Lost || e.Leaf == nil {
 			return nil
 		}

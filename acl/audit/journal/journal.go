@@ -65,7 +65,12 @@ type Journal struct {
 // on, on an error too. Damaged disclosures do not keep it from opening: see
 // [Journal.Lost].
 func Open(log *audit.Log, dir string, people *people.Table) (*Journal, error) {
-	side, err := sidecar.Open(filepath.Join(dir, sideName), log.Size())
+	path := filepath.Join(dir, sideName)
+	err := sidecar.Prune(path, log.First())
+	var side *sidecar.File
+	if err == nil {
+		side, err = sidecar.Open(path, log.First(), log.Size())
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("audit log: %w", err), log.Close())
 	}

@@ -84,15 +84,15 @@ const (
 	maxLost = 256 // ranges that are listed
 )
 
-// Open opens the file at path, or creates it, for a log of n leaves, and locks it.
-// Items of leaves from n on are cut: they were never acknowledged. Damage does not
-// keep it from opening; see [File.Lost].
-func Open(path string, n int64) (*File, error) {
+// Open opens the file at path, or creates it, for a log that has the leaves from one
+// index to before n, and locks it. Items of leaves from n on are cut: they were never
+// acknowledged. Damage does not keep it from opening; see [File.Lost].
+func Open(path string, from, n int64) (*File, error) {
 	d, err := disk.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	f, err := open(d, n)
+	f, err := open(d, from, n)
 	if err != nil {
 		d.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -100,8 +100,8 @@ func Open(path string, n int64) (*File, error) {
 	return f, nil
 }
 
-func open(d store, n int64) (*File, error) {
-	f := &File{disk: d}
+func open(d store, from, n int64) (*File, error) {
+	f := &File{disk: d, next: from}
 	size, err := d.Size()
 	if err != nil {
 		return nil, err

@@ -88,7 +88,7 @@ func item(i int64) []byte {
 
 func mustOpen(t testing.TB, d store, n int64) *File {
 	t.Helper()
-	f, err := open(d, n)
+	f, err := open(d, 0, n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,20 +147,20 @@ func mustHold(t testing.TB, f *File, n int64, lost ...int64) {
 
 func TestWhatWasWrittenIsReadAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "claims")
-	f, err := Open(path, 0)
+	f, err := Open(path, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	add(t, f, 0, 1)
 	add(t, f, 1, 700)
 	mustHold(t, f, 700)
-	if _, err := Open(path, 700); !errors.Is(err, disk.ErrLocked) {
+	if _, err := Open(path, 0, 700); !errors.Is(err, disk.ErrLocked) {
 		t.Errorf("twice open: %v", err)
 	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if f, err = Open(path, 700); err != nil {
+	if f, err = Open(path, 0, 700); err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()

@@ -34,6 +34,7 @@ package disk
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -110,11 +111,19 @@ func (f *File) Close() error { return f.f.Close() }
 // temporary file has a fixed name beside path, so that a crash leaves at most
 // one behind and the next Replace takes it over; callers serialise.
 func Replace(path string, data []byte) error {
+	return ReplaceWith(path, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// ReplaceWith is [Replace] with what fill writes.
+func ReplaceWith(path string, fill func(io.Writer) error) error {
 	temp := path + ".tmp"
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := writeNew(temp, data); err != nil {
+	if err := writeNew(temp, fill); err != nil {
 		os.Remove(temp)
 		return err
 	}
@@ -126,12 +135,12 @@ func Replace(path string, data []byte) error {
 }
 
 // writeNew writes and flushes a file that must not exist yet.
-func writeNew(path string, data []byte) error {
+func writeNew(path string, fill func(io.Writer) error) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	if _, err := f.Write(data); err != nil {
+	if err := fill(f); err != nil {
 		f.Close()
 		return err
 	}
