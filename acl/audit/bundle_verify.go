@@ -41,6 +41,9 @@ type Check struct {
 	Disclosure func(b []byte) error
 }
 
+// IsBundle reports whether a file that begins so claims to be a bundle.
+func IsBundle(head []byte) bool { return bytes.HasPrefix(head, []byte(bundleMagic)) }
+
 // VerifyBundle verifies a bundle, offline and in one pass. It names the first thing
 // that does not hold: a [TamperError] says at which byte, and which record where it
 // is one. It accepts one encoding only: no bit of a bundle can change, and nothing

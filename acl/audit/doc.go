@@ -25,7 +25,9 @@
 //	cosigned         the newest checkpoint with cosignatures
 //	entries-INDEX    records, appended; the next file begins after 64 MiB, and is
 //	                 named by the index of its first record; layout in record.go
-//	hashes           the tree's stored hashes, derived, never flushed, made anew by Open
+//	hashes           the tree's stored hashes, derived, never flushed, made anew by Open;
+//	                 of removed records all that is left, flushed before they go
+//	pruned           where the log begins, once its oldest records were removed
 //	lock             held by whoever has the log open
 //
 // # Rules
@@ -42,8 +44,11 @@
 //     checkpoints that others know stand against that.
 //  6. One log has one writer: a lock on the folder, and a list in the process.
 //  7. The queue is bounded, and what does not fit is refused at once.
-//  8. Records go into segments by size. Shards by period would be folders of their
-//     own, with the period at the end of their origin; there are none yet.
+//  8. Records go into segments, by size and by period ([Log.Rotate]). A period that
+//     was archived can be removed ([Log.Prune]): its hashes stay, all checkpoints
+//     with it. It stays one log with one origin: a folder and an origin for each
+//     period would have witnesses, receipts and readers follow from one to the next,
+//     and would prove no more.
 //
 // # What it does not prove
 //

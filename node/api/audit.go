@@ -14,6 +14,9 @@ import (
 type Audit interface {
 	// AuditExport writes what an offline auditor needs. It is logged like other acts.
 	AuditExport(ctx context.Context, r AuditExportRequest) (*AuditExported, error)
+	// AuditPrune removes old entries from the log once they are archived. It is logged
+	// before it is done.
+	AuditPrune(ctx context.Context, r AuditPruneRequest) (*AuditPruned, error)
 	// AuditLog writes entries to w in the format that is asked for. With r.Follow it
 	// goes on with new ones until ctx ends, which is no error then.
 	AuditLog(ctx context.Context, r AuditLogRequest, w io.Writer) error
@@ -86,6 +89,18 @@ type AuditExported struct {
 	Disclosing bool   `json:"disclosures"`
 }
 
+// AuditPruneRequest asks that entries be removed.
+type AuditPruneRequest struct {
+	Before     int64  `json:"before"`     // Unix milliseconds; only files of the log whose entries are all older go
+	Checkpoint []byte `json:"checkpoint"` // of the bundle in which they are archived
+}
+
+// AuditPruned says what was removed.
+type AuditPruned struct {
+	Removed int64 `json:"removed"` // entries
+	First   int64 `json:"first"`   // the first entry that is left
+}
+
 // AuditLogRequest asks for entries of the log. Empty fields ask for any.
 type AuditLogRequest struct {
 	Object   string `json:"object,omitempty"`   // address or other id
@@ -99,6 +114,7 @@ type AuditLogRequest struct {
 
 func auditVerbs(ending context.Context, turns chan struct{}, m *http.ServeMux, v Audit) {
 	verb(m, "audit-export", v.AuditExport)
+	verb(m, "audit-prune", v.AuditPrune)
 	verb(m, "receipts", v.Receipts)
 	verb(m, "receipt", v.Receipt)
 	m.HandleFunc("POST /v1/audit-log-stream", streaming(turns, func(w http.ResponseWriter, r *http.Request) {

@@ -26,12 +26,15 @@ func auditCommand(e *Env) *cobra.Command {
 		Long: `Every node and validator logs what it decides before it does it. Nothing can be
 changed in such a log, or taken out of it, that an auditor would not find.`,
 	}
-	c.AddCommand(auditLog(e), auditExport(e), auditVerify(e), auditReceipts(e), auditReceipt(e))
+	c.AddCommand(auditLog(e), auditExport(e), auditArchive(e), auditVerify(e), auditReceipts(e), auditReceipt(e))
 	return c
 }
 
 // parseSince reads a time, or how long ago it was; empty is the beginning.
-func (e *Env) parseSince(s string) (unixMilli int64, err error) {
+func (e *Env) parseSince(s string) (unixMilli int64, err error) { return e.parseTime("--since", s) }
+
+// parseTime reads the time of a flag: see parseSince.
+func (e *Env) parseTime(flag, s string) (unixMilli int64, err error) {
 	if s == "" {
 		return 0, nil
 	}
@@ -43,7 +46,7 @@ func (e *Env) parseSince(s string) (unixMilli int64, err error) {
 	if d, err := parseDuration(s); err == nil && d >= 0 {
 		return max(e.Now().Add(-d).UnixMilli(), 0), nil
 	}
-	return 0, fault.New(fault.Usage, "times are UTC where they name no zone", "--since is a time such as 2026-11-26T10:00:00Z or 2026-11-26, or how long ago, such as 90m or 7d")
+	return 0, fault.New(fault.Usage, "times are UTC where they name no zone", "%s is a time such as 2026-11-26T10:00:00Z or 2026-11-26, or how long ago, such as 90m or 7d", flag)
 }
 
 func auditLog(e *Env) *cobra.Command {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit"
 	"cerebrum.dev/cerebrum/acl/audit/evidence"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/fault"
@@ -69,7 +70,7 @@ been rolled back in between.`,
 		},
 	}
 	c.Flags().StringVar(&f.network, "network", "", "the id of the network that it must be of, or a network file")
-	c.Flags().StringArrayVar(&f.known, "known", nil, "a checkpoint of the same log that you kept; may be repeated")
+	c.Flags().StringArrayVar(&f.known, "known", nil, "a checkpoint of the same log that you kept, or an earlier bundle; may be repeated")
 	c.Flags().StringArrayVar(&f.receipts, "receipt", nil, "a receipt of the same log, which a bundle of it must live up to; may be repeated")
 	c.Flags().StringVar(&f.keep, "keep", "", "write the log's checkpoint to this new file")
 	c.Flags().IntVar(&f.witnesses, "witnesses", 0, "how many validators must have cosigned the checkpoint")
@@ -83,13 +84,38 @@ func (f *verifyFlags) expect() (x evidence.Expect, err error) {
 		return x, err
 	}
 	for _, path := range f.known {
-		raw, err := os.ReadFile(path)
+		raw, err := knownIn(path, x.Anchor)
 		if err != nil {
-			return x, fault.Wrap(fault.Failed, err, "it is what `cerebrum audit verify --keep` writes", "the checkpoint")
+			return x, err
 		}
 		x.Known = append(x.Known, raw)
 	}
 	return x, nil
+}
+
+// maxKnown is more than a checkpoint has, in bytes.
+const maxKnown = 1 << 17
+
+// knownIn reads a checkpoint that somebody kept, or that of an earlier bundle, which
+// must hold itself.
+func knownIn(path string, of evidence.Anchor) ([]byte, error) {
+	f, err := os.Open(path)
+	var head []byte
+	if err == nil {
+		defer f.Close()
+		head, err = io.ReadAll(io.LimitReader(f, maxKnown))
+	}
+	if err != nil {
+		return nil, fault.Wrap(fault.Failed, err, "it is what `cerebrum audit verify --keep` writes, or an earlier bundle", "the checkpoint")
+	}
+	if !audit.IsBundle(head) {
+		return head, nil
+	}
+	r, err := verifyEvidence(path, evidence.Expect{Anchor: of})
+	if err != nil {
+		return nil, err
+	}
+	return r.Checkpoint.Note, nil
 }
 
 // livesUpTo holds a verified bundle to a receipt that the log's key signed.

@@ -6,7 +6,6 @@ import (
 	"os"
 	"time"
 
-	"cerebrum.dev/cerebrum/acl/audit"
 	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/audit/evidence"
 	"cerebrum.dev/cerebrum/node/api"
@@ -68,8 +67,8 @@ func (n *Node) evidence(ctx context.Context, r api.AuditExportRequest) (*evidenc
 			return nil, err
 		}
 		x.First = min(x.First, x.Checkpoint.N)
-		x.First -= x.First % audit.GroupSize
 	}
+	x.First = n.audit.Log().Begins(x.First)
 	if n.trust == nil {
 		return x, nil
 	}

@@ -162,6 +162,9 @@ type forwarded struct {
 // Size implements forward.Log.
 func (f forwarded) Size() int64 { return f.n.audit.Size() }
 
+// First implements forward.Log.
+func (f forwarded) First() int64 { return f.n.audit.Log().First() }
+
 // Messages implements forward.Log.
 func (f forwarded) Messages(c *audit.Cursor, from int64, fn func(index int64, message []byte) error) error {
 	return f.n.audit.Tail(c, func(e *journal.Entry) error {

@@ -45,7 +45,7 @@ func (n *Node) ProcessingRecords(ctx context.Context) (*api.ProcessingRecords, e
 	}
 	out := &api.ProcessingRecords{
 		Made: stamp(n.now().Unix()), Node: PeerID(n.home.PeerKey()), Network: n.trust.Network().String(),
-		Records: []api.ProcessingRecord{}, Measures: n.measures(), NotKnown: registerLimits(),
+		Records: []api.ProcessingRecord{}, Measures: n.measures(), NotKnown: append(registerLimits(), n.prunedLimit()...),
 	}
 	for _, r := range all {
 		n.fillIn(ctx, r, grants)

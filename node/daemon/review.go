@@ -36,7 +36,7 @@ func (n *Node) AccessReview(ctx context.Context, r api.AccessReviewRequest) (*ap
 	if err != nil {
 		return nil, err
 	}
-	out := &api.AccessReview{Made: stamp(n.now().Unix()), Holders: []api.AccessHolder{}, NotKnown: n.reviewLimits(r.All)}
+	out := &api.AccessReview{Made: stamp(n.now().Unix()), Holders: []api.AccessHolder{}, NotKnown: append(n.reviewLimits(r.All), n.prunedLimit()...)}
 	by := map[statement.ID][]api.AccessGrant{}
 	for _, g := range all {
 		row := n.reviewed(ctx, g, all, used, r)

@@ -147,7 +147,7 @@ func (n *Node) work(g *errgroup.Group, ctx context.Context) {
 		n.followIdentities, n.followRecords, n.askForRecords,
 		n.stayMember,
 		n.runMirror, n.runCopies, n.runReceipts, n.runForward,
-		n.runWitnessed, n.runEvidence,
+		n.runWitnessed, n.runEvidence, n.runPeriods,
 	}
 	if n.judge != nil {
 		loops = append(loops, n.judge.Run, n.runWitness)

@@ -157,7 +157,7 @@ func (n *Node) dossier(ctx context.Context, s subject, out *api.SubjectExported)
 		with.add(g.Audience, "may "+g.Can+", by a grant that is "+g.State)
 	}
 	out.Objects, out.Consents, out.Grants, out.Recipients = len(objects), len(consents), len(held)+len(given), len(with)
-	out.NotKnown = n.subjectLimits(s)
+	out.NotKnown = append(n.subjectLimits(s), n.prunedLimit()...)
 	log, err := n.home.AuditLog()
 	if err != nil {
 		return nil, err

@@ -43,8 +43,10 @@ import (
 
 // Log is the log that is forwarded.
 type Log interface {
-	// Size is how many entries there are.
+	// Size is how many entries there were.
 	Size() int64
+	// First is the first of them that is still there.
+	First() int64
 	// Messages hands the messages of the entries behind the cursor, but none before
 	// from, to fn, and moves the cursor; where fn gives an error it stands behind the
 	// entry that fn was given. A message is nil where an entry has none.
@@ -224,7 +226,7 @@ var errBatch = errors.New("that is a batch")
 func (f *Forwarder) catchUp(conn net.Conn, framed bool, at *audit.Cursor) error {
 	for f.next < f.c.Log.Size() {
 		var out [][]byte
-		if gap := f.c.Log.Size() - f.c.Backlog; gap > f.next {
+		if gap := max(f.c.Log.Size()-f.c.Backlog, f.c.Log.First()); gap > f.next {
 			out = append(out, f.gap(f.next, gap-1))
 			f.next = gap
 		}

@@ -29,7 +29,9 @@ import (
 
 // numbers is a log whose messages are the numbers of its entries; every tenth entry has
 // none.
-type numbers struct{ n atomic.Int64 }
+type numbers struct{ n, first atomic.Int64 }
+
+func (l *numbers) First() int64 { return l.first.Load() }
 
 func (l *numbers) Size() int64 { return l.n.Load() }
 
@@ -237,6 +239,21 @@ func TestWhoIsGoneForTooLongFindsAGapMark(t *testing.T) {
 		t.Errorf("the gap is marked with %q", got[0])
 	}
 	complete(t, got[1:], 400, 499)
+}
+
+// Entries that were removed from the log before anybody took them leave a mark too.
+func TestEntriesThatWereRemovedLeaveAGapMark(t *testing.T) {
+	l := &numbers{}
+	l.n.Store(300)
+	l.first.Store(250)
+	tcp := listen(t, "tcp", "127.0.0.1:0")
+	c := collect(t, tcp)
+	run(t, "tcp://"+tcp.Addr().String(), l, new(kv.Memory))
+	got := c.until("entry 298")
+	if !strings.Contains(got[0], `Gap [cerebrum@32473 first="0" last="249" count="250"]`) {
+		t.Errorf("the gap is marked with %q", got[0])
+	}
+	complete(t, got[1:], 250, 299)
 }
 
 // tell says that something was logged.

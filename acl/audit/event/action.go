@@ -69,6 +69,7 @@ const (
 	Ban          Action = "ban" // a peer that broke rules, for a while
 	Identity     Action = "identity"
 	Forget       Action = "forget" // a person in this log
+	Prune        Action = "prune"  // entries of this log that were archived are removed
 	Configure    Action = "configure"
 	Witness      Action = "witness" // a validator cosigned a checkpoint of another log
 	Start        Action = "start"
@@ -106,7 +107,7 @@ var types = map[Action]Type{
 	Serve: fileHosting + 2, Import: fileHosting + 1, Replicate: fileHosting + 6, Mirror: fileHosting + 15, Carry: fileHosting + 15,
 	Unmirror: fileHosting + 16, Unreplicate: fileHosting + 16, Offer: fileHosting + 12, Deliver: fileHosting + 12, Accept: fileHosting + 17,
 
-	Export: api + 2, Witness: api + 1, Anonymise: api + 1, ModelRun: api + 1,
+	Export: api + 2, Prune: api + 4, Witness: api + 1, Anonymise: api + 1, ModelRun: api + 1,
 
 	GrantIssue: userAccess + 1, Delegate: userAccess + 1, Request: userAccess + 1, Approve: userAccess + 1, Role: userAccess + 1,
 	Revoke: userAccess + 2, RoleEnd: userAccess + 2,

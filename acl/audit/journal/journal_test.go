@@ -376,6 +376,54 @@ func TestWithoutATableOfPersonsNothingIsRecorded(t *testing.T) {
 	}
 }
 
+// What was removed from the log goes from beside it at the next start, and the rest
+// stays readable, with nothing counted as lost.
+func TestDisclosuresOfRemovedEntriesGo(t *testing.T) {
+	h := newHome(t)
+	j, end := h.open(t)
+	record(t, j, read(0), read(1), read(2))
+	if err := j.Log().Rotate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	record(t, j, read(3), read(4))
+	side := filepath.Join(h.dir, "audit", sideName)
+	size := func() int64 {
+		info, err := os.Stat(side)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	before := size()
+	if err := j.Log().Prune(3); err != nil {
+		t.Fatal(err)
+	}
+	look := func(j *Journal) {
+		t.Helper()
+		next := int64(3)
+		if err := j.ScanOpened(0, j.Size(), func(e *Entry, o *Opened) error {
+			if e.Index != next || len(o.Claims) != 3 || o.Lost {
+				t.Errorf("entry %d: %+v", e.Index, o)
+			}
+			next++
+			return nil
+		}); err != nil || next != 5 {
+			t.Errorf("entries to %d: %v", next, err)
+		}
+	}
+	look(j)
+	if size() != before { // the control: it is the next start that removes them
+		t.Errorf("%d bytes, %d before", size(), before)
+	}
+	end()
+	j, _ = h.open(t)
+	if got := size(); got*5 != before*2 || j.Lost() != 0 {
+		t.Errorf("%d of %d bytes are left, %d entries lost", got, before, j.Lost())
+	}
+	look(j)
+	record(t, j, read(5))
+}
+
 func TestSinceFindsTheFirstEventOfATime(t *testing.T) {
 	h := newHome(t)
 	j, _ := h.open(t)

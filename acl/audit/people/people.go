@@ -79,6 +79,14 @@ func QuarterOf(t time.Time) Quarter {
 	return Quarter(t.Year()*4 + (int(t.Month())-1)/3)
 }
 
+// Begin is the first moment of a quarter.
+func (q Quarter) Begin() time.Time {
+	return time.Date(int(q)/4, time.Month(int(q)%4*3+1), 1, 0, 0, 0, 0, time.UTC)
+}
+
+// End is the first moment behind a quarter.
+func (q Quarter) End() time.Time { return (q + 1).Begin() }
+
 // Row is what a table knows of one person. What it says never changes.
 type Row struct {
 	Who    statement.ID

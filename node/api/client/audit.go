@@ -15,6 +15,11 @@ func (c *Client) AuditExport(ctx context.Context, r api.AuditExportRequest) (*ap
 	return call[api.AuditExported](ctx, c, "audit-export", r)
 }
 
+// AuditPrune implements api.Audit.
+func (c *Client) AuditPrune(ctx context.Context, r api.AuditPruneRequest) (*api.AuditPruned, error) {
+	return call[api.AuditPruned](ctx, c, "audit-prune", r)
+}
+
 // AuditLog implements api.Audit.
 func (c *Client) AuditLog(ctx context.Context, r api.AuditLogRequest, w io.Writer) error {
 	raw, err := json.Marshal(r)

@@ -11,6 +11,11 @@ import (
 	"cerebrum.dev/cerebrum/node/fault"
 )
 
+func (s *spy) AuditPrune(_ context.Context, r api.AuditPruneRequest) (*api.AuditPruned, error) {
+	s.note("AuditPrune", string(r.Checkpoint))
+	return &api.AuditPruned{}, nil
+}
+
 func (s *spy) AuditExport(_ context.Context, r api.AuditExportRequest) (*api.AuditExported, error) {
 	s.note("AuditExport", r.Into)
 	return &api.AuditExported{}, nil

@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"cerebrum.dev/cerebrum/acl/audit/evidence"
+	"cerebrum.dev/cerebrum/node/api"
+	"cerebrum.dev/cerebrum/node/fault"
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+)
+
+// archived is what "audit archive" did.
+type archived struct {
+	*api.AuditExported
+	Removed int64 `json:"removed"`
+	Begins  int64 `json:"begins"` // the first entry that the log still has
+}
+
+func auditArchive(e *Env) *cobra.Command {
+	var before, output string
+	c := &cobra.Command{
+		Use: "archive --before T -o FILE.bundle", Short: "Export the log, then remove its oldest entries", Args: cobra.NoArgs,
+		Long: `Write this home's log as "audit export" does, verify the file, and then remove the
+entries before a time from the log. The log begins a new file each quarter and at each
+archive, and removes whole files alone, so entries of the same file stay. What is left
+of a removed entry is its hash: later exports prove that they go on from the archive
+("audit verify LATER.bundle --known FILE.bundle"). A legal hold forbids it (exit code
+3). Sealed disclosures of removed entries go when the node starts next.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			limit, err := e.parseTime("--before", before)
+			if err != nil {
+				return err
+			}
+			if limit > e.Now().UnixMilli() || limit == 0 {
+				return fault.New(fault.Usage, "", "--before is a time in the past")
+			}
+			return e.service(c.Context(), func(ctx context.Context, s api.Service) error {
+				x, err := exportAudit(ctx, s, api.AuditExportRequest{Format: "bundle"}, output, false)
+				if err != nil {
+					return err
+				}
+				v, err := verifyEvidence(x.File, evidence.Expect{})
+				if err != nil {
+					return err
+				}
+				p, err := s.AuditPrune(ctx, api.AuditPruneRequest{Before: limit, Checkpoint: v.Checkpoint.Note})
+				if err != nil {
+					return fmt.Errorf("%w (the archive %s is complete)", err, plain(x.File))
+				}
+				return e.print(archived{x, p.Removed, p.First}, func(w io.Writer) {
+					e.printAuditExported(w, x)
+					if p.Removed == 0 {
+						fmt.Fprintln(w, "nothing was removed: no file of the log has only entries before that")
+						return
+					}
+					fmt.Fprintf(w, "%s entries were removed; the log begins with entry %d\n", humanize.Comma(p.Removed), p.First)
+				})
+			})
+		},
+	}
+	c.Flags().StringVar(&before, "before", "", "remove entries that are older than this time, or than so long ago, such as 730d")
+	c.Flags().StringVarP(&output, "output", "o", "", "the archive to write first")
+	c.MarkFlagRequired("before")
+	c.MarkFlagRequired("output")
+	return c
+}
