@@ -295,7 +295,7 @@ func (j *Judge) compare(p *pending) (same, conflict bool, err error) {
 	if err := s.Peek(KindDealing, &d); err != nil {
 		return false, false, err
 	}
-	if p.dealing.Number <= d.Number || !keepsLonger(&d, p.dealing, j.Now()) {
+	if p.dealing.Number <= d.Number || !j.keepsLonger(&d, p.dealing) {
 		return false, true, nil
 	}
 	p.old, p.oldSize, p.again = have.Shares, have.size(), true

@@ -90,8 +90,8 @@ func StampRetention(t time.Time) string { return t.UTC().Truncate(time.Second).F
 func (r Retention) Retained(now time.Time) bool { return r.Mode != "" && now.Unix() < r.Until }
 
 // Follows reports, with [ErrRetention], a retention that would shorten the one
-// before: in the mode compliance never, in the mode governance not by a label, until
-// that one is over. What is longer, or stricter, is allowed.
+// before, until that one is over: in the mode compliance nobody may, in the mode
+// governance whoever has the role. What is longer, or stricter, is allowed.
 func (r Retention) Follows(old Retention, now time.Time) error {
 	if !old.Retained(now) {
 		return nil
@@ -116,7 +116,7 @@ func (r Retention) String() string {
 }
 
 // RoleRetention is the role whose holders may erase, with an order that says so,
-// what they own and retain in the mode governance.
+// what they own and retain in the mode governance, and may bring its time forward.
 const RoleRetention = "retention-override"
 
 // OverridePrefix begins the reason of an order to erase that overrides a retention in
@@ -162,12 +162,17 @@ func (j *Judge) mayOverride(order *revocation.Erasure, now time.Time) bool {
 }
 
 // keepsLonger reports whether a dealing of a key that is held here retains it no
-// shorter than the one before.
-func keepsLonger(old, next *Dealing, now time.Time) bool {
+// shorter than the one before, or its owner may shorten that.
+func (j *Judge) keepsLonger(old, next *Dealing) bool {
 	before, err := ReadRetention(old.Labels)
 	if err != nil {
 		return true
 	}
 	after, err := ReadRetention(next.Labels)
-	return err == nil && after.Follows(before, now) == nil
+	if err != nil {
+		return false
+	}
+	now := j.Now()
+	return after.Follows(before, now) == nil ||
+		before.Mode == RetainGovernance && slices.Contains(j.Roles.Roles(next.Owner, now), RoleRetention)
 }

@@ -132,6 +132,30 @@ func TestARetentionIsNotShortenedByDealingAgain(t *testing.T) {
 	}
 }
 
+// Whoever has the role brings a time forward in the mode governance; in the mode
+// compliance nobody does.
+func TestARetentionIsShortenedByARoleInGovernanceAlone(t *testing.T) {
+	w := newWorld(t, vt.Options{})
+	until := w.Clock.Now().Add(time.Hour)
+	again := func(number uint64, o *vt.Object, mode string, until time.Time) []uint8 {
+		t.Helper()
+		got, err := w.Deposit(t, 0, w.Request(t, w.retain(t, number, o, mode, until), 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	strict, loose := w.Object(t, w.alice), w.Object(t, w.alice)
+	w.DepositDealt(t, w.retain(t, 1, strict, validator.RetainCompliance, until))
+	w.DepositDealt(t, w.retain(t, 1, loose, validator.RetainGovernance, until))
+	w.Assign(t, w.bob, validator.RoleRetention) // somebody else's role is of no use
+	wantOutcomes(t, again(2, loose, validator.RetainGovernance, until.Add(-time.Minute)), nil, validator.ItemConflict)
+	w.Assign(t, w.alice, validator.RoleRetention)
+	wantOutcomes(t, again(3, loose, validator.RetainGovernance, until.Add(-time.Minute)), nil, validator.ItemOK)
+	wantOutcomes(t, again(2, strict, validator.RetainCompliance, until.Add(-time.Minute)), nil, validator.ItemConflict)
+	wantOutcomes(t, again(3, strict, validator.RetainGovernance, until), nil, validator.ItemConflict)
+}
+
 // An order that came into the logs of others, by lies or because they never had the
 // deposit, destroys no share that is retained here; it waits for the end.
 func TestASweepWaitsForTheEndOfARetention(t *testing.T) {

@@ -92,7 +92,7 @@ type AuditExported struct {
 // AuditPruneRequest asks that entries be removed.
 type AuditPruneRequest struct {
 	Before     int64  `json:"before"`     // Unix milliseconds; only files of the log whose entries are all older go
-	Checkpoint []byte `json:"checkpoint"` // of the bundle in which they are archived
+	Checkpoint string `json:"checkpoint"` // signed note of the bundle in which they are archived
 }
 
 // AuditPruned says what was removed.

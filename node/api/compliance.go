@@ -14,6 +14,9 @@ type Compliance interface {
 	// legal hold on what the person owns, or on what log entries about the person
 	// are of, forbids it.
 	SubjectForget(ctx context.Context, r SubjectForgetRequest) (*SubjectForgotten, error)
+	// Retain changes how long an object of this home is kept: longer, or stricter. In
+	// the mode governance an owner with the role for it shortens it too.
+	Retain(ctx context.Context, r RetainRequest) (*Retained, error)
 	// AccessReview lists the grants in force that this home's identities gave, with
 	// those handed on below them, by holder.
 	AccessReview(ctx context.Context, r AccessReviewRequest) (*AccessReview, error)
@@ -24,8 +27,29 @@ type Compliance interface {
 func complianceVerbs(m *http.ServeMux, v Compliance) {
 	verb(m, "subject-export", v.SubjectExport)
 	verb(m, "subject-forget", v.SubjectForget)
+	verb(m, "retain", v.Retain)
 	verb(m, "access-review", v.AccessReview)
 	verb(m, "processing-records", func(ctx context.Context, _ struct{}) (*ProcessingRecords, error) { return v.ProcessingRecords(ctx) })
+}
+
+// RetainRequest names an object of this home: all its versions are meant, or with
+// ThisVersion one. A directory means all that is in it.
+type RetainRequest struct {
+	Address     string `json:"address"`
+	ThisVersion bool   `json:"this_version,omitempty"`
+	Until       int64  `json:"until"`            // Unix seconds
+	Mode        string `json:"mode,omitempty"`   // governance or compliance; empty: as it is
+	Expire      int64  `json:"expire,omitempty"` // Unix seconds; 0: as it is
+	Reason      string `json:"reason,omitempty"`
+}
+
+// Retained says how long an object is kept now.
+type Retained struct {
+	Address  string   `json:"address"`
+	Objects  int      `json:"objects"`
+	Mode     string   `json:"mode"`
+	Until    string   `json:"until"`
+	Deposits Deposits `json:"deposits"` // who has taken it so far; the others get it later
 }
 
 // SubjectExportRequest names a person by a contact, an id, a name of this home, or a

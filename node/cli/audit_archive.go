@@ -46,7 +46,7 @@ of a removed entry is its hash: later exports prove that they go on from the arc
 				if err != nil {
 					return err
 				}
-				p, err := s.AuditPrune(ctx, api.AuditPruneRequest{Before: limit, Checkpoint: v.Checkpoint.Note})
+				p, err := s.AuditPrune(ctx, api.AuditPruneRequest{Before: limit, Checkpoint: string(v.Checkpoint.Note)})
 				if err != nil {
 					return fmt.Errorf("%w (the archive %s is complete)", err, plain(x.File))
 				}

@@ -14,10 +14,10 @@ import (
 // AuditPrune implements api.Audit. A legal hold on anything keeps the whole log: which
 // entries are evidence of what, nobody here can say.
 func (n *Node) AuditPrune(ctx context.Context, r api.AuditPruneRequest) (*api.AuditPruned, error) {
-	log := n.audit.Log()
-	archived, err := log.Binding().OpenCheckpoint(r.Checkpoint)
+	log, note := n.audit.Log(), []byte(r.Checkpoint)
+	archived, err := log.Binding().OpenCheckpoint(note)
 	if err == nil {
-		err = log.Confront(r.Checkpoint)
+		err = log.Confront(note)
 	}
 	if err != nil {
 		return nil, fault.Wrap(fault.Integrity, err, "export the log again", "the archive is not of this log")

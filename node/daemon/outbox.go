@@ -405,9 +405,7 @@ func (o *outbox) dealAgain(ctx context.Context) (left int, err error) {
 		return left, err
 	}
 	for owner, held := range byOwner {
-		slices.SortStableFunc(held, func(a, b *object.Held) int { // a version after the one that it follows
-			return cmp.Compare(a.Manifest.Claims().Sequence, b.Manifest.Claims().Sequence)
-		})
+		slices.SortStableFunc(held, bySequence)
 		for batch := range slices.Chunk(held, fits) {
 			t, err := o.dealBatch(ctx, owner, batch)
 			if err != nil {
@@ -421,6 +419,11 @@ func (o *outbox) dealAgain(ctx context.Context) (left int, err error) {
 		}
 	}
 	return left, nil
+}
+
+// bySequence puts a version after the one that it follows.
+func bySequence(a, b *object.Held) int {
+	return cmp.Compare(a.Manifest.Claims().Sequence, b.Manifest.Claims().Sequence)
 }
 
 func (o *outbox) dealBatch(ctx context.Context, owner statement.ID, batch []*object.Held) (*taken, error) {

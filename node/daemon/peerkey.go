@@ -72,9 +72,12 @@ func (n *Node) learnValidators() {
 	}
 }
 
-// addresses are where this node can be reached, with its peer id.
+// addresses are where this node can be reached, with its peer id; none before it serves.
 func (n *Node) addresses() []string {
 	var out []string
+	if n.host == nil {
+		return nil
+	}
 	for _, a := range n.host.Libp2p().Addrs() { // with 0.0.0.0 resolved to real interfaces
 		out = append(out, fmt.Sprintf("%s/p2p/%s", a, n.host.ID()))
 	}

@@ -22,6 +22,7 @@ const (
 	Retire      Action = "retire"    // a version, or shares of older committees, were given up
 	Import      Action = "import"
 	Export      Action = "export"
+	Retain      Action = "retain"  // the owner changed how long an object is kept
 	Erase       Action = "erase"   // the owner's order
 	Destroy     Action = "destroy" // shares of erased keys, at a validator
 	Drop        Action = "drop"    // what is here of an erased object
@@ -100,7 +101,7 @@ const (
 
 // types is the table. A word keeps its type for ever: leaves hold both.
 var types = map[Action]Type{
-	Add: datastore + 6, Get: datastore + 1, Range: datastore + 1, List: datastore + 8, Latest: datastore + 4, Rekey: datastore + 9,
+	Add: datastore + 6, Get: datastore + 1, Range: datastore + 1, List: datastore + 8, Latest: datastore + 4, Rekey: datastore + 9, Retain: datastore + 2,
 	Retire: datastore + 7, Erase: datastore + 7, Destroy: datastore + 7, Drop: datastore + 7,
 	Deposit: datastore + 5, Reshare: datastore + 2, Release: datastore + 10, HoldLook: datastore + 4, ConsentFind: datastore + 4, Mailbox: datastore + 8,
 

@@ -12,7 +12,7 @@ import (
 )
 
 func (s *spy) AuditPrune(_ context.Context, r api.AuditPruneRequest) (*api.AuditPruned, error) {
-	s.note("AuditPrune", string(r.Checkpoint))
+	s.note("AuditPrune", r.Checkpoint)
 	return &api.AuditPruned{}, nil
 }
 

@@ -287,6 +287,11 @@ func (c *Client) Erase(ctx context.Context, r api.EraseRequest) (*api.Erased, er
 	return call[api.Erased](ctx, c, "erase", r)
 }
 
+// Retain implements api.Compliance.
+func (c *Client) Retain(ctx context.Context, r api.RetainRequest) (*api.Retained, error) {
+	return call[api.Retained](ctx, c, "retain", r)
+}
+
 // Hold implements api.Service.
 func (c *Client) Hold(ctx context.Context, r api.HoldRequest) (*api.Held, error) {
 	return call[api.Held](ctx, c, "hold", r)

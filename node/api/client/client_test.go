@@ -136,7 +136,7 @@ func TestEveryVerbHasItsRoute(t *testing.T) {
 
 // wordOf is the field by which the spy recognises a request.
 func wordOf(q reflect.Value) reflect.Value {
-	for _, name := range []string{"As", "Address", "Contact", "Path", "Op", "ID", "Role", "Word", "Invitation", "Subject", "Into", "Object"} {
+	for _, name := range []string{"As", "Address", "Contact", "Path", "Op", "ID", "Role", "Word", "Invitation", "Subject", "Into", "Object", "Checkpoint"} {
 		if f := q.FieldByName(name); f.IsValid() {
 			return f
 		}
@@ -271,6 +271,10 @@ func (s *spy) Recover(_ context.Context, r api.RecoverRequest) (*api.Published, 
 func (s *spy) Erase(_ context.Context, r api.EraseRequest) (*api.Erased, error) {
 	s.note("Erase", r.Address)
 	return &api.Erased{}, nil
+}
+func (s *spy) Retain(_ context.Context, r api.RetainRequest) (*api.Retained, error) {
+	s.note("Retain", r.Address)
+	return &api.Retained{}, nil
 }
 func (s *spy) Hold(_ context.Context, r api.HoldRequest) (*api.Held, error) {
 	s.note("Hold", r.As)
