@@ -24,7 +24,8 @@ type EraseRequest struct {
 }
 
 // EraseReply has a receipt for each key, in the order of their ids in the
-// erasure, or the ids of the holds that forbid it, and then nothing was done.
+// erasure, or the ids of the holds that forbid it, and then nothing was done. A denial
+// has neither: see [ErasureDenialIn].
 type EraseReply struct {
 	_        struct{} `cbor:",toarray"`
 	Receipts [][]byte
@@ -85,7 +86,8 @@ func (j *Judge) Erase(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	if err := j.mayErase(r.Entry, b.Owner); err != nil {
-		return nil, j.deny(ctx, event.Erase, event.Act{Actor: b.Owner, Grant: id[:]}, err)
+		// Nobody has proven to be the owner, so the receipt is for nobody.
+		return nil, j.denyFor(ctx, event.Erase, id, statement.ID{}, event.Act{Actor: b.Owner, Grant: id[:]}, err)
 	}
 	logged, holds, err := j.bar(ctx, c, r.Entry, b, id)
 	if err != nil {
@@ -158,7 +160,7 @@ func (j *Judge) bar(ctx context.Context, c Conn, e revocation.Entry, b *revocati
 		return nil, nil, kept
 	}
 	if kept != nil {
-		return nil, nil, j.deny(ctx, event.Erase, event.Act{Actor: b.Owner, Grant: id[:]}, kept)
+		return nil, nil, j.denyFor(ctx, event.Erase, id, b.Owner, event.Act{Actor: b.Owner, Grant: id[:]}, kept)
 	}
 	if logged, err = j.enter(ctx, id, b.Owner, j.event(event.Erase, event.OK, event.Act{Actor: b.Owner, Grant: id[:], Reason: b.Reason})); err != nil {
 		return nil, nil, err

@@ -65,9 +65,27 @@ func (j *Judge) enter(ctx context.Context, request, who statement.ID, events ...
 	return j.Receipts.Issue(r, j.Now())
 }
 
+// EraseReply is the denial of an order to erase as an answer, for the wire.
+func (d *Denied) EraseReply() []byte { return encode(EraseReply{Logged: d.Receipt}) }
+
+// ErasureDenialIn is the denial that an answer to an order to erase is; nil where it is
+// none.
+func ErasureDenialIn(reply []byte) *Denied {
+	var r EraseReply
+	if statement.Unmarshal(reply, &r) != nil || len(r.Logged) == 0 || len(r.Receipts)+len(r.Holds) > 0 {
+		return nil
+	}
+	return &Denied{ErrDenied, r.Logged}
+}
+
 // denyRelease is deny with a receipt.
 func (j *Judge) denyRelease(ctx context.Context, request statement.ID, a event.Act, err error) error {
-	signed, failed := j.enter(ctx, request, a.Actor, j.event(event.Release, event.Denied, because(err, a)))
+	return j.denyFor(ctx, event.Release, request, a.Actor, a, err)
+}
+
+// denyFor is deny with a receipt, for whoever proved to ask.
+func (j *Judge) denyFor(ctx context.Context, action event.Action, request, who statement.ID, a event.Act, err error) error {
+	signed, failed := j.enter(ctx, request, who, j.event(action, event.Denied, because(err, a)))
 	if failed != nil {
 		return failed
 	}

@@ -3,6 +3,7 @@ package validator_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"cerebrum.dev/cerebrum/acl/audit"
 	"cerebrum.dev/cerebrum/acl/audit/event"
@@ -121,6 +122,63 @@ func TestADenialComesWithAReceipt(t *testing.T) {
 	}
 	for name, reply := range map[string][]byte{"an answer": encode(t, validator.ReleaseReply{Box: []byte("x")}), "nothing": nil, "garbage": []byte("x")} {
 		if validator.DenialIn(reply) != nil {
+			t.Errorf("%s is taken for a denial", name)
+		}
+	}
+}
+
+// An order that comes too early, or from a device that is its owner's no more, is denied
+// with a receipt; that of the device names nobody.
+func TestADeniedErasureComesWithAReceipt(t *testing.T) {
+	w := newWorld(t, vt.Options{})
+	o := w.Object(t, w.alice)
+	w.DepositDealt(t, w.retain(t, 1, o, validator.RetainCompliance, w.Clock.Now().Add(time.Hour)))
+	early := w.because(t, w.alice, "early", o.KeyNonce)
+	removed := func() {
+		removal, err := w.alice.RemoveSelf(w.alice.Device, w.Clock.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed, err := w.alice.With(removal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Validators[0].Log.Append(revocation.Entry{Statement: removal.Bytes(), Identity: changed.Record()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		before func()
+		who    statement.ID
+	}{{"retained", func() {}, w.alice.ID()}, {"not the owner's", removed, statement.ID{}}} {
+		name := c.name
+		c.before()
+		_, err := w.Erase(t, 0, early)
+		wantErr(t, err, validator.ErrDenied)
+		var d *validator.Denied
+		if !errors.As(err, &d) {
+			t.Fatalf("%s: %v", name, err)
+		}
+		r := w.receiptOf(t, 0, d.Receipt)
+		if r.Action != event.Erase || r.For != c.who || r.Entries() != 1 || r.OutcomeOf(0) != event.Denied {
+			t.Errorf("%s: %+v", name, r)
+		}
+		if n, err := w.redeem(t, 0, d.Receipt, 0); n != 1 || err != nil {
+			t.Errorf("%s: %d proofs, %v", name, n, err)
+		}
+		if back := validator.ErasureDenialIn(d.EraseReply()); back == nil || !errors.Is(back, validator.ErrDenied) || string(back.Receipt) != string(d.Receipt) {
+			t.Errorf("%s: %v comes out of the wire", name, back)
+		}
+	}
+	if w.slots(0) != 1 {
+		t.Error("it was erased all the same")
+	}
+	for name, reply := range map[string][]byte{
+		"an erasure": encode(t, validator.EraseReply{Receipts: [][]byte{{1}}, Logged: []byte{1}}), "a hold": encode(t, validator.EraseReply{Holds: []statement.ID{{1}}, Logged: []byte{1}}),
+		"nothing": nil, "garbage": []byte("x"),
+	} {
+		if validator.ErasureDenialIn(reply) != nil {
 			t.Errorf("%s is taken for a denial", name)
 		}
 	}

@@ -90,11 +90,12 @@ type SubjectForgetRequest struct {
 
 // SubjectForgotten says what was destroyed and what stays.
 type SubjectForgotten struct {
-	Subject string   `json:"subject"`
-	Known   bool     `json:"known"`  // the log knew the person
-	Events  int      `json:"events"` // whose claims about the person are destroyed
-	Grants  int      `json:"grants"` // stored here, over, and deleted
-	Remains []string `json:"remains"`
+	Subject  string   `json:"subject"`
+	Known    bool     `json:"known"`    // the log knew the person
+	Events   int      `json:"events"`   // whose claims about the person are destroyed
+	Grants   int      `json:"grants"`   // stored here, over, and deleted
+	Receipts int      `json:"receipts"` // of validators, that named the person, and deleted
+	Remains  []string `json:"remains"`
 }
 
 // AccessReviewRequest narrows a review; with neither, all grants in force are listed.

@@ -146,9 +146,9 @@ cannot be taken back. A legal hold forbids it (exit code 3). It prints what rema
 				}
 				return e.print(f, func(w io.Writer) {
 					if f.Known {
-						fmt.Fprintf(w, "forgotten: what %d events said of the person, and %d grants that were over\n", f.Events, f.Grants)
+						fmt.Fprintf(w, "forgotten: what %d events said of the person, %d grants that were over, and %d receipts\n", f.Events, f.Grants, f.Receipts)
 					} else {
-						fmt.Fprintf(w, "this node's log does not know the person; %d grants that were over are deleted\n", f.Grants)
+						fmt.Fprintf(w, "this node's log does not know the person; %d grants that were over and %d receipts are deleted\n", f.Grants, f.Receipts)
 					}
 					listed(w, "what remains", f.Remains)
 				})

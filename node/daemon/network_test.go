@@ -79,7 +79,10 @@ func (w wire) Call(ctx context.Context, server statement.PublicKey, method quoru
 	out, err := to.judgeCall(ctx, method, validator.Conn{
 		Client: w.from.home.PeerKey(), Challenge: challenge, UseCounter: func(uint64) bool { return true },
 	}, raw)
+	var d *validator.Denied
 	switch {
+	case errors.As(err, &d) && method == quorum.Erase:
+		return nil, fmt.Errorf("%w: %w", quorum.ErrDenied, validator.ErasureDenialIn(d.EraseReply()))
 	case errors.Is(err, validator.ErrDenied):
 		return nil, denial(codeOf(err)) // in the words of the wire
 	case err != nil:

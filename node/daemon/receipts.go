@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -85,14 +86,7 @@ func (n *Node) runReceipts(ctx context.Context) error {
 		case <-ctx.Done():
 			done = true
 		}
-		for more := true; more && len(batch) < queuedReceipts; {
-			select {
-			case r := <-n.receipts.queue:
-				batch = append(batch, r)
-			default:
-				more = false
-			}
-		}
+		batch = append(batch, n.receipts.queued()...)
 		if err := n.receipts.keep(batch); err != nil {
 			n.log.Error("receipts cannot be kept", "receipts", len(batch), "err", err)
 		}
@@ -136,6 +130,40 @@ func (s *receipts) keep(batch []quorum.Receipt) error {
 	}
 	s.count = min(s.count+len(batch), s.most)
 	return nil
+}
+
+// queued takes what waits for the disk.
+func (s *receipts) queued() (batch []quorum.Receipt) {
+	for {
+		select {
+		case r := <-s.queue:
+			batch = append(batch, r)
+		default:
+			return batch
+		}
+	}
+}
+
+// forget deletes the receipts that name a person, in the request or in the grants that
+// came with it, those that are queued too, and says how many.
+func (s *receipts) forget(who statement.ID) (int, error) {
+	if err := s.keep(s.queued()); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ops []kv.Op
+	err := s.scan(func(key []byte, k *keptReceipt, _ *receipt.Receipt, _ statement.ID) (bool, error) {
+		if bytes.Contains(k.Request, who[:]) || bytes.Contains(k.Receipt, who[:]) {
+			ops = append(ops, kv.Op{Key: key, Delete: true})
+		}
+		return true, nil
+	})
+	if err != nil || len(ops) == 0 {
+		return 0, err
+	}
+	s.count = -1
+	return len(ops), s.store.Apply(ops)
 }
 
 func (s *receipts) put(key []byte, k keptReceipt) (kv.Op, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -150,6 +151,79 @@ func TestReceiptsOfAnErasureAreKeptListedAndRedeemed(t *testing.T) {
 	if _, err := n.Receipts(t.Context(), api.ReceiptsRequest{Object: "x"}); fault.Of(err).Exit != fault.Usage {
 		t.Error(err)
 	}
+}
+
+// A denied order to erase leaves the receipts of its denials.
+func TestReceiptsOfADeniedErasureAreKept(t *testing.T) {
+	t.Parallel()
+	m := found(t, 1)
+	m.refresh()
+	n := m.nodes[0]
+	c := addRetained(t, n, labelsFor(validator.RetainCompliance, m.now().Add(time.Hour), time.Time{}))
+	ctx, stop := context.WithCancel(t.Context())
+	if _, err := n.quorum.SendErasure(ctx, orderFor(t, n, c).Entry, nil); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if err := n.runReceipts(ctx); err != nil {
+		t.Fatal(err)
+	}
+	l, err := n.Receipts(t.Context(), api.ReceiptsRequest{})
+	if err != nil || len(l.Receipts) != 4 {
+		t.Fatalf("%d receipts, %v", len(l.Receipts), err)
+	}
+	for _, r := range l.Receipts {
+		if r.Action != "erase" || r.Outcome != "denied" {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+// Who is forgotten is in no receipt any more, on the disk or on the way there; others'
+// stay.
+func TestForgettingRemovesReceipts(t *testing.T) {
+	t.Parallel()
+	m := found(t, 2)
+	m.refresh()
+	n, who := m.nodes[0], idOf(m.nodes[1])
+	naming := func(at int64, id statement.ID) quorum.Receipt {
+		r := receiptAt(t, at)
+		request, err := statement.Marshal(validator.ReleaseRequest{Objects: [][]byte{[]byte("object")}, Authority: id[:]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Request = request
+		return r
+	}
+	if err := n.receipts.keep([]quorum.Receipt{naming(1, who), naming(2, idOf(n))}); err != nil {
+		t.Fatal(err)
+	}
+	n.takeReceipt(naming(3, who))
+	named := func() (times []int64) {
+		if err := n.receipts.scan(func(_ []byte, k *keptReceipt, r *receipt.Receipt, _ statement.ID) (bool, error) {
+			if bytes.Contains(k.Request, who[:]) {
+				times = append(times, r.Time)
+			}
+			return true, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return times
+	}
+	if got := named(); !slices.Equal(got, []int64{1}) { // the control
+		t.Fatalf("before, those of %v name the person", got)
+	}
+	out, err := n.SubjectForget(t.Context(), api.SubjectForgetRequest{Subject: who.String()})
+	if err != nil || out.Receipts != 2 {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	if got := named(); len(got) > 0 || len(n.receipts.queue) > 0 {
+		t.Errorf("after, those of %v name the person, and %d wait", got, len(n.receipts.queue))
+	}
+	if got := kept(t, n.receipts); !slices.Equal(got, []int64{2}) {
+		t.Errorf("those of %v are left", got)
+	}
+	mustNotHold(t, filepath.Join(n.home.Dir, "audit"), who[:], []byte(who.String()))
 }
 
 // last is the last receipt of all.

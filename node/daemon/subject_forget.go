@@ -61,6 +61,9 @@ func (n *Node) SubjectForget(ctx context.Context, r api.SubjectForgetRequest) (*
 		}
 	}
 	out.Grants = count + len(denied)
+	if out.Receipts, err = n.receipts.forget(s.who); err != nil {
+		return nil, err
+	}
 	if err := n.audit.Forget(ctx, s.who, n.now(), forgetRule); err != nil {
 		return nil, fault.Wrap(fault.Failed, err, "give the same command again", "the person is not forgotten yet")
 	}
@@ -185,6 +188,7 @@ func (n *Node) forgottenRemains(s subject, live []statement.ID) []string {
 		"signed statements that rights rest on: memberships, roles, revocations, identity records, at this node and at others",
 		"objects that the person owns, as ciphertext: only their owner erases them, with `cerebrum erase`",
 		"what other nodes logged, exports that were made before, and copies, snapshots and backups of this home",
+		"old pages of this home's database, where what was deleted stays as ciphertext under the home's key until they are written anew",
 		"the same person is in the log again once it acts again",
 	}
 	if n.judge != nil {

@@ -80,6 +80,11 @@ func (t *transport) Call(ctx context.Context, server statement.PublicKey, m quor
 			return nil, fmt.Errorf("%w: %w", quorum.ErrDenied, d)
 		}
 		return raw, nil
+	case err == nil && m == quorum.Erase:
+		if d := validator.ErasureDenialIn(raw); d != nil {
+			return nil, fmt.Errorf("%w: %w", quorum.ErrDenied, d)
+		}
+		return raw, nil
 	case err == nil:
 		return raw, nil
 	case errors.Is(err, &rpc.Error{Code: rpc.Denied}):
@@ -240,7 +245,11 @@ func (n *Node) serveValidator() {
 			}
 			out, err := n.judgeCall(ctx, name, validator.Conn{Client: client, Challenge: c.Session.Given(), UseCounter: c.Session.UseCounter}, raw)
 			var d *validator.Denied
-			if errors.As(err, &d) {
+			switch {
+			case !errors.As(err, &d):
+			case name == quorum.Erase:
+				return d.EraseReply(), nil
+			default:
 				return d.Reply(), nil
 			}
 			return out, codeOf(err)

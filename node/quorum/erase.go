@@ -69,6 +69,9 @@ func (c *Committee) SendErasure(ctx context.Context, e revocation.Entry, which [
 				out.By = append(out.By, a.index)
 			}
 		}
+		if d := (*validator.Denied)(nil); errors.As(a.err, &d) {
+			c.tookReceipt(a.index, d.Receipt, event.Erase, id, unsigned.Bytes())
+		}
 		if errors.Is(a.err, ErrDenied) || errors.Is(a.err, ErrRefused) {
 			out.Denied = append(out.Denied, a.index)
 		}
