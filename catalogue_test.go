@@ -11,7 +11,7 @@ import (
 )
 
 // catalogue names the tests of each attack on admission, capabilities, revocation, the
-// committee, blocks, the DHT and what runs out, and of each kind of bad input: folder
+// committee, blocks, the DHT, logs and what runs out, and of each kind of bad input: folder
 // and function. Every one of them has its negative control beside the attack: the same
 // steps without it succeed.
 var catalogue = map[string][]string{
@@ -94,6 +94,14 @@ var catalogue = map[string][]string{
 	"input: requests from the future":                 {"acl/validator.TestAValidatorWhoseClockIsADayOff", "acl/capability.TestProofsThatAreReplayed"},
 	"input: validators that lie, stall, equivocate":   {"acl/revocation.TestLiesDoNotCount", "acl/revocation.TestLiesAboutWhatWasSeen", "acl/revocation.TestAStalledValidator", "node/quorum.TestALiarIsNamedAndReadingSucceeds", "acl/revocation.TestWithoutStartingTheOldLogIsAFork", "node/quorum.TestRivalsAreNoticed"},
 	"input: validators that come from an old backup":  {"acl/revocation.TestAValidatorFromAnOldBackup", "acl/validator.TestAStartingValidatorDoesNothingThatCounts"},
+	"AU-01 an edited, reordered or truncated log":     {"acl/audit.TestAFlippedByteAnywhereIsFoundAndNamed", "acl/audit.TestEveryByteOfAThousandEntriesCounts", "acl/audit.TestRecordsRemovedMovedOrRepeatedAreFound", "acl/audit.TestALogCutBelowItsCheckpointIsRefused", "acl/audit.TestRule8WhatIsMissingOfAPrunedLogIsNamed", "acl/audit.TestEveryBitOfABundleCounts", "acl/audit/evidence.TestNoByteOfABundleMayChange"},
+	"AU-04 forged proofs":                             {"acl/audit.TestProofsHoldAndOnlyForWhatTheyProve", "acl/audit.TestAForgedBundleIsRefusedAndTheFirstFaultIsNamed", "acl/audit/receipt.TestForgedReceipts", "acl/audit/receipt.TestAProofIsOfTheEntryThatWasPromised", "acl/audit/evidence.TestReceiptsThatDoNotHold", "acl/audit/evidence.TestTheOwnerCannotLieInDisclosures", "node/dossier.TestAForgedEventIsFound"},
+	"AU-05 an act that cannot be logged":              {"acl/validator.TestNoShareLeavesBeforeItIsLogged", "acl/validator.TestSigningNeedsFreshnessPolicyAndTheLog", "acl/validator.TestADepositThatCannotBeLoggedLeavesNoShareBehind", "acl/validator.TestAnErasureThatCannotBeLoggedDestroysNothing", "acl/audit/journal.TestWhatCannotBeRecordedIsRefused", "acl/audit/journal.TestWithoutATableOfPersonsNothingIsRecorded"},
+	"input: logs rolled back with their checkpoint":   {"acl/audit.TestRule5ALogRolledBackWithItsCheckpointBreaksWhatWasCosigned", "acl/audit.TestAForkIsFound", "acl/audit/evidence.TestALogThatWasRolledBackOrForked", "acl/audit/evidence.TestAReceiptConvictsALogThatWasRewritten"},
+	"input: logs on disks that fail or are full":      {"acl/audit.TestRule4AfterAnErrorOfTheDiskNothingIsWrittenUntilReopened", "acl/audit.TestALyingDiskIsFoundOut", "acl/audit.TestWithoutRoomForASegmentTheLogEnds", "acl/audit.TestAFailedCheckpointEndsTheLog", "acl/audit/sidecar.TestAfterAFailedWriteOrFlushNothingIsWrittenUntilReopened", "acl/audit.TestFiveHundredPowerCutsLoseNothing"},
+	"input: two processes on one log":                 {"acl/audit.TestRule6TwoProcessesOnOneLog", "acl/audit.TestRule6OneLogHasOneWriter"},
+	"input: an export with a bundle missing":          {"acl/audit/evidence.TestADirectoryOfTilesHoldsOrNot", "acl/audit.TestOthersReadTheExportedTiles"},
+	"input: a syslog target that is gone":             {"node/forward.TestEntriesArriveAndGoOnAfterBreaksAndStarts", "node/forward.TestWhoIsGoneForTooLongFindsAGapMark", "node/forward.TestEntriesThatWereRemovedLeaveAGapMark"},
 	"AU-02 a rolled-back log":                         {"acl/audit.TestALogThatDoesNotContinueWhatItSignedStops", "acl/audit/witness.TestARolledBackLogStops", "node/daemon.TestAnOldCopyOfTheLogsFolderIsFoundAtTheStart", "testnet/simulation.TestWitnessing"},
 	"input: logs that fork":                           {"acl/audit/witness.TestTwoHistoriesOfOneSizeAreEvidence", "acl/audit/witness.TestAProofOfAnotherHistoryIsEvidence", "acl/audit/witness.TestWitnessesFindAForkByComparing", "acl/audit/witness.TestEvidenceSpreads", "testnet/simulation.TestAForkIsKnownEverywhere"},
 	"input: witnesses offline, lying, rolled back":    {"acl/audit/witness.TestALogIsWitnessedWhileOneWitnessIsOffline", "acl/audit/witness.TestALyingWitnessDoesNotCount", "acl/audit/witness.TestARolledBackWitnessFindsOut", "acl/audit/witness.TestALogShowsAWitnessWhatItForgot"},
@@ -109,7 +117,7 @@ func TestCatalogue(t *testing.T) {
 		name  string
 		count int
 		not   []int
-	}{{"IA", 14, []int{11, 12}}, {"CA", 11, []int{10}}, {"RV", 6, nil}, {"TH", 10, nil}, {"BX", 12, []int{3, 5, 8}}, {"DH", 3, nil}, {"PS", 1, nil}, {"RE", 4, nil}} {
+	}{{"IA", 14, []int{11, 12}}, {"CA", 11, []int{10}}, {"RV", 6, nil}, {"TH", 10, nil}, {"BX", 12, []int{3, 5, 8}}, {"DH", 3, nil}, {"PS", 1, nil}, {"RE", 4, nil}, {"AU", 5, []int{3}}} {
 		for i := range group.count {
 			id := fmt.Sprintf("%s-%02d ", group.name, i+1)
 			if slices.Contains(group.not, i+1) {

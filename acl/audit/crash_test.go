@@ -3,6 +3,7 @@ package audit
 import (
 	"bufio"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -48,6 +49,33 @@ func load(dir string) {
 			fmt.Fprintln(out, most)
 		}
 	}
+}
+
+// Rule 6: nor does a second process open a log that another has open; once that has
+// ended, it does.
+func TestRule6TwoProcessesOnOneLog(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	other := exec.Command(os.Args[0])
+	other.Env = append(os.Environ(), "AUDIT_TEST_LOAD="+dir)
+	out, err := other.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil { // it writes
+		t.Fatal(err)
+	}
+	if l, err := Open(dir, config(t)); !errors.Is(err, ErrLocked) {
+		if err == nil {
+			l.Close()
+		}
+		t.Errorf("beside another process: %v, want ErrLocked", err)
+	}
+	other.Process.Kill()
+	other.Wait()
+	openLog(t, dir) // the control
 }
 
 // A process that is killed under load loses nothing that it acknowledged, and the

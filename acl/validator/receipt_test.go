@@ -184,6 +184,31 @@ func TestADeniedErasureComesWithAReceipt(t *testing.T) {
 	}
 }
 
+// AU-05: an order that cannot be logged destroys nothing, and a denial that cannot be
+// logged is none.
+func TestAnErasureThatCannotBeLoggedDestroysNothing(t *testing.T) {
+	w := newWorld(t, vt.Options{})
+	free, kept := w.Object(t, w.alice), w.Object(t, w.alice)
+	w.DepositAll(t, w.alice, free)
+	w.DepositDealt(t, w.retain(t, 1, kept, validator.RetainCompliance, w.Clock.Now().Add(time.Hour)))
+	log := w.Validators[0].Judge.Audit
+	w.Validators[0].Judge.Audit = full{}
+	for name, o := range map[string]*vt.Object{"an order": free, "a denial": kept} {
+		_, err := w.Erase(t, 0, w.because(t, w.alice, name, o.KeyNonce))
+		if wantErr(t, err, validator.ErrUnavailable); errors.Is(err, validator.ErrDenied) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if n := w.slots(0); n != 2 {
+		t.Errorf("%d secrets are left, want 2", n)
+	}
+	w.Validators[0].Judge.Audit = log
+	w.erase(t, w.because(t, w.alice, "an order", free.KeyNonce), 0) // the control
+	if n := w.slots(0); n != 1 {
+		t.Errorf("logged, and %d secrets are left", n)
+	}
+}
+
 func TestAnErasureComesWithAReceipt(t *testing.T) {
 	w := newWorld(t, vt.Options{})
 	o := w.Object(t, w.alice)

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -419,11 +418,6 @@ func (o *outbox) dealAgain(ctx context.Context) (left int, err error) {
 		}
 	}
 	return left, nil
-}
-
-// bySequence puts a version after the one that it follows.
-func bySequence(a, b *object.Held) int {
-	return cmp.Compare(a.Manifest.Claims().Sequence, b.Manifest.Claims().Sequence)
 }
 
 func (o *outbox) dealBatch(ctx context.Context, owner statement.ID, batch []*object.Held) (*taken, error) {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -165,4 +166,9 @@ func (n *Node) dealNow(ctx context.Context, p *home.Principal, targets []cid.Cid
 		all.acks, all.conflicts = append(all.acks, t.acks...), append(all.conflicts, t.conflicts...)
 	}
 	return all, nil
+}
+
+// bySequence puts a version after the one that it follows.
+func bySequence(a, b *object.Held) int {
+	return cmp.Compare(a.Manifest.Claims().Sequence, b.Manifest.Claims().Sequence)
 }

@@ -149,6 +149,14 @@ func holds(t *testing.T, dir string, what []byte) (found []string) {
 	return found
 }
 
+func TestQuartersHaveABeginningAndAnEnd(t *testing.T) {
+	for q := QuarterOf(time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)); q < QuarterOf(time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)); q++ {
+		if QuarterOf(q.Begin()) != q || QuarterOf(q.Begin().Add(-1)) != q-1 || QuarterOf(q.End()) != q+1 || QuarterOf(q.End().Add(-1)) != q {
+			t.Errorf("quarter %d is from %v to %v", q, q.Begin(), q.End())
+		}
+	}
+}
+
 func TestAForgottenPersonIsNowhereAndOthersStay(t *testing.T) {
 	secrets, dir := erasable(t)
 	store := new(kv.Memory)
