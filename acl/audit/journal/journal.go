@@ -255,16 +255,31 @@ type Opened struct {
 // Open opens the disclosures that are left of an event and checks each against the
 // leaf. An error means that what is there was not written with this leaf.
 func (e *Entry) Open() (*Opened, error) {
-	out := &Opened{Lost: e.lost}
+	out, of, err := e.unseal()
+	if err != nil || len(out.Disclosures) == 0 {
+		return out, err
+	}
+	if out.Claims, err = event.Open(e.Leaf, out.Disclosures); err != nil {
+		return nil, fmt.Errorf("entry %d: %w", e.Index, err)
+	}
+	for i := range out.Claims {
+		out.Claims[i].Of = of[i]
+	}
+	return out, nil
+}
+
+// unseal opens what is left beside an event, without looking into it, and says whom
+// each text concerns. That it was sealed for this leaf, the ciphertexts prove.
+func (e *Entry) unseal() (out *Opened, of []statement.ID, err error) {
+	out = &Opened{Lost: e.lost}
 	if e.lost || e.Leaf == nil {
-		return out, nil
+		return out, nil, nil
 	}
 	parts, err := readItem(e.item)
 	if err != nil {
-		return nil, fmt.Errorf("entry %d: what is kept beside it cannot be read", e.Index)
+		return nil, nil, fmt.Errorf("entry %d: what is kept beside it cannot be read", e.Index)
 	}
 	q, context := people.QuarterOf(e.Time()), bound(e.Raw)
-	var of []statement.ID
 	for _, p := range parts {
 		r := e.journal.people.Behind(p.Of, q)
 		if r == nil {
@@ -277,18 +292,12 @@ func (e *Entry) Open() (*Opened, error) {
 			texts, err = readTexts(raw)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("entry %d: what is kept beside it was not written with it", e.Index)
+			return nil, nil, fmt.Errorf("entry %d: what is kept beside it was not written with it", e.Index)
 		}
 		out.Disclosures = append(out.Disclosures, texts...)
 		of = append(of, slices.Repeat([]statement.ID{r.Who}, len(texts))...)
 	}
-	if out.Claims, err = event.Open(e.Leaf, out.Disclosures); err != nil {
-		return nil, fmt.Errorf("entry %d: %w", e.Index, err)
-	}
-	for i := range out.Claims {
-		out.Claims[i].Of = of[i]
-	}
-	return out, nil
+	return out, of, nil
 }
 
 // readItem reads what [statement.Marshal] wrote of an item. The parts are parts of raw.

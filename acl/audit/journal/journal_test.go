@@ -402,7 +402,7 @@ func TestDisclosuresOfRemovedEntriesGo(t *testing.T) {
 		t.Helper()
 		next := int64(3)
 		if err := j.ScanOpened(0, j.Size(), func(e *Entry, o *Opened) error {
-			if e.Index != next || len(o.Claims) != 3 || o.Lost {
+			if e.Index != next || len(o.Disclosures) != 3 || o.Lost {
 				t.Errorf("entry %d: %+v", e.Index, o)
 			}
 			next++

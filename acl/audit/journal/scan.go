@@ -63,8 +63,9 @@ func (j *Journal) tail(c *audit.Cursor, fn func(e *Entry) error) error {
 	})
 }
 
-// ScanOpened is [Journal.Scan] for the leaves from one index to before another, opened:
-// on all processors, for whoever reads many.
+// ScanOpened is [Journal.Scan] for the leaves from one index to before another, with
+// their disclosures opened on all processors, for whoever hands many on. What they say
+// is not read: they have no Claims, and whoever gets them checks them with the leaf.
 func (j *Journal) ScanOpened(from, to int64, fn func(e *Entry, o *Opened) error) error {
 	return inorder.Do(func(hand func(*batch) error) error {
 		b := new(batch)
@@ -112,7 +113,7 @@ const batchSize = 256
 func (b *batch) open() {
 	for _, e := range b.entries {
 		e.parse()
-		o, err := e.Open()
+		o, _, err := e.unseal()
 		if err != nil {
 			b.err = err
 			return
