@@ -87,6 +87,7 @@ type Node struct {
 	behind   chan struct{}       // holds a token while somebody serves a record that is not known here
 	quorum   *quorum.Committee
 	newer    chan heard // policy heads of other validators that are not known here
+	hinted   *rounds    // of asking the validators, for hints
 
 	witnessing witnessing
 
@@ -108,7 +109,7 @@ var reserve = store.Reserve{Bytes: 32 << 20, Files: 256}
 
 // Open takes a home's lock and opens its stores. Nothing is started.
 func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err error) {
-	n = &Node{home: h, log: log, now: now, behind: make(chan struct{}, 1), newer: make(chan heard, 16)}
+	n = &Node{home: h, log: log, now: now, behind: make(chan struct{}, 1), newer: make(chan heard, 16), hinted: newRounds()}
 	defer func() {
 		if err != nil {
 			n.Close()

@@ -157,6 +157,10 @@ func (n *Node) work(g *errgroup.Group, ctx context.Context) {
 	}
 }
 
+// validatorConnections is how many connections a validator keeps. Every member stays
+// connected to every validator: those closed to have fewer would be back in a second.
+const validatorConnections = 4096
+
 func (n *Node) buildHost() error {
 	bans, err := admission.OpenBans(n.store.KV("bans"), n.now)
 	if err != nil {
@@ -178,8 +182,12 @@ func (n *Node) buildHost() error {
 	if err != nil {
 		return err
 	}
+	limits := host.Limits{}
+	if n.judge != nil {
+		limits.Connections = validatorConnections
+	}
 	if n.host, err = host.New(host.Config{
-		Key: key, Listen: listen, Gate: n.gate, Desk: desk{n}, Refused: n.gate.refused, Known: n.gate.known, Log: n.log, LocalNetwork: n.home.Config.Local, Packets: n.Packets,
+		Limits: limits, Key: key, Listen: listen, Gate: n.gate, Desk: desk{n}, Refused: n.gate.refused, Known: n.gate.known, Log: n.log, LocalNetwork: n.home.Config.Local, Packets: n.Packets,
 		Relays: host.Relays{Serve: n.home.Config.Relay, Via: via, Auto: auto, Member: n.gate.member},
 	}); err != nil {
 		return err

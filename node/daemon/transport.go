@@ -299,7 +299,7 @@ func (n *Node) serveHint() {
 			pokeOnce(n.carry.poke)
 			return nil, nil
 		}
-		if err := n.tracker.Refresh(ctx); err != nil {
+		if err := n.hinted.join(ctx, n.tracker.Refresh); err != nil {
 			return nil, &rpc.Error{Code: rpc.Unavailable, Message: "not enough validators answer"}
 		}
 		return nil, nil

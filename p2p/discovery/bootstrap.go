@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/connmgr"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
@@ -29,22 +30,67 @@ func (d *Discovery) keepConnected(ctx context.Context) {
 	d.cfg.Host.Network().Notify(notifiee)
 	defer d.cfg.Host.Network().StopNotify(notifiee)
 
+	kept := protected{manager: d.cfg.Host.ConnManager()}
+	defer kept.only(nil)
 	retry := min(firstRetry, d.cfg.Interval)
 	for {
-		gained, missing := d.connect(ctx)
-		if gained > 0 {
+		peers := d.cfg.Bootstrap()
+		kept.only(peers)
+		r := d.connect(ctx, peers)
+		if r.worthLookingAround(d.table.RoutingTable().Size()) {
 			d.table.RefreshRoutingTable() // its channel is buffered: the result is in the log
+		}
+		if r.gained > 0 {
 			retry = min(firstRetry, d.cfg.Interval)
 		}
 		wait := d.cfg.Interval
-		if missing > 0 {
+		if r.missing > 0 {
 			wait = retry
 			retry = min(2*retry, d.cfg.Interval/2) // a partition may end any time
 		}
-		if !pause(ctx, jittered(wait), lost, missing == 0) {
+		if !pause(ctx, jittered(wait), lost, r.missing == 0) {
 			return
 		}
 	}
+}
+
+// round is what one look after the bootstrap peers found: how many were connected
+// already, how many were gained, how many are still missing.
+type round struct{ held, gained, missing int }
+
+// thin is the size of a routing table that has room in its first bucket.
+const thin = 20
+
+// worthLookingAround reports whether to fill the routing table now: when we were cut
+// off, or know few members. Otherwise the DHT's own rounds do. Looking around pings
+// the whole table and dials whom a lookup names, and when a bootstrap peer of many
+// members restarts, all of them would at once.
+func (r round) worthLookingAround(known int) bool {
+	return r.gained > 0 && (r.held == 0 || known < thin)
+}
+
+// protected are the bootstrap peers whose connections are not closed to make room for
+// others. The loop of keepConnected owns it.
+type protected struct {
+	manager connmgr.ConnManager
+	peers   map[peer.ID]bool
+}
+
+const protectedTag = "bootstrap"
+
+// only protects peers, and nobody else any longer.
+func (k *protected) only(peers []peer.AddrInfo) {
+	now := make(map[peer.ID]bool, len(peers))
+	for _, p := range peers {
+		now[p.ID] = true
+		k.manager.Protect(p.ID, protectedTag)
+	}
+	for p := range k.peers {
+		if !now[p] {
+			k.manager.Unprotect(p, protectedTag)
+		}
+	}
+	k.peers = now
 }
 
 // pause waits, or less where a loss is news; it is false when ctx has ended.
@@ -74,16 +120,21 @@ func jittered(d time.Duration) time.Duration {
 	return d - d/4 + rand.N(d/2+1)
 }
 
-// connect dials the bootstrap peers that are not connected, side by side, and
-// tells how many it gained and how many are still missing.
-func (d *Discovery) connect(ctx context.Context) (gained, missing int) {
+// connect dials those of the peers that are not connected, side by side.
+func (d *Discovery) connect(ctx context.Context, peers []peer.AddrInfo) (r round) {
 	var (
 		dials sync.WaitGroup
-		mu    sync.Mutex // guards the results
+		mu    sync.Mutex // guards r
 		slots = make(chan struct{}, dialsAtOnce)
 	)
-	for _, p := range d.cfg.Bootstrap() {
-		if p.ID == d.cfg.Host.ID() || d.cfg.Host.Network().Connectedness(p.ID) == network.Connected {
+	for _, p := range peers {
+		if p.ID == d.cfg.Host.ID() {
+			continue
+		}
+		if d.cfg.Host.Network().Connectedness(p.ID) == network.Connected {
+			mu.Lock()
+			r.held++
+			mu.Unlock()
 			continue
 		}
 		slots <- struct{}{}
@@ -93,16 +144,16 @@ func (d *Discovery) connect(ctx context.Context) (gained, missing int) {
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				missing++
+				r.missing++
 				d.log.Debug("a bootstrap peer cannot be reached", "peer", p.ID, "error", err)
 				return
 			}
-			gained++
+			r.gained++
 			d.log.Info("connected to a bootstrap peer", "peer", p.ID)
 		})
 	}
 	dials.Wait()
-	return gained, missing
+	return r
 }
 
 func (d *Discovery) dial(ctx context.Context, p peer.AddrInfo) error {
