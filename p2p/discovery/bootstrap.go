@@ -32,12 +32,15 @@ func (d *Discovery) keepConnected(ctx context.Context) {
 
 	kept := protected{manager: d.cfg.Host.ConnManager()}
 	defer kept.only(nil)
-	retry := min(firstRetry, d.cfg.Interval)
+	retry, cutOff := min(firstRetry, d.cfg.Interval), true
 	for {
 		peers := d.cfg.Bootstrap()
 		kept.only(peers)
 		r := d.connect(ctx, peers)
-		if r.worthLookingAround(d.table.RoutingTable().Size()) {
+		cutOff = cutOff || r.held == 0
+		if r.worthLookingAround(cutOff, d.table.RoutingTable().Size()) {
+			cutOff = false
+			d.looked.Add(1)
 			d.table.RefreshRoutingTable() // its channel is buffered: the result is in the log
 		}
 		if r.gained > 0 {
@@ -62,11 +65,11 @@ type round struct{ held, gained, missing int }
 const thin = 20
 
 // worthLookingAround reports whether to fill the routing table now: when we were cut
-// off, or know few members. Otherwise the DHT's own rounds do. Looking around pings
-// the whole table and dials whom a lookup names, and when a bootstrap peer of many
-// members restarts, all of them would at once.
-func (r round) worthLookingAround(known int) bool {
-	return r.gained > 0 && (r.held == 0 || known < thin)
+// off from all bootstrap peers, or have a new one and know few members. Otherwise the
+// DHT's own rounds do. Looking around pings the whole table and dials whom a lookup
+// names, and when a bootstrap peer of many members restarts, all of them would at once.
+func (r round) worthLookingAround(cutOff bool, known int) bool {
+	return cutOff && r.held+r.gained > 0 || r.gained > 0 && known < thin
 }
 
 // protected are the bootstrap peers whose connections are not closed to make room for

@@ -104,6 +104,7 @@ type Discovery struct {
 	table   *dht.IpfsDHT  // set by Run before ready is closed
 	ready   chan struct{} // closed by Run when table is set
 	stopped chan struct{} // closed by Run when it ends
+	looked  atomic.Uint64 // how often the routing table was filled because of bootstrap peers
 }
 
 // New checks the configuration. It starts nothing and contacts nobody.

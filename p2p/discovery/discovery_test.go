@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -325,6 +326,92 @@ func TestBootstrapReconnects(t *testing.T) {
 	eventually(t, "the loss", func() bool { return a.Connected() == 0 })
 	w.inhabit(key, at.Addrs, nil)
 	eventually(t, "the second connection", func() bool { return a.Connected() == 1 })
+}
+
+// One of two bootstrap peers goes away and comes back: who knows many members has no
+// reason to look around, for others would do so at the same moment. It has one when
+// both come back.
+func TestLookingAroundWhenCutOff(t *testing.T) {
+	w := newWorld(t)
+	var keys []crypto.PrivKey
+	var boots []inhabitant
+	var infos []peer.AddrInfo
+	for range 2 {
+		key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := w.inhabit(key, nil, nil)
+		keys, boots, infos = append(keys, key), append(boots, b), append(infos, b.info())
+	}
+	var rounds atomic.Int64
+	a := w.inhabit(nil, nil, func(c *Config) {
+		c.Bootstrap = func() []peer.AddrInfo { rounds.Add(1); return infos }
+	})
+	connected := func(n int) {
+		t.Helper()
+		eventually(t, "the connections", func() bool { return a.Connected() == n })
+		now := rounds.Load()
+		eventually(t, "a round that sees them", func() bool { return rounds.Load() > now+1 })
+	}
+	restart := func(which ...int) {
+		t.Helper()
+		for _, i := range which {
+			boots[i].stop()
+		}
+		connected(2 - len(which))
+		for _, i := range which {
+			boots[i] = w.inhabit(keys[i], infos[i].Addrs, nil)
+		}
+		connected(2)
+	}
+	connected(2)
+	eventually(t, "it looks around at first", func() bool { return a.looked.Load() > 0 })
+	if r := (round{held: 1, gained: 1}); !r.worthLookingAround(false, thin-1) || r.worthLookingAround(false, thin) {
+		t.Error("control: it does not look around when it knows few")
+	}
+
+	for range 2 { // a round under way, and one that it asks for, would find that strangers are dead
+		<-a.table.RefreshRoutingTable()
+	}
+	for _, p := range strangers(t, 3*thin) {
+		a.table.RoutingTable().TryAddPeer(p.ID, true, false) // fails where a bucket is full
+	}
+	if size := a.table.RoutingTable().Size(); size < thin {
+		t.Fatalf("only %d are in the table", size)
+	}
+	many := a.looked.Load()
+	restart(0)
+	restart(1)
+	restart(0, 1)
+	if got := a.looked.Load() - many; got != 1 {
+		t.Errorf("it looked around %d times, want once, when it was cut off", got)
+	}
+}
+
+// The connections to bootstrap peers are not given up for others; those to former ones
+// may be.
+func TestBootstrapPeersAreProtected(t *testing.T) {
+	w := newWorld(t)
+	boot, former := w.inhabit(nil, nil, nil), w.inhabit(nil, nil, nil)
+	var mu sync.Mutex
+	peers := []peer.AddrInfo{boot.info(), former.info()}
+	a := w.inhabit(nil, nil, func(c *Config) {
+		c.Bootstrap = func() []peer.AddrInfo {
+			mu.Lock()
+			defer mu.Unlock()
+			return peers
+		}
+	})
+	kept := func(i inhabitant) bool { return a.Libp2p().ConnManager().IsProtected(i.Host.ID(), protectedTag) }
+	eventually(t, "both are protected", func() bool { return kept(boot) && kept(former) })
+	mu.Lock()
+	peers = peers[:1]
+	mu.Unlock()
+	eventually(t, "the former one is not any more", func() bool { return !kept(former) })
+	if !kept(boot) {
+		t.Error("the other one is not protected")
+	}
 }
 
 func TestAlone(t *testing.T) {

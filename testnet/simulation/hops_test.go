@@ -25,27 +25,32 @@ import (
 )
 
 // Lookups take more steps in a larger network, but not many more: about as its
-// logarithm grows.
+// logarithm grows. One network grows, and is measured at several sizes.
 func TestHopsGrowWithTheLogarithm(t *testing.T) {
 	sizes := []int{25, 50}
 	if *nodes > 50 {
 		sizes = steps(*nodes)
 	}
-	table := fmt.Sprintf("%8s %8s %8s %10s %10s\n", "members", "hops", "most", "messages", "median")
-	var means []float64
-	for _, n := range sizes {
-		synctest.Test(t, func(t *testing.T) {
-			l := newLookups(t, *seed, n)
-			l.run(40)
-			means = append(means, l.meanHops())
-			table += fmt.Sprintf("%8d %8.2f %8d %10.1f %10v\n", n, l.meanHops(), slices.Max(l.hops), float64(l.messages)/float64(len(l.hops)), l.median().Round(time.Millisecond))
-		})
-	}
-	t.Logf("lookups of one provider\n%s", table)
-	first, last := means[0], means[len(means)-1]
-	if bound := first + math.Log2(float64(sizes[len(sizes)-1])/float64(sizes[0])); last > bound {
-		t.Errorf("%.2f hops among %d members, %.2f among %d: more than the logarithm", last, sizes[len(sizes)-1], first, sizes[0])
-	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(context.Background())
+		l := newLookups(t, *seed, sizes[len(sizes)-1])
+		t.Cleanup(func() { stop(); l.running.Wait() })
+		table := fmt.Sprintf("%8s %10s %8s %8s %8s %10s %10s\n", "members", "logarithm", "hops", "p50", "most", "messages", "median")
+		var first float64
+		for i, n := range sizes {
+			l.grow(ctx, n)
+			m := l.measure(ctx, 40)
+			log := math.Log2(float64(n))
+			table += fmt.Sprintf("%8d %10.1f %8.2f %8d %8d %10.1f %10v\n", n, log, m.mean, m.median, m.most, m.messages, m.took.Round(time.Millisecond))
+			t.Logf("lookups of one provider\n%s", table)
+			if i == 0 {
+				first = m.mean
+			}
+			if bound := first + log - math.Log2(float64(sizes[0])); m.mean > bound {
+				t.Errorf("%.2f hops among %d members, %.2f among %d: more than the logarithm", m.mean, n, first, sizes[0])
+			}
+		}
+	})
 }
 
 // steps are sizes up to the one that was asked for.
@@ -58,15 +63,24 @@ func steps(to int) (out []int) {
 	return append(out, to)
 }
 
-// lookups is a DHT of members that do nothing else.
+// lookups is a growing DHT of members that do nothing else.
 type lookups struct {
 	*testing.T
-	rng      *mathrand.Rand
-	hosts    []*host.Host
-	found    []*discovery.Discovery
-	hops     []int
-	times    []time.Duration
-	messages int
+	rng     *mathrand.Rand
+	weather *weather
+	most    int // members that there will be
+	running sync.WaitGroup
+	first   []peer.AddrInfo // whom everybody knows
+	hosts   []*host.Host
+	found   []*discovery.Discovery
+	asked   int // keys
+	seen    []lookup
+}
+
+// lookup is one that succeeded.
+type lookup struct {
+	hops, messages int
+	took           time.Duration
 }
 
 // club admits whoever knows its word.
@@ -81,121 +95,158 @@ func (c club) Check(_ peer.ID, shown []byte) error {
 	return nil
 }
 
-func newLookups(t *testing.T, seed uint64, n int) *lookups {
-	l := &lookups{T: t, rng: mathrand.New(mathrand.NewPCG(seed, 5))}
-	weather := newWeather(seed, 0)
-	t.Cleanup(weather.net.Close)
-	ctx, stop := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	t.Cleanup(func() { stop(); running.Wait() })
-	var first []peer.AddrInfo
-	for i := range n {
-		key, _, err := crypto.GenerateEd25519Key(rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ip := simnet.IntToPublicIPv4(i)
-		h, err := host.New(host.Config{
-			Key: key, Gate: club{[]byte("open")}, Packets: &machine{w: weather, ip: ip},
-			Listen: []multiaddr.Multiaddr{multiaddr.StringCast(fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", ip, port))},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		running.Go(func() {
-			if err := h.Run(ctx); err != nil {
-				t.Error(err)
-			}
-		})
-		<-h.Listening()
-		if i < 4 {
-			first = append(first, peer.AddrInfo{ID: h.ID(), Addrs: h.Addrs()})
-		}
-		known := slices.Clone(first)
-		d, err := discovery.New(discovery.Config{
-			Host: h.Libp2p(), Network: sha256.Sum256([]byte("lookups")), Member: func(peer.ID) bool { return true },
-			Bootstrap: func() []peer.AddrInfo { return known },
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		running.Go(func() {
-			if err := d.Run(ctx); err != nil {
-				t.Error(err)
-			}
-		})
-		l.hosts, l.found = append(l.hosts, h), append(l.found, d)
-		time.Sleep(100 * time.Millisecond)
-	}
-	time.Sleep(3 * time.Minute) // the routing tables are filled
+func newLookups(t *testing.T, seed uint64, most int) *lookups {
+	l := &lookups{T: t, rng: mathrand.New(mathrand.NewPCG(seed, 5)), weather: newWeather(seed, 0), most: most}
+	t.Cleanup(l.weather.net.Close)
 	return l
 }
 
-// run has members chosen by the dice look for what others provide.
-func (l *lookups) run(times int) {
-	for i := range times {
-		key := fmt.Appendf(nil, "object %d", i)
+// grow has members join, one after another, until there are n, and waits until their
+// routing tables are filled.
+func (l *lookups) grow(ctx context.Context, n int) {
+	for len(l.hosts) < n {
+		l.join(ctx, len(l.hosts))
+		time.Sleep(200 * time.Millisecond)
+		if len(l.hosts)%100 == 0 {
+			l.Logf("%d members, each with %d connections", len(l.hosts), l.connections()/len(l.hosts))
+		}
+	}
+	time.Sleep(70 * time.Second)
+}
+
+func (l *lookups) connections() (n int) {
+	for _, h := range l.hosts {
+		n += len(h.Libp2p().Network().Conns())
+	}
+	return n
+}
+
+// known is how many members everybody knows from the start.
+const known = 4
+
+// join adds a member. Most keep few connections, as do the members of a network that
+// is much larger than their tables: idle ones cost a simulation its memory.
+func (l *lookups) join(ctx context.Context, i int) {
+	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+	if err != nil {
+		l.Fatal(err)
+	}
+	limits := host.Limits{Connections: 96}
+	if i < known {
+		limits.Connections = 2 * l.most // everybody stays connected to these
+	}
+	ip := simnet.IntToPublicIPv4(i)
+	h, err := host.New(host.Config{
+		Key: key, Gate: club{[]byte("open")}, Limits: limits, Packets: &machine{w: l.weather, ip: ip},
+		Listen: []multiaddr.Multiaddr{multiaddr.StringCast(fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", ip, port))},
+	})
+	if err != nil {
+		l.Fatal(err)
+	}
+	l.runs(ctx, h.Run)
+	<-h.Listening()
+	if i < known {
+		l.first = append(l.first, peer.AddrInfo{ID: h.ID(), Addrs: h.Addrs()})
+	}
+	first := slices.Clone(l.first)
+	d, err := discovery.New(discovery.Config{
+		Host: h.Libp2p(), Network: sha256.Sum256([]byte("lookups")), Member: func(peer.ID) bool { return true },
+		Bootstrap: func() []peer.AddrInfo { return first },
+	})
+	if err != nil {
+		l.Fatal(err)
+	}
+	l.runs(ctx, d.Run)
+	l.hosts, l.found = append(l.hosts, h), append(l.found, d)
+}
+
+// runs has something run until the test ends.
+func (l *lookups) runs(ctx context.Context, run func(context.Context) error) {
+	l.running.Go(func() {
+		if err := run(ctx); err != nil {
+			l.Error(err)
+		}
+	})
+}
+
+// measured is what lookups took.
+type measured struct {
+	mean, messages float64
+	median, most   int // hops
+	took           time.Duration
+}
+
+// measure has members chosen by the dice look for what others provide.
+func (l *lookups) measure(ctx context.Context, repeat int) measured {
+	l.Helper()
+	l.seen = nil
+	for range repeat {
+		l.asked++
+		key := fmt.Appendf(nil, "object %d", l.asked)
 		owner, reader := l.rng.IntN(len(l.found)), l.rng.IntN(len(l.found))
 		if owner == reader {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		if err := l.found[owner].Provide(ctx, key); err != nil {
-			l.Error(err)
-		}
-		l.lookup(ctx, reader, key, l.hosts[owner].ID())
-		cancel()
+		l.look(ctx, owner, reader, key)
 	}
+	if len(l.seen) == 0 {
+		l.Fatal("nothing was found")
+	}
+	var m measured
+	var hops []int
+	var times []time.Duration
+	for _, s := range l.seen {
+		m.mean += float64(s.hops) / float64(len(l.seen))
+		m.messages += float64(s.messages) / float64(len(l.seen))
+		hops, times = append(hops, s.hops), append(times, s.took)
+	}
+	slices.Sort(hops)
+	slices.Sort(times)
+	m.median, m.most, m.took = hops[len(hops)/2], hops[len(hops)-1], times[len(times)/2]
+	return m
 }
 
-// lookup counts how far from those that the reader knew the members are that
-// answered it.
-func (l *lookups) lookup(ctx context.Context, reader int, key []byte, owner peer.ID) {
-	ctx, cancel := context.WithCancel(ctx)
-	ctx, events := routing.RegisterForQueryEvents(ctx)
-	counted := make(chan int)
-	go func() { counted <- l.count(events) }() // ends with ctx
+// look has a key provided and looked for, and counts how far from those that the
+// reader knew the members are that answered.
+func (l *lookups) look(ctx context.Context, owner, reader int, key []byte) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := l.found[owner].Provide(ctx, key); err != nil {
+		l.Error(err)
+	}
+	search, stop := context.WithCancel(ctx)
+	search, events := routing.RegisterForQueryEvents(ctx)
+	counted := make(chan lookup)
+	go func() { counted <- count(events) }() // ends with search
 	began := time.Now()
-	found, err := l.found[reader].Providers(ctx, key, 1)
+	found, err := l.found[reader].Providers(search, key, 1)
 	took := time.Since(began)
-	cancel()
-	hops := <-counted
-	if err != nil || len(found) != 1 || found[0].ID != owner {
-		l.Errorf("found %v, %v; want %s", found, err, owner)
+	stop()
+	seen := <-counted
+	seen.took = took
+	if want := l.hosts[owner].ID(); err != nil || len(found) != 1 || found[0].ID != want {
+		l.Errorf("found %v, %v; want %s", found, err, want)
 		return
 	}
-	l.hops, l.times = append(l.hops, hops), append(l.times, took)
+	l.seen = append(l.seen, seen)
 }
 
 // count takes the answers of one lookup: who was known at the beginning is one hop
 // away, whom that one named is two.
-func (l *lookups) count(events <-chan *routing.QueryEvent) (most int) {
+func count(events <-chan *routing.QueryEvent) (seen lookup) {
 	far := map[peer.ID]int{}
 	for e := range events {
 		if e.Type != routing.PeerResponse {
 			continue
 		}
-		l.messages++
+		seen.messages++
 		at := max(far[e.ID], 1)
-		most = max(most, at)
+		seen.hops = max(seen.hops, at)
 		for _, r := range e.Responses {
 			if far[r.ID] == 0 {
 				far[r.ID] = at + 1
 			}
 		}
 	}
-	return most
-}
-
-func (l *lookups) meanHops() float64 {
-	sum := 0
-	for _, h := range l.hops {
-		sum += h
-	}
-	return float64(sum) / float64(len(l.hops))
-}
-
-func (l *lookups) median() time.Duration {
-	slices.Sort(l.times)
-	return l.times[len(l.times)/2]
+	return seen
 }

@@ -16,14 +16,19 @@ type weather struct {
 	loss float64 // part of the packets that get lost
 
 	mu   sync.Mutex
-	rng  *rand.Rand         // owned by mu
-	cut  map[string]bool    // owned by mu; addresses whose packets all get lost
-	lags map[string]float64 // owned by mu; milliseconds from an address to the middle of the network
+	rng  *rand.Rand        // owned by mu
+	cut  map[place]bool    // owned by mu; machines whose packets all get lost
+	lags map[place]float64 // owned by mu; milliseconds from a machine to the middle of the network
 }
+
+// place is a machine's IPv4 address.
+type place [4]byte
+
+func placeOf(ip net.IP) place { return place(ip.To4()) }
 
 // newWeather starts a network; the caller closes it once all sockets are.
 func newWeather(seed uint64, loss float64) *weather {
-	w := &weather{seed: seed, loss: loss, rng: rand.New(rand.NewPCG(seed, 1)), cut: map[string]bool{}, lags: map[string]float64{}}
+	w := &weather{seed: seed, loss: loss, rng: rand.New(rand.NewPCG(seed, 1)), cut: map[place]bool{}, lags: map[place]float64{}}
 	w.net = &simnet.Simnet{LatencyFunc: w.latency}
 	w.net.Start()
 	return w
@@ -36,27 +41,27 @@ func (w *weather) latency(p *simnet.Packet) time.Duration {
 	defer w.mu.Unlock()
 	ms := 0.0
 	for _, a := range []net.Addr{p.From, p.To} {
-		ip := a.(*net.UDPAddr).IP.String()
-		if w.lags[ip] == 0 {
-			w.lags[ip] = 5 + 35*w.rng.Float64()
+		at := placeOf(a.(*net.UDPAddr).IP)
+		if w.lags[at] == 0 {
+			w.lags[at] = 5 + 35*w.rng.Float64()
 		}
-		ms += w.lags[ip]
+		ms += w.lags[at]
 	}
 	return time.Duration(ms * (0.9 + 0.2*w.rng.Float64()) * float64(time.Millisecond))
 }
 
-// lost draws whether a packet from one address to another arrives.
-func (w *weather) lost(from, to string) bool {
+// lost draws whether a packet from one machine to another arrives.
+func (w *weather) lost(from, to place) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.cut[from] || w.cut[to] || w.rng.Float64() < w.loss
 }
 
-// cutOff takes an address off the network, or back on.
+// cutOff takes a machine off the network, or back on.
 func (w *weather) cutOff(ip net.IP, off bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.cut[ip.String()] = off
+	w.cut[placeOf(ip)] = off
 }
 
 // machine is what one node sees of the network. It implements host.Packets.
@@ -90,7 +95,7 @@ type lossy struct {
 }
 
 func (l *lossy) WriteTo(p []byte, to net.Addr) (int, error) {
-	if l.on.w.lost(l.on.ip.String(), to.(*net.UDPAddr).IP.String()) {
+	if l.on.w.lost(placeOf(l.on.ip), placeOf(to.(*net.UDPAddr).IP)) {
 		return len(p), nil
 	}
 	return l.SimConn.WriteTo(p, to)
