@@ -51,6 +51,26 @@ func TestLife(t *testing.T) {
 	t.Logf("simulated in %v", time.Since(real).Round(time.Second))
 }
 
+// Every member stays connected to every validator, so these have room for many more
+// connections than a node.
+func TestValidatorsHaveRoomForEverybody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := found(t, *seed, 1, 0)
+		w.start()
+		defer w.halt()
+		room := func(m *member) int64 {
+			u, err := m.node.Usage(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return u.Scopes[0].Connections.Limit
+		}
+		if v, n := room(w.validators[0]), room(w.nodes[0]); n < 512 || v < 4*n {
+			t.Errorf("a validator may have %d connections, a node %d", v, n)
+		}
+	})
+}
+
 // joined waits until every member has heard enough validators.
 func (w *world) joined() {
 	w.Helper()
