@@ -51,6 +51,8 @@ type Chain struct {
 	line       map[statement.ID]bool // ancestors of current, and current
 	changed    chan struct{}
 	proofs     map[statement.ID]*Proof
+
+	proven proven
 }
 
 // Fixed is a chain that begins with one record and is kept nowhere: for tools
@@ -313,7 +315,7 @@ func (c *Chain) VerifyMembership(raw []byte, peer statement.PublicKey, now time.
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMembership, err)
 	}
-	return r.VerifyMembership(raw, peer, now)
+	return r.verifyMembership(raw, peer, now, &c.proven)
 }
 
 // Admits decides whether a peer may speak on the network: validators by the

@@ -1,8 +1,10 @@
 package trust
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -64,6 +66,10 @@ type Membership struct {
 // VerifyMembership checks a credential for a peer at a time. Cheap checks come
 // first: audience and time before signatures.
 func (c *Committee) VerifyMembership(raw []byte, peer statement.PublicKey, now time.Time) (*Membership, error) {
+	return c.verifyMembership(raw, peer, now, nil)
+}
+
+func (c *Committee) verifyMembership(raw []byte, peer statement.PublicKey, now time.Time, before *proven) (*Membership, error) {
 	s, err := statement.Parse(raw)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMembership, err)
@@ -84,10 +90,56 @@ func (c *Committee) VerifyMembership(raw []byte, peer statement.PublicKey, now t
 	case m.Role < RoleNode || m.Role > RoleMirror:
 		return nil, fmt.Errorf("%w: unknown role", ErrMembership)
 	}
+	sum := provenSum(c, raw)
+	if before.has(sum) {
+		return &m, nil
+	}
 	if err := c.VerifyK(KindMembership, s); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMembership, err)
 	}
+	before.add(sum)
 	return &m, nil
+}
+
+// proven remembers credentials whose signatures were verified: a node meets the same
+// ones at every connection, and those of all connected peers every minute. It says
+// nothing of time, of the peer that shows one, or of whether the record still counts:
+// those are judged each time. It is safe for concurrent use; nil remembers nothing.
+type proven struct {
+	mu   sync.Mutex
+	sums map[[sha256.Size]byte]struct{} // owned by mu
+}
+
+// maxProven bounds what is remembered to about a megabyte.
+const maxProven = 8192
+
+// provenSum is over the record whose validators signed, and the whole credential,
+// signatures and all.
+func provenSum(c *Committee, raw []byte) [sha256.Size]byte {
+	id := c.ID()
+	return sha256.Sum256(append(id[:], raw...))
+}
+
+func (p *proven) has(sum [sha256.Size]byte) bool {
+	if p == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ok := p.sums[sum]
+	return ok
+}
+
+func (p *proven) add(sum [sha256.Size]byte) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sums == nil || len(p.sums) >= maxProven {
+		p.sums = map[[sha256.Size]byte]struct{}{} // all are verified once more
+	}
+	p.sums[sum] = struct{}{}
 }
 
 // Admits decides whether a peer may speak on the network: validators by the
