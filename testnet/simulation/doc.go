@@ -13,9 +13,10 @@
 //
 // A life is everything: join, find, fetch, revoke, under loss, latency and churn.
 //
-// What a large network costs is its connections, which grow as n log n: each is about
-// 7 ms of work, two ends of 70 KB, and a ping every 15 simulated seconds. GOGC=200 and
-// GOMEMLIMIT keep the garbage collector from taking more than that.
+// What a large network costs is its connections, which grow somewhat faster than its
+// members: each is about 10 ms of work, two ends of 70 KB with their goroutines, and a
+// ping every 15 simulated seconds. Lookups among 500 members took twelve minutes of a
+// processor and 9 GB, with GOGC=200; a life of 100 nodes two minutes and 2.4 GB.
 //
 // The package has tests only.
 package simulation
