@@ -26,7 +26,7 @@ func runCommand(e *Env) *cobra.Command {
 		Long: `Run the node of this home until it is told to stop. SIGTERM and Ctrl-C let
 requests under way finish. A home whose peer is in the committee is a validator.`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			defer paceCollector()()
+			defer paceCollector(e.Now)()
 			h, err := e.open()
 			if err != nil {
 				return err
