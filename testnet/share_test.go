@@ -79,6 +79,7 @@ func TestSharing(t *testing.T) {
 	wantState(w, "node2", "--mine", grant, "valid")
 	wantState(w, "node3", "--mine", delegated, "valid")
 	wantState(w, "node1", "--issued", grant, "valid")
+	checkShown(w, "node3", delegated[:12], "valid", "it is in force until 20", "to be handed on once")
 	revoked := w.ok("node1", "revoke", grant, "--reason", "the story's end")
 	if revoked.num("acks") < 3 || len(revoked.list("residue")) == 0 {
 		t.Errorf("revoked: %v", revoked)
@@ -91,6 +92,10 @@ func TestSharing(t *testing.T) {
 	}
 	wantState(w, "node2", "--mine", grant, "revoked")
 	wantState(w, "node3", "--mine", delegated, "revoked")
+	checkShown(w, "node3", delegated, "revoked", "the grant was revoked by ", "the story's end")
+	w.stop("node3") // what it holds is told without the network
+	checkShown(w, "node3", delegated, "revoked", "the grant was revoked by ", "The owner consented to this grant alone")
+	w.restart("node3")
 	checkPurpose(w)
 	wantState(w, "node1", "--issued", grant, "revoked")
 	w.refuse(3, "node2", "delegate", grant, "--to", w.contact("node3"), "--can", "read", "--for", "10m")
@@ -195,6 +200,26 @@ func wantState(w *world, member, which, grant, state string) {
 		}
 	}
 	w.Errorf("%s %s: %s is not listed", member, which, grant)
+}
+
+// checkShown has a member tell a grant with one link in words, and in JSON.
+func checkShown(w *world, member, id, state string, words ...string) {
+	w.Helper()
+	r := w.run(member, "grant-show", id)
+	for _, word := range append(words, state, "Signed by validators ", "3 of 4 have to", "Link 1") {
+		if r.code != 0 || !strings.Contains(r.out, word) {
+			w.Errorf("%q is missing: %s", word, r)
+		}
+	}
+	grants := w.ok(member, "grant-show", id).list("grants")
+	if len(grants) != 1 {
+		w.Fatalf("shown: %v", grants)
+	}
+	if g := facts(grants[0].(map[string]any)); g.str("state") != state || len(g.list("chain")) != 2 || len(g.list("validators")) < 3 || g.str("why") == "" {
+		w.Errorf("shown: %v", g)
+	}
+	w.refuse(4, member, "grant-show", strings.Repeat("ab", 32))
+	w.refuse(2, member, "grant-show", "no-grant")
 }
 
 // TestNoPlaintextAtRest greps every file of every home and log, at the level

@@ -16,34 +16,44 @@ const shortened = 8 // hexadecimal digits of an id that a person compares
 // it rests on, and each link, one sentence a line, caveats indented below. Ids
 // are shortened, so that a line is for reading and never for deciding. Texts that
 // the signers chose are quoted.
-func (v *Verified) Describe() []string {
+func (v *Verified) Describe() []string { return v.DescribeWith(short) }
+
+// DescribeWith is Describe with the caller's names for identities.
+func (v *Verified) DescribeWith(name func(statement.ID) string) []string {
 	g := v.grants[0]
-	out := []string{fmt.Sprintf("Grant %s: owner %s lets %s %s %s.",
-		short(v.path[0]), short(g.Owner), audience(g), words(g.Abilities), g.Target)}
-	out = append(out, g.terms()...)
+	out := g.DescribeWith(v.path[0], name)
 	if v.standing == nil {
 		out = append(out, fmt.Sprintf("The owner consented to this grant alone (consent %s).", short(v.consent)))
 	} else {
 		out = append(out, fmt.Sprintf("The owner consented beforehand (standing consent %s):", short(v.consent)))
-		for _, line := range v.standing.Describe() {
+		for _, line := range v.standing.describe(name) {
 			out = append(out, "  "+line)
 		}
 	}
 	for i, g := range v.grants[1:] {
 		out = append(out, fmt.Sprintf("Link %d, %s: %s lets %s %s the same.",
-			i+1, short(v.path[i+1]), short(v.grants[i].Audience), audience(g), words(g.Abilities)))
+			i+1, short(v.path[i+1]), name(v.grants[i].Audience), audience(g, name), words(g.Abilities)))
 		out = append(out, g.terms()...)
 	}
 	return out
 }
 
+// DescribeWith says in words what a root grant of this id lets whom do, whoever has
+// signed it.
+func (g *Grant) DescribeWith(id statement.ID, name func(statement.ID) string) []string {
+	return append([]string{fmt.Sprintf("Grant %s: owner %s lets %s %s %s.",
+		short(id), name(g.Owner), audience(g, name), words(g.Abilities), g.Target)}, g.terms()...)
+}
+
 // Describe says in words what a standing consent agrees to.
-func (s *Standing) Describe() []string {
+func (s *Standing) Describe() []string { return s.describe(short) }
+
+func (s *Standing) describe(name func(statement.ID) string) []string {
 	to := "whoever holds the role " + fmt.Sprintf("%q", s.Role)
 	if s.Role == "" {
 		ids := make([]string, len(s.Audience))
 		for i, id := range s.Audience {
-			ids[i] = short(id)
+			ids[i] = name(id)
 		}
 		to = strings.Join(ids, ", ")
 	}
@@ -106,12 +116,12 @@ func short(id statement.ID) string { return hex.EncodeToString(id[:shortened/2])
 
 func stamp(unix int64) string { return time.Unix(unix, 0).UTC().Format("2006-01-02 15:04:05 UTC") }
 
-func audience(g *Grant) string {
+func audience(g *Grant, name func(statement.ID) string) string {
 	kind := identity.Kind(g.Subject).String()
 	if g.Subject == SubjectEnclave {
 		kind = "an enclave of"
 	}
-	return kind + " " + short(g.Audience)
+	return kind + " " + name(g.Audience)
 }
 
 // words is a list of abilities as a sentence has it.

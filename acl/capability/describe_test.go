@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/trust/trusttest"
+	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
 func TestDescribe(t *testing.T) {
@@ -36,6 +37,13 @@ Link 1, ` + id(1) + `: ` + short(w.reader.ID()) + ` lets an enclave of ` + short
   only inside an attested enclave`
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	named := strings.Join(v.DescribeWith(func(id statement.ID) string { return "<" + short(id) + ">" }), "\n")
+	for _, p := range []*trusttest.Person{w.owner, w.reader, w.friend} {
+		want = strings.ReplaceAll(want, short(p.ID()), "<"+short(p.ID())+">")
+	}
+	if named != want {
+		t.Errorf("with names, got\n%s\nwant\n%s", named, want)
 	}
 }
 

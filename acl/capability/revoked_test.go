@@ -70,6 +70,10 @@ func TestWhoseRevocationsCount(t *testing.T) {
 			stopped := c.want == both || c.want == grantOnly && i == 1
 			_, err := w.verify(t, chain)
 			live := w.vf.Live(before[i])
+			var why *RevokedError
+			if stopped && (!errors.As(live, &why) || why.Statement != target || len(why.By) == 0) {
+				t.Errorf("%s revokes the %s; with %d links it is told as %+v", c.name, c.target, i, why)
+			}
 			if stopped && (!errors.Is(err, ErrRevoked) || !errors.Is(live, ErrRevoked)) || !stopped && (err != nil || live != nil) {
 				t.Errorf("%s revokes the %s; with %d links: %v, %v while in use", c.name, c.target, i, err, live)
 			}

@@ -21,6 +21,18 @@ var (
 	ErrProof   = errors.New("the proof of possession does not verify")
 )
 
+// RevokedError is [ErrRevoked] with what ended a chain.
+type RevokedError struct {
+	Statement statement.ID   // the grant, the link or the consent that was revoked
+	By        []statement.ID // who did: its owner, an issuer above it, or F+1 validators at least
+}
+
+// Error is the text of [ErrRevoked]: who revoked is not for every reader.
+func (e *RevokedError) Error() string { return ErrRevoked.Error() }
+
+// Unwrap makes the error match [ErrRevoked].
+func (e *RevokedError) Unwrap() error { return ErrRevoked }
+
 // Revocations tells who has validly signed a revocation of a statement.
 type Revocations interface {
 	// Revokers lists the identities with a verified revocation of the statement.
@@ -168,31 +180,35 @@ func (vf *Verifier) inForce(cl *claims) error {
 	}
 	owner := cl.grants[0].Owner
 	if slices.Contains(vf.Revocations.Revokers(cl.consent), owner) { // nobody else gave it
-		return ErrRevoked
+		return &RevokedError{cl.consent, []statement.ID{owner}}
 	}
 	above := append(make([]statement.ID, 0, MaxLinks+2), owner)
 	for i, id := range cl.path {
-		if vf.stopped(id, above) {
-			return ErrRevoked
+		if by := vf.stopped(id, above); len(by) > 0 {
+			return &RevokedError{id, by}
 		}
 		above = append(above, cl.grants[i].Audience)
 	}
 	return nil
 }
 
-// stopped decides whether revocations of a statement count: one by the owner or
-// an issuer above it does, and so do those of F+1 validators.
-func (vf *Verifier) stopped(target statement.ID, above []statement.ID) bool {
+// stopped decides whether revocations of a statement count, and returns whose do:
+// one by the owner or an issuer above it does, and so do those of F+1 validators.
+func (vf *Verifier) stopped(target statement.ID, above []statement.ID) (by []statement.ID) {
 	var validators uint64 // a set: one who is named twice counts once
 	for _, who := range vf.Revocations.Revokers(target) {
 		if slices.Contains(above, who) {
-			return true
+			return []statement.ID{who}
 		}
-		if i, ok := vf.Trust.Current().ByIdentity(who); ok {
+		if i, ok := vf.Trust.Current().ByIdentity(who); ok && validators&(1<<i) == 0 {
 			validators |= 1 << i // there are at most 64
+			by = append(by, who)
 		}
 	}
-	return bits.OnesCount64(validators) > int(vf.Trust.Current().Numbers.F)
+	if bits.OnesCount64(validators) <= int(vf.Trust.Current().Numbers.F) {
+		return nil
+	}
+	return by
 }
 
 // authenticate checks who signed a chain, from its root down, so that nobody

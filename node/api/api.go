@@ -54,6 +54,8 @@ type Service interface {
 	Delegate(ctx context.Context, r GrantRequest) (*Granted, error)
 	Accept(ctx context.Context, r AcceptRequest) (*Granted, error)
 	Grants(ctx context.Context, r GrantsRequest) (*Grants, error)
+	// GrantShow tells everything about one grant. It needs no running node.
+	GrantShow(ctx context.Context, r GrantShowRequest) (*GrantsShown, error)
 	// Revoke ends a grant, a link, or a standing consent with all that rests on it.
 	Revoke(ctx context.Context, r RevokeRequest) (*Revoked, error)
 

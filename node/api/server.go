@@ -113,6 +113,7 @@ func (s *Server) routes(ending context.Context, l Limits) http.Handler {
 	verb(m, "delegate", v.Delegate)
 	verb(m, "accept", v.Accept)
 	verb(m, "grants", v.Grants)
+	verb(m, "grant-show", v.GrantShow)
 	verb(m, "revoke", v.Revoke)
 	verb(m, "consent", v.Consent)
 	verb(m, "consents", v.Consents)

@@ -55,8 +55,54 @@ type GrantInfo struct {
 	Depth    int      `json:"depth"`
 	Links    int      `json:"links"`
 	Purposes []string `json:"purposes,omitempty"`
-	State    string   `json:"state"`            // valid, expired or revoked; of those given also pending or denied
+	State    string   `json:"state"`            // valid, early, expired or revoked; of those given also pending or denied
 	Reason   string   `json:"reason,omitempty"` // of a denial
+}
+
+// GrantShowRequest names one grant that an identity of this home holds or gave.
+type GrantShowRequest struct {
+	ID string `json:"id"`           // or the first digits of it
+	As string `json:"as,omitempty"` // of this identity; none: of any
+}
+
+// GrantsShown is the one grant that was asked for.
+type GrantsShown struct {
+	Grants []GrantShown `json:"grants"`
+}
+
+// GrantShown is a grant with all that it rests on.
+type GrantShown struct {
+	GrantInfo
+	Why        string      `json:"why"`        // it is in this state
+	Validators []int       `json:"validators"` // from 1, that signed the grant at its root
+	Need       int         `json:"need"`       // of them; 0: the record is not known here
+	Of         int         `json:"of"`
+	Record     string      `json:"record"` // committee record whose validators they are
+	RootEpoch  uint64      `json:"root_epoch"`
+	Version    uint64      `json:"version"`
+	Consent    string      `json:"consent"`            // id of the owner's
+	Standing   bool        `json:"standing,omitempty"` // which was given beforehand
+	Chain      []GrantLink `json:"chain"`              // from the owner's grant to the holder's
+	Says       []string    `json:"says"`               // all of it in words, a sentence a line
+}
+
+// GrantLink is the grant at the root of a chain, or a link that hands it on.
+type GrantLink struct {
+	ID          string   `json:"id"`
+	From        string   `json:"from"`
+	FromName    string   `json:"from_name,omitempty"` // by which this home knows the identity
+	To          string   `json:"to"`
+	ToName      string   `json:"to_name,omitempty"`
+	Can         string   `json:"can"`
+	Target      string   `json:"target"` // version, lineage or scope
+	Depth       int      `json:"depth"`  // how many links may follow
+	NotBefore   string   `json:"not_before"`
+	Expires     string   `json:"expires"`
+	Purposes    []string `json:"purposes,omitempty"`
+	MaxClass    *int     `json:"max_class,omitempty"`
+	Regions     []string `json:"regions,omitempty"`
+	Attestation []string `json:"attestation,omitempty"` // measurements
+	Offline     bool     `json:"offline,omitempty"`
 }
 
 // RevokeRequest names a grant or link that this home owns or issued.

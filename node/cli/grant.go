@@ -202,6 +202,51 @@ func printGrants(w io.Writer, gs *api.Grants, issued bool) {
 	}
 }
 
+func grantShowCommand(e *Env) *cobra.Command {
+	var r api.GrantShowRequest
+	c := &cobra.Command{
+		Use: "grant-show ID", Short: "One grant in words: who may do what, by whose word, and whether it is in force", Args: cobra.ExactArgs(1),
+		Long: `Tell everything about a grant that you hold or gave: each hand that it went through
+from its owner, with what each may do and for how long, the owner's consent, the
+validators that signed, and whether it is in force, and why. ID may be its first digits.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			r.ID = args[0]
+			return e.service(c.Context(), func(ctx context.Context, s api.Service) error {
+				out, err := s.GrantShow(ctx, r)
+				if err != nil {
+					return err
+				}
+				return e.print(out, func(w io.Writer) {
+					for i := range out.Grants {
+						printGrantShown(w, &out.Grants[i])
+					}
+				})
+			})
+		},
+	}
+	c.Flags().StringVar(&r.As, "as", "", "held or given by this identity")
+	return c
+}
+
+func printGrantShown(w io.Writer, g *api.GrantShown) {
+	fmt.Fprintf(w, "%s  %s: %s\n", g.Grant, g.State, plain(g.Why))
+	if g.Address != "" {
+		fmt.Fprintf(w, "for %s\n", g.Address)
+	}
+	for _, line := range g.Says {
+		fmt.Fprintln(w, plain(line))
+	}
+	signers := "no validator"
+	if len(g.Validators) > 0 {
+		signers = "validators " + strings.Trim(strings.ReplaceAll(fmt.Sprint(g.Validators), " ", ", "), "[]")
+	}
+	record := "a committee record that is not known here"
+	if g.Need > 0 {
+		record = fmt.Sprintf("%d of %d have to; committee record: root epoch %d, version %d", g.Need, g.Of, g.RootEpoch, g.Version)
+	}
+	fmt.Fprintf(w, "Signed by %s (%s).\n", signers, record)
+}
+
 func revokeCommand(e *Env) *cobra.Command {
 	var r api.RevokeRequest
 	c := &cobra.Command{

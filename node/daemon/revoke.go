@@ -3,7 +3,6 @@ package daemon
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -100,12 +99,7 @@ func (n *Node) describeGrant(d validator.Delivery) (_ *api.GrantInfo, issuer sta
 	g := v.Grant()
 	info := grantInfo(&g, v.Leaf(), d.Hint)
 	info.Links = len(c.Links)
-	switch err := n.verifier.Live(v); {
-	case errors.Is(err, capability.ErrRevoked):
-		info.State = "revoked"
-	case err != nil:
-		info.State = "expired"
-	}
+	info.State, _ = n.stateOf(v)
 	return &info, validator.IssuerOf(v), nil
 }
 

@@ -262,6 +262,11 @@ func (c *Client) Grants(ctx context.Context, r api.GrantsRequest) (*api.Grants, 
 	return call[api.Grants](ctx, c, "grants", r)
 }
 
+// GrantShow implements api.Service.
+func (c *Client) GrantShow(ctx context.Context, r api.GrantShowRequest) (*api.GrantsShown, error) {
+	return call[api.GrantsShown](ctx, c, "grant-show", r)
+}
+
 // Revoke implements api.Service.
 func (c *Client) Revoke(ctx context.Context, r api.RevokeRequest) (*api.Revoked, error) {
 	return call[api.Revoked](ctx, c, "revoke", r)

@@ -239,6 +239,10 @@ func (s *spy) Permit(_ context.Context, r api.PermitRequest) (*api.Permitted, er
 	return &api.Permitted{}, nil
 }
 
+func (s *spy) GrantShow(_ context.Context, r api.GrantShowRequest) (*api.GrantsShown, error) {
+	s.note("GrantShow", r.As)
+	return &api.GrantsShown{}, nil
+}
 func (s *spy) Revoke(_ context.Context, r api.RevokeRequest) (*api.Revoked, error) {
 	s.note("Revoke", r.As)
 	return &api.Revoked{}, nil
