@@ -119,7 +119,9 @@ func TestGrantShowRefuses(t *testing.T) {
 		ids = append(ids, leaf.String())
 	}
 	slices.Sort(ids)
-	i := slices.IndexFunc(ids[1:], func(id string) bool { return slices.ContainsFunc(ids, func(o string) bool { return o != id && o[0] == id[0] }) })
+	i := slices.IndexFunc(ids[1:], func(id string) bool {
+		return slices.ContainsFunc(ids, func(o string) bool { return o != id && o[0] == id[0] })
+	})
 	notShown(t, owner, api.GrantShowRequest{ID: ids[i+1][:1]}, fault.Usage)
 	for _, bad := range []string{"", "xyz", strings.ToUpper(ids[0]) + "A", ids[0] + "0", "../" + ids[0][:8]} {
 		notShown(t, owner, api.GrantShowRequest{ID: bad}, fault.Usage)
