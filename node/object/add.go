@@ -48,7 +48,9 @@ func (l *Library) AddStream(ctx context.Context, owner *home.Principal, name str
 
 func (l *Library) addStream(ctx context.Context, owner *home.Principal, r io.Reader, in Input) (*Added, error) {
 	in.Content, in.Modified = ProgressOf(ctx).Count(r), l.Now()
-	m, err := l.makeAlone(ctx, owner, in)
+	draft := l.Store.Draft()
+	defer draft.Close()
+	m, err := l.makeAlone(ctx, owner, in, draft)
 	if err != nil {
 		return nil, addError(in.Name, err)
 	}
@@ -85,7 +87,9 @@ func (l *Library) addRegular(ctx context.Context, owner *home.Principal, path st
 	progress := ProgressOf(ctx)
 	progress.Total.Store(info.Size())
 	in.Content, in.Modified = progress.Count(exactly(f, info)), info.ModTime()
-	m, err := l.makeAlone(ctx, owner, in)
+	draft := l.Store.Draft()
+	defer draft.Close()
+	m, err := l.makeAlone(ctx, owner, in, draft)
 	if err != nil {
 		return nil, addError(path, err)
 	}
@@ -149,7 +153,9 @@ func (l *Library) addFolder(ctx context.Context, owner *home.Principal, path, na
 		return nil, addError(path, err)
 	}
 	scope := []envelope.Nonce{envelope.NewNonce()}
-	to, stored := &undoable{to: l.Store}, false
+	draft := l.Store.Draft()
+	defer draft.Close()
+	to, stored := &undoable{to: draft, store: l.Store}, false
 	defer func() {
 		if !stored {
 			to.undo(ctx)

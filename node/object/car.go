@@ -195,7 +195,8 @@ func (l *Library) Import(ctx context.Context, r io.Reader) (*Held, error) {
 	if want, err := carHeader(br.Roots); err != nil || !bytes.HasPrefix(head, want) {
 		return nil, damaged(errors.New("its header is not as CAR version 1 has it"))
 	}
-	im := &importer{l: l, seen: map[cid.Cid]bool{}}
+	im := &importer{l: l, draft: l.Store.Draft(), seen: map[cid.Cid]bool{}}
+	defer im.draft.Close()
 	held, err := im.run(ctx, br)
 	if err != nil {
 		if uerr := im.undo(context.WithoutCancel(ctx)); uerr != nil {
@@ -222,6 +223,7 @@ func carHeader(roots []cid.Cid) ([]byte, error) {
 // new, so that a failed import can be undone.
 type importer struct {
 	l     *Library
+	draft *store.Draft
 	seen  map[cid.Cid]bool
 	added []cid.Cid
 	batch []envelope.Block
@@ -269,7 +271,7 @@ func (im *importer) take(ctx context.Context, c cid.Cid, data []byte) error {
 // here reports whether the home has a sound block. A damaged one is removed, so
 // that the file's takes its place.
 func (im *importer) here(ctx context.Context, c cid.Cid) (bool, error) {
-	_, err := im.l.Store.GetVerified(ctx, c)
+	_, err := im.draft.GetVerified(ctx, c)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return false, nil
@@ -286,7 +288,7 @@ func (im *importer) flush(ctx context.Context) error {
 	for _, b := range im.batch {
 		im.added = append(im.added, b.CID)
 	}
-	err := im.l.Store.PutMany(ctx, im.batch)
+	err := im.draft.PutMany(ctx, im.batch)
 	im.batch, im.bytes = nil, 0
 	return err
 }

@@ -8,7 +8,9 @@
 //	index entry  from here on the object exists
 //
 // What was stored by a step whose successor never came is unreferenced and
-// harmless: ciphertext under a key that nobody has.
+// harmless: ciphertext under a key that nobody has. It is garbage, which
+// [Library.Reach] tells from what is needed. Blocks go through a [store.Draft] that is
+// closed after the last step, so that none is collected before.
 //
 // Dealing an object to validators, and sending what was dealt, are separate
 // steps, so that `add` succeeds without a network; see package outbox of node.

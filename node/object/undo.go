@@ -10,9 +10,10 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// makeAlone is Make into the library's store, which has no block of it after an error.
-func (l *Library) makeAlone(ctx context.Context, owner *home.Principal, in Input) (*Made, error) {
-	sink := &undoable{to: l.Store}
+// makeAlone is Make into a draft of the library's store, which has no block of it after
+// an error. The draft is closed when the object is kept.
+func (l *Library) makeAlone(ctx context.Context, owner *home.Principal, in Input, draft *store.Draft) (*Made, error) {
+	sink := &undoable{to: draft, store: l.Store}
 	m, err := l.Make(ctx, owner, in, sink)
 	if err != nil {
 		sink.undo(ctx)
@@ -20,12 +21,13 @@ func (l *Library) makeAlone(ctx context.Context, owner *home.Principal, in Input
 	return m, err
 }
 
-// undoable passes blocks on to a store and remembers them, so that an add which fails
+// undoable passes blocks on to a draft and remembers them, so that an add which fails
 // leaves none behind: on a disk that is nearly full they would be in the way of the
 // next. What is added has a key of its own, and shares no block with another object. It
 // is safe for concurrent use.
 type undoable struct {
-	to *store.Store
+	to    envelope.Sink
+	store *store.Store
 
 	mu   sync.Mutex // guards cids
 	cids []cid.Cid
@@ -49,6 +51,6 @@ func (u *undoable) PutMany(ctx context.Context, blocks []envelope.Block) error {
 func (u *undoable) undo(ctx context.Context) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.to.Delete(context.WithoutCancel(ctx), u.cids)
+	u.store.Delete(context.WithoutCancel(ctx), u.cids)
 	u.cids = nil
 }

@@ -127,7 +127,9 @@ func (l *Library) Rekey(ctx context.Context, owner *home.Principal, h *Held) (*A
 	if o.Details.Modified != 0 {
 		in.Modified = time.Unix(o.Details.Modified, 0)
 	}
-	m, err := l.makeAlone(ctx, owner, in)
+	draft := l.Store.Draft()
+	defer draft.Close()
+	m, err := l.makeAlone(ctx, owner, in, draft)
 	if err != nil {
 		return nil, err
 	}

@@ -310,29 +310,41 @@ func (s *Store) Has(ctx context.Context, c cid.Cid) (bool, error) {
 // error. It frees space and destroys nothing: disks and logs keep traces. What
 // must be destroyed are keys, and they are not kept here.
 func (s *Store) Delete(ctx context.Context, cids []cid.Cid) error {
+	_, err := s.remove(ctx, cids, func(cid.Cid) bool { return false })
+	return err
+}
+
+// remove deletes blocks, but for those that are spared at a moment from which on no
+// writer of them goes on before they are gone.
+func (s *Store) remove(ctx context.Context, cids []cid.Cid, spared func(cid.Cid) bool) (gone []cid.Cid, err error) {
 	if err := s.begin(); err != nil {
-		return err
+		return nil, err
 	}
 	defer s.end()
 	if err := s.broken.check(); err != nil {
-		return err
+		return nil, err
 	}
 	keys := make([]string, 0, len(cids))
 	for _, c := range cids {
 		keys = append(keys, c.KeyString())
 	}
 	if err := s.claims.take(ctx, keys); err != nil {
-		return err
+		return nil, err
 	}
 	defer s.claims.release(keys)
-	ops, err := s.deletes(cids)
+	for _, c := range cids {
+		if !spared(c) {
+			gone = append(gone, c)
+		}
+	}
+	ops, err := s.deletes(gone)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := s.apply(ops); err != nil {
-		return err
+		return nil, err
 	}
-	return s.diskError(ctx, "delete blocks", s.large.Delete(ctx, cids))
+	return gone, s.diskError(ctx, "delete blocks", s.large.Delete(ctx, gone))
 }
 
 // deletes spares the index a tombstone for each block that it does not hold.

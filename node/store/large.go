@@ -28,6 +28,8 @@ type largeBlocks interface {
 	// Get returns a copy, or ErrNotFound: in the memory of into where that has room.
 	Get(ctx context.Context, c cid.Cid, into []byte) ([]byte, error)
 	Has(ctx context.Context, c cid.Cid) (bool, error)
+	// Size is a block's length in bytes; the error of one that is not there is fs.ErrNotExist.
+	Size(c cid.Cid) (int64, error)
 	// Delete removes blocks durably; one that is not there is no error.
 	Delete(ctx context.Context, cids []cid.Cid) error
 	// Walk calls fn with the CID of every block. A file that is no block gives an
@@ -202,6 +204,14 @@ func (f *flat) Get(_ context.Context, c cid.Cid, into []byte) (data []byte, err 
 
 func (f *flat) Has(ctx context.Context, c cid.Cid) (bool, error) {
 	return f.ds.Has(ctx, fileKey(c))
+}
+
+func (f *flat) Size(c cid.Cid) (int64, error) {
+	info, err := os.Stat(filepath.Join(f.folder(c), names.EncodeToString([]byte(c.KeyString()))+flatSuffix))
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
 }
 
 func (f *flat) Delete(ctx context.Context, cids []cid.Cid) error {

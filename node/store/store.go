@@ -38,6 +38,31 @@
 // blocks are refused with [ErrFull] before, nothing is broken by it, and they are
 // taken again as soon as there is room.
 //
+// # Garbage
+//
+// A block that nothing names is garbage: an add was cut off, a transfer given up, an
+// object forgotten. The store does not know names. Its caller marks what is needed,
+// and a [Sweep] frees the rest beside writers that are at work. Why it takes nothing
+// from them:
+//
+// Whoever stores blocks that nothing names yet does so in a [Draft], and closes it
+// when their name (an object's entry, say) is durable. The draft takes each block as
+// its own before it is looked whether the block is here. The sweep (0) begins, (1) has
+// names read and all that they lead to marked, (2) lists what is neither marked nor in
+// a draft, (3) frees of that what is in no draft then. For a block of a draft:
+//
+//   - The draft was closed before 0: the name was there at 1, and the block is marked.
+//   - It was open at 0, or opened later: its blocks are spared at 3 even if it has
+//     closed, because closed drafts are kept until the sweep has ended.
+//   - It took the block only after 3 had looked: 3 looks with the block's claim in its
+//     hand and gives it back when the block is gone. The writer, which needs the claim
+//     to look for the block, finds it missing and writes it.
+//
+// Names that move are read in the order in which they move: what is on its way before
+// what is whole, so that one of the two is seen. A crash leaves nothing to repair: an
+// unfinished sweep has freed garbage, and drafts live in memory, so that what a crash
+// leaves of them is garbage of the next sweep.
+//
 // # Use
 //
 //	lock, err := store.AcquireLock(home)            // one process a home
@@ -111,6 +136,7 @@ type Store struct {
 	large  largeBlocks // large blocks
 	calls  gate        // holds Close back until calls have left
 	claims claims      // keys that a PutMany or Delete is working on
+	drafts drafts      // blocks that nothing names yet
 	proven proven
 
 	dir     string
