@@ -88,6 +88,7 @@ type Service interface {
 	Desk
 	Members
 	Mirrors
+	Keeping
 	Audit
 	Compliance
 
@@ -326,6 +327,7 @@ type Object struct {
 	Kind    string `json:"kind,omitempty"` // file or directory
 	State   string `json:"state"`          // shared, local, conflict, retired, erased, held or carried
 	Added   string `json:"added"`
+	Pinned  bool   `json:"pinned"`
 
 	SupersededBy string `json:"superseded_by,omitempty"` // address of the version made here that follows
 }

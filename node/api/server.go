@@ -133,6 +133,7 @@ func (s *Server) routes(ending context.Context, l Limits) http.Handler {
 	verb(m, "uninvite", v.Uninvite)
 	verb(m, "remove-member", v.RemoveMember)
 	mirrorVerbs(m, v)
+	keepVerbs(m, v)
 	turns := make(chan struct{}, l.Streams)
 	auditVerbs(ending, turns, m, v)
 	complianceVerbs(m, v)

@@ -63,7 +63,7 @@ Try it on this machine:  cerebrum testnet demo`,
 	})
 	root.AddCommand(initCommand(e), runCommand(e), statusCommand(e), peersCommand(e), inviteCommand(e), joinCommand(e), idCommand(e),
 		addCommand(e), getCommand(e), lsCommand(e), infoCommand(e), verifyCommand(e), exportCommand(e), importCommand(e),
-		mirrorCommand(e), unmirrorCommand(e), replicateCommand(e),
+		mirrorCommand(e), unmirrorCommand(e), replicateCommand(e), pinCommand(e), unpinCommand(e), gcCommand(e),
 		grantCommand(e), delegateCommand(e), acceptCommand(e), grantsCommand(e), grantShowCommand(e), revokeCommand(e), consentCommand(e), consentsCommand(e), requestCommand(e), rekeyCommand(e), eraseCommand(e), retainCommand(e), holdCommand(e),
 		networkCommand(e), validatorCommand(e), policyCommand(e), roleCommand(e), auditCommand(e), subjectCommand(e), accessReviewCommand(e), recordsCommand(e),
 		anonymizeCommand(e))

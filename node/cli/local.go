@@ -20,20 +20,25 @@ func lsCommand(e *Env) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return e.print(l, func(w io.Writer) {
-					for _, o := range l.Objects {
-						name := plain(o.Name)
-						if o.Kind == "directory" {
-							name += "/"
-						}
-						if o.SupersededBy != "" {
-							name += "  (superseded)"
-						}
-						fmt.Fprintf(w, "%s  %9s  %-8s  %s\n", o.Address, humanize.IBytes(uint64(o.Size)), o.State, name)
-					}
-				})
+				return e.print(l, func(w io.Writer) { printObjects(w, l) })
 			})
 		},
+	}
+}
+
+func printObjects(w io.Writer, l *api.Objects) {
+	for _, o := range l.Objects {
+		name := plain(o.Name)
+		if o.Kind == "directory" {
+			name += "/"
+		}
+		if o.SupersededBy != "" {
+			name += "  (superseded)"
+		}
+		if o.Pinned {
+			name += "  (pinned)"
+		}
+		fmt.Fprintf(w, "%s  %9s  %-8s  %s\n", o.Address, humanize.IBytes(uint64(o.Size)), o.State, name)
 	}
 }
 
@@ -64,6 +69,9 @@ func printInfo(w io.Writer, i *api.Info) {
 	row("type", i.MediaType)
 	row("size", fmt.Sprintf("%d bytes, %d stored", i.Size, i.Stored))
 	row("state", i.State)
+	if i.Pinned {
+		row("pinned", "yes")
+	}
 	row("created", i.Created)
 	row("owner", i.Owner)
 	row("network", i.Network)

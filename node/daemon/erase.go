@@ -258,6 +258,11 @@ func (n *Node) eraseHere(ctx context.Context, o *order) error {
 	if err := n.forgetHere(ctx, addresses); err != nil {
 		return err
 	}
+	for _, c := range addresses {
+		if err := n.pins.drop(c); err != nil {
+			return err
+		}
+	}
 	o.Local = true
 	if err := n.erasures.save(o); err != nil {
 		return err

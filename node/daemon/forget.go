@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -79,7 +80,7 @@ func (n *Node) forgetErased(ctx context.Context, done map[statement.ID]bool) err
 			return err
 		}
 		for _, c := range doomed {
-			if err := n.carry.drop(rootKey(c)); err != nil {
+			if err := errors.Join(n.carry.drop(rootKey(c)), n.pins.drop(c)); err != nil {
 				return err
 			}
 		}

@@ -126,7 +126,7 @@ func (n *Node) List(ctx context.Context) (*api.Objects, error) {
 func (n *Node) describe(ctx context.Context, c cid.Cid, o store.Object) api.Object {
 	out := api.Object{
 		Address: c.String(), Size: int64(o.Size), Stored: int64(o.Stored), Owned: o.Owned, State: "held",
-		Added: time.Unix(o.Added, 0).UTC().Format(time.RFC3339),
+		Added: time.Unix(o.Added, 0).UTC().Format(time.RFC3339), Pinned: n.isPinned(c, &o),
 	}
 	if isCarried(&o) {
 		out.State = "carried"

@@ -46,6 +46,7 @@ type copying struct {
 	asked []*incomingCopy
 	all   []*incomingCopy
 
+	draft   *store.Draft // closed by close
 	pending []envelope.Block
 	bytes   int
 	deleted int // n.carry.deleted at the start
@@ -55,15 +56,17 @@ type copying struct {
 
 var errFull = errors.New("there is no room for it within the offer")
 
+// newCopying begins a copying, which close ends.
 func (n *Node) newCopying(v *capability.Verified, root cid.Cid, room int64, addresses []cid.Cid) (*copying, error) {
 	n.carry.deleting.Lock()
-	c := &copying{n: n, v: v, root: root, room: room, deleted: n.carry.deleted}
+	c := &copying{n: n, v: v, root: root, room: room, deleted: n.carry.deleted, draft: n.store.Draft()}
 	n.carry.deleting.Unlock()
 	for _, a := range addresses {
 		in := &incomingCopy{address: a}
 		var p part
 		found, err := n.carry.get(partKey(a), &p)
 		if err != nil {
+			c.close()
 			return nil, err
 		}
 		if found && p.Have > 0 && p.Have <= p.Size {
@@ -73,6 +76,8 @@ func (n *Node) newCopying(v *capability.Verified, root cid.Cid, room int64, addr
 	}
 	return c, nil
 }
+
+func (c *copying) close() { c.draft.Close() }
 
 // next is the request for what is missing, see [attempt].
 func (c *copying) next() (*exchange.Request, func(exchange.Block) error) {
@@ -164,7 +169,7 @@ func (c *copying) admit(in *incomingCopy, manifest []byte) error {
 // those that are whole come into the index.
 func (c *copying) flush(ctx context.Context) error {
 	if len(c.pending) > 0 {
-		if err := c.n.putSound(ctx, c.pending); err != nil {
+		if err := c.n.putSound(ctx, c.draft, c.pending); err != nil {
 			return err
 		}
 		clear(c.pending)
@@ -187,8 +192,8 @@ func (c *copying) flush(ctx context.Context) error {
 	return nil
 }
 
-// putSound stores blocks; one that is here and damaged is replaced.
-func (n *Node) putSound(ctx context.Context, blocks []envelope.Block) error {
+// putSound stores blocks in a draft; one that is here and damaged is replaced.
+func (n *Node) putSound(ctx context.Context, draft *store.Draft, blocks []envelope.Block) error {
 	for _, b := range blocks {
 		_, err := n.store.GetVerified(ctx, b.CID)
 		if errors.Is(err, store.ErrCorrupt) {
@@ -198,7 +203,7 @@ func (n *Node) putSound(ctx context.Context, blocks []envelope.Block) error {
 			return err
 		}
 	}
-	return n.store.PutMany(ctx, blocks)
+	return draft.PutMany(ctx, blocks)
 }
 
 // hold puts a whole object into the index. Where something was deleted since its

@@ -126,10 +126,12 @@ func (n *Node) repair(ctx context.Context, r *reading, c cid.Cid, h *object.Held
 	if err := n.store.Delete(ctx, bad); err != nil { // what is served meanwhile lacks it and is not wrong
 		return false, err
 	}
+	draft := n.store.Draft()
+	defer draft.Close()
 	var pending []envelope.Block
 	held := 0
 	flush := func() error {
-		err := n.putSound(ctx, pending)
+		err := n.putSound(ctx, draft, pending)
 		pending, held = pending[:0], 0
 		return err
 	}

@@ -30,6 +30,7 @@ func mayCopy(t *testing.T, m *members, v *capability.Verified, address cid.Cid) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(c.close)
 	return c
 }
 

@@ -21,6 +21,12 @@ import (
 
 // Mirror implements api.Service.
 func (n *Node) Mirror(ctx context.Context, r api.MirrorRequest) (*api.Mirrored, error) {
+	return n.mirror(ctx, r, n.pins.keepAsMirror)
+}
+
+// mirror is Mirror. kept is told, while nobody else works on the root, that it is to be
+// kept.
+func (n *Node) mirror(ctx context.Context, r api.MirrorRequest, kept func(cid.Cid) error) (*api.Mirrored, error) {
 	if err := n.needsNetwork(); err != nil {
 		return nil, err
 	}
@@ -64,7 +70,7 @@ func (n *Node) Mirror(ctx context.Context, r api.MirrorRequest) (*api.Mirrored, 
 	if !had {
 		at.Since = n.now().Unix()
 	}
-	if err := n.carry.put(rootKey(address), at); err != nil {
+	if err := errors.Join(kept(address), n.carry.put(rootKey(address), at)); err != nil {
 		return nil, diskFault(err)
 	}
 	out, err := n.bring(ctx, p, v, address, at, &upkeep{room: -1})
@@ -167,6 +173,7 @@ func (n *Node) bring(ctx context.Context, p *home.Principal, v *capability.Verif
 	if err != nil {
 		return out, err
 	}
+	defer c.close()
 	c.progress = object.ProgressOf(ctx)
 	err = c.run(ctx, rd)
 	out.From = rd.got.From
@@ -304,6 +311,9 @@ func (n *Node) Unmirror(ctx context.Context, r api.UnmirrorRequest) (*api.Unmirr
 				return heldFault(c)
 			}
 		}
+		if err := n.pinnedFault(c); err != nil {
+			return err
+		}
 		doomed = append(doomed, c)
 		out.Objects++
 		out.Bytes += o.Stored
@@ -315,18 +325,30 @@ func (n *Node) Unmirror(ctx context.Context, r api.UnmirrorRequest) (*api.Unmirr
 	if !found && len(doomed) == 0 {
 		return nil, fault.New(fault.NotFound, "see `cerebrum mirror --list`", "this home does not mirror %s", address)
 	}
-	if err := n.record(ctx, event.Unmirror, event.OK, event.Act{Actor: at.Audience, Object: address.Bytes(), Detail: fmt.Sprintf("%d objects", len(doomed))}); err != nil {
+	if err := n.pinnedFault(address); err != nil {
 		return nil, err
+	}
+	if err := n.stopCarrying(ctx, address, at, len(doomed)); err != nil {
+		return nil, err
+	}
+	if err := n.forgetHere(ctx, doomed); err != nil {
+		return nil, diskFault(err)
+	}
+	return out, errors.Join(n.abandon(ctx, address), n.pins.drop(address))
+}
+
+// stopCarrying records that this home carries no more what came under a root, and has
+// validators name it no more.
+func (n *Node) stopCarrying(ctx context.Context, address cid.Cid, at root, objects int) error {
+	if err := n.record(ctx, event.Unmirror, event.OK, event.Act{Actor: at.Audience, Object: address.Bytes(), Detail: fmt.Sprintf("%d objects", objects)}); err != nil {
+		return err
 	}
 	if p := n.principalOf(at.Audience); p != nil && n.running.Load() {
 		if held, _, err := n.held(p, address); err == nil && longestCarry(held) != nil {
 			n.announce(ctx, p, longestCarry(held), address, true)
 		}
 	}
-	if err := n.forgetHere(ctx, doomed); err != nil {
-		return nil, diskFault(err)
-	}
-	return out, n.abandon(ctx, address)
+	return nil
 }
 
 // Mirrored implements api.Service.

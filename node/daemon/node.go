@@ -74,6 +74,7 @@ type Node struct {
 	receipts *receipts // of this node's own requests
 	carry    *carry
 	copies   *copies
+	pins     *pins
 
 	// Everything below needs a network and is nil without one.
 	trust    *trust.Chain
@@ -146,6 +147,7 @@ func Open(h *home.Home, log *slog.Logger, now func() time.Time) (n *Node, err er
 		return n, err
 	}
 	n.carry, n.copies = newCarry(n.store.KV("carry")), newCopies(n.store.KV("copies"))
+	n.pins = &pins{n.store.KV("pins")}
 	if n.trust == nil {
 		return n, nil
 	}

@@ -120,7 +120,11 @@ func TestEveryVerbHasItsRoute(t *testing.T) {
 				args = append(args, reflect.ValueOf(new(bytes.Buffer)))
 			default:
 				q := reflect.New(in).Elem()
-				wordOf(q).SetString(m.Name)
+				if word := wordOf(q); word.Kind() == reflect.Bool {
+					word.SetBool(true)
+				} else {
+					word.SetString(m.Name)
+				}
 				args = append(args, q)
 			}
 		}
@@ -136,7 +140,7 @@ func TestEveryVerbHasItsRoute(t *testing.T) {
 
 // wordOf is the field by which the spy recognises a request.
 func wordOf(q reflect.Value) reflect.Value {
-	for _, name := range []string{"As", "Address", "Contact", "Path", "Op", "ID", "Role", "Word", "Invitation", "Subject", "Into", "Object", "Checkpoint"} {
+	for _, name := range []string{"As", "Address", "Contact", "Path", "Op", "ID", "Role", "Word", "Invitation", "Subject", "Into", "Object", "Checkpoint", "DryRun"} {
 		if f := q.FieldByName(name); f.IsValid() {
 			return f
 		}
