@@ -178,17 +178,16 @@ func (n *Node) pinAway(ctx context.Context, r api.PinRequest, address cid.Cid) e
 	if err != nil {
 		return err
 	}
-	had, pinned, err := n.pins.get(pinKey(address))
+	pinned, err := n.pins.isPinned(address)
 	if err != nil {
 		return err
 	}
 	if !pinned {
-		had = pin{Since: n.now().Unix(), Brought: !mirrored}
-		if err := n.pins.put(pinKey(address), had, looseKey(address)); err != nil {
+		if err := n.pins.put(pinKey(address), pin{Since: n.now().Unix(), Brought: !mirrored}, looseKey(address)); err != nil {
 			return diskFault(err)
 		}
 	}
-	if _, err = n.mirror(ctx, api.MirrorRequest{Address: r.Address, As: r.As, ThisVersion: r.ThisVersion, Op: r.Op}, func(cid.Cid) error { return nil }); err == nil {
+	if _, err = n.mirror(ctx, api.MirrorRequest(r), func(cid.Cid) error { return nil }); err == nil {
 		return nil
 	}
 	goesOn, rerr := n.carry.get(rootKey(address), &at)

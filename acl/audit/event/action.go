@@ -25,7 +25,7 @@ const (
 	Retain      Action = "retain"  // the owner changed how long an object is kept
 	Erase       Action = "erase"   // the owner's order
 	Destroy     Action = "destroy" // shares of erased keys, at a validator
-	Drop        Action = "drop"    // what is here of an erased object
+	Drop        Action = "drop"    // blocks here: of what was erased, or of nothing that is listed
 	Mirror      Action = "mirror"
 	Unmirror    Action = "unmirror"
 	Offer       Action = "offer" // to carry for others
