@@ -182,8 +182,12 @@ func (n *Node) pinAway(ctx context.Context, r api.PinRequest, address cid.Cid) e
 	if err != nil {
 		return err
 	}
+	loose, err := n.pins.isLoose(address)
+	if err != nil {
+		return err
+	}
 	if !pinned {
-		if err := n.pins.put(pinKey(address), pin{Since: n.now().Unix(), Brought: !mirrored}, looseKey(address)); err != nil {
+		if err := n.pins.put(pinKey(address), pin{Since: n.now().Unix(), Brought: !mirrored || loose}, looseKey(address)); err != nil {
 			return diskFault(err)
 		}
 	}
