@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"cerebrum.dev/cerebrum/crypto/envelope"
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
+	"cerebrum.dev/cerebrum/node/object"
 	"cerebrum.dev/cerebrum/node/store"
 	"github.com/ipfs/go-cid"
 )
@@ -416,5 +418,26 @@ func TestPinRefuses(t *testing.T) {
 	}
 	if _, err := owner.Pin(t.Context(), api.PinRequest{Address: address.String()}); err == nil || fault.Of(err).Exit != fault.Denied {
 		t.Errorf("what was erased: %v", err)
+	}
+}
+
+// BenchmarkGC looks through a home of many small objects and one of 256 MiB, of which
+// nothing is garbage.
+func BenchmarkGC(b *testing.B) {
+	n := found(b, 1).nodes[0]
+	p := n.home.Principals()[0]
+	add := func(size int) {
+		if _, err := n.library.AddStream(b.Context(), p, "x", io.LimitReader(rand.Reader, int64(size)), object.Labels{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	add(256 << 20)
+	for range 1000 {
+		add(1000)
+	}
+	for b.Loop() {
+		if got, err := n.GC(b.Context(), api.GCRequest{}); err != nil || got.Blocks != 0 {
+			b.Fatal(got, err)
+		}
 	}
 }
