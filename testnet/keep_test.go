@@ -1,9 +1,11 @@
 package testnet_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"io"
+	"os"
 	"path/filepath"
 	"testing"
 )
@@ -75,6 +77,53 @@ func TestKeeping(t *testing.T) {
 		t.Errorf("there is more: %v", got)
 	}
 	w.reads("node1", address, content)
+}
+
+// TestPinningADirectory: the pin of a directory brings what is in it, and a pin of one
+// file in it keeps all of what came with it.
+func TestPinningADirectory(t *testing.T) {
+	t.Parallel()
+	w := up(t, "--nodes", "2")
+	folder := filepath.Join(w.tmp, "data")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b"} {
+		if err := os.WriteFile(filepath.Join(folder, name), bytes.Repeat([]byte(name), 100_000), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	address := w.ok("node1", "add", folder).str("address")
+	w.grant("node1", address, "node2", "read")
+	w.ok("node2", "pin", address)
+	objects := w.ok("node2", "ls").list("objects")
+	if len(objects) != 3 {
+		t.Fatalf("listed: %v", objects)
+	}
+	file := ""
+	for _, o := range objects {
+		f := facts(o.(map[string]any))
+		if f["pinned"] != true {
+			t.Errorf("not pinned: %v", f)
+		}
+		if f.str("address") != address {
+			file = f.str("address")
+		}
+	}
+	w.refuse(4, "node2", "unpin", file)
+	w.ok("node2", "pin", file)
+	w.ok("node2", "unpin", address)
+	w.refuse(1, "node2", "unmirror", address)
+	if got := w.ok("node2", "gc"); got.num("blocks") != 0 {
+		t.Errorf("from under a pin: %v", got)
+	}
+	w.ok("node2", "unpin", file)
+	if got := w.ok("node2", "gc"); got.num("freed") < 200_000 || len(got.list("objects")) != 3 {
+		t.Errorf("freed: %v", got)
+	}
+	if left := w.ok("node2", "ls").list("objects"); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
 }
 
 // killAdding kills a member in the middle of an add, and starts it again.
