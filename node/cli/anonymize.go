@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"cerebrum.dev/cerebrum/node/anonymize"
 	"cerebrum.dev/cerebrum/node/anonymize/publish"
@@ -84,6 +85,12 @@ Methods: columns coarsens each column to one level, the best there is; rows coar
 different rows differently, which keeps far more; boxes publishes ranges and sets,
 which keeps most and is fastest, and suppresses nothing.
 
+What --apply does is done first, to quasi-identifiers as well, so that the guarantee is
+about what is published. Operators, for COLUMN=OPERATOR, or COLUMN,COLUMN=OPERATOR:
+
+` + operatorTable() + `
+None of them is a guarantee by itself; the report says what each leaves open.
+
 It needs neither a home nor a network, except for --share.`,
 		Example: `  cerebrum anonymize patients.csv -o release.csv --quasi age,zip,sex --sensitive diagnosis \
       --drop name --k 5 --l 3 --report report.html`,
@@ -118,11 +125,7 @@ It needs neither a home nor a network, except for --share.`,
 }
 
 func (e *Env) anonymize(ctx context.Context, a *anonymizeFlags) error {
-	if err := a.complete(); err != nil {
-		return err
-	}
-	var err error
-	if a.job.Beforehand, err = a.beforehand.operations(e.Now()); err != nil {
+	if err := a.complete(e.Now()); err != nil {
 		return err
 	}
 	a.job.Now, a.job.Version = e.Now, version()
@@ -151,7 +154,7 @@ func version() string {
 }
 
 // complete makes the job of the flags.
-func (a *anonymizeFlags) complete() (err error) {
+func (a *anonymizeFlags) complete(now time.Time) (err error) {
 	if a.job.Reading, err = a.reading.options(); err != nil {
 		return err
 	}
@@ -164,7 +167,7 @@ func (a *anonymizeFlags) complete() (err error) {
 	case a.job.Budget < 0:
 		return fault.New(fault.Usage, "", "--budget is a time, such as 30s")
 	}
-	if a.job.Rewrite, err = a.key.pseudonyms(a.hash, a.job.Input); err != nil {
+	if err := a.operations(now); err != nil {
 		return err
 	}
 	if a.job.Method, err = method(a.method); err != nil {
@@ -172,6 +175,23 @@ func (a *anonymizeFlags) complete() (err error) {
 	}
 	a.job.Population = a.promise.population
 	a.job.Models, err = a.promise.models(a.job.Sensitive)
+	return err
+}
+
+// operations are what is done to cells, before the search and after it.
+func (a *anonymizeFlags) operations(now time.Time) error {
+	wanted, kept, err := a.beforehand.keyed()
+	if err != nil {
+		return err
+	}
+	key, dataset, err := a.key.keyOf(a.job.Input, wanted || len(a.hash) > 0, kept)
+	if err != nil {
+		return err
+	}
+	if a.job.Rewrite, err = pseudonyms(a.hash, key, dataset); err != nil {
+		return err
+	}
+	a.job.Beforehand, err = a.beforehand.steps(key, dataset, now)
 	return err
 }
 

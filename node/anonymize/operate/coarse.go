@@ -68,7 +68,8 @@ type Hierarchy interface {
 	Label(level int, group uint32) string
 }
 
-// Generalise publishes the group of a value at one level of a hierarchy.
+// Generalise publishes the group of a value at one level of a hierarchy. One that [Parse]
+// made has none before [Generalise.Use].
 type Generalise struct {
 	hierarchy Hierarchy
 	level     int
@@ -76,14 +77,27 @@ type Generalise struct {
 
 // NewGeneralise checks that the hierarchy has the level.
 func NewGeneralise(h Hierarchy, level int) (*Generalise, error) {
-	if level < 0 || level >= h.Levels() {
-		return nil, fmt.Errorf("the hierarchy has no level %d: its levels are 0 to %d", level, h.Levels()-1)
-	}
-	return &Generalise{h, level}, nil
+	g := &Generalise{level: level}
+	return g, g.Use(h)
 }
+
+// Use takes the hierarchy, which has to have the level.
+func (g *Generalise) Use(h Hierarchy) error {
+	if g.level < 0 || g.level >= h.Levels() {
+		return fmt.Errorf("the hierarchy has no level %d: its levels are 0 to %d", g.level, h.Levels()-1)
+	}
+	g.hierarchy = h
+	return nil
+}
+
+// Level is which one is published.
+func (g *Generalise) Level() int { return g.level }
 
 // Append implements [Operator]. The error is [ErrHierarchy].
 func (g *Generalise) Append(dst []byte, cell Cell) ([]byte, error) {
+	if g.hierarchy == nil {
+		return dst, ErrHierarchy
+	}
 	leaf, ok := g.hierarchy.Leaf(string(cell.Value))
 	if !ok {
 		if len(cell.Value) == 0 {

@@ -23,7 +23,9 @@
 //		out, err := rw.Rewrite(row)
 //	}
 //
-// [Steps] makes the steps of a plan that package detect proposes.
+// [Steps] makes the steps of a plan that package detect proposes, and [Parse] those that a
+// person writes down, such as bucket:10. Operators that have to see the whole table first
+// are a [Looker]; those that depend on the row are a [Rewinder].
 //
 // An empty cell is a missing value and stays empty, but under [Suppress]. An error says
 // column and row, never the value; keys come in as a [Key] and are in no error either.
@@ -63,6 +65,8 @@ type Step struct {
 	// Subject is the column that says whose row it is, which [DateShift] needs. It is read
 	// before any operator changes it.
 	Subject string
+	// Name is what a report calls the step, and Leaves what it leaves open, as in [Form].
+	Name, Leaves string
 }
 
 // CellError says where an operator failed.

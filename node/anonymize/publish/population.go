@@ -31,7 +31,7 @@ func (r *run) countPopulation(ctx context.Context, b *table.Builder) error {
 		}
 	}
 	person, rows := make([][]byte, len(at)), 0
-	sum, err := r.each(ctx, s, func(row *tabular.Row) error {
+	sum, err := r.each(ctx, s, r.stepsOf(s, r.isQuasi), func(row *tabular.Row) error {
 		rows++
 		for i, c := range at {
 			person[i] = row.Cells[c]

@@ -15,6 +15,7 @@ import (
 
 	"cerebrum.dev/cerebrum/node/anonymize/guarantee"
 	"cerebrum.dev/cerebrum/node/anonymize/measure"
+	"cerebrum.dev/cerebrum/node/anonymize/operate"
 	"cerebrum.dev/cerebrum/node/anonymize/partition"
 	"cerebrum.dev/cerebrum/node/anonymize/report"
 	"cerebrum.dev/cerebrum/node/anonymize/tabular"
@@ -121,7 +122,7 @@ func (r *run) rows(ctx context.Context, to *counted) (report.File, error) {
 		out = s
 	}
 	p := r.rewriting(kept)
-	sum, err := r.each(ctx, r.source, func(row *tabular.Row) error {
+	sum, err := r.each(ctx, r.source, r.stepsOf(r.source, everyColumn), func(row *tabular.Row) error {
 		next, err := p.row(row)
 		if next == nil || err != nil {
 			return err
@@ -161,7 +162,7 @@ func (r *run) kept() (columns []tabular.Column, kept []int) {
 		if slices.Contains(r.Drop, c.Name) {
 			continue
 		}
-		if slices.Contains(r.Quasi, c.Name) || r.Rewrite[c.Name] != nil || r.Beforehand[c.Name].Rewrite != nil {
+		if _, operated := r.steps[c.Name]; operated || slices.Contains(r.Quasi, c.Name) || r.Rewrite[c.Name] != nil {
 			c.Type = tabular.TextType
 		}
 		columns, kept = append(columns, c), append(kept, i)
@@ -273,16 +274,18 @@ func (r *run) report(output report.File) *report.Report {
 	}
 	for _, c := range r.source.Columns() {
 		rep.Input.Columns = append(rep.Input.Columns, c.Name)
-		if n := c.Name; !slices.Contains(r.Quasi, n) && !slices.Contains(r.Sensitive, n) && !slices.Contains(r.Drop, n) && r.Rewrite[n] == nil && r.Beforehand[n].Rewrite == nil {
+		n := c.Name
+		if _, operated := r.steps[n]; !operated && !slices.Contains(r.Quasi, n) && !slices.Contains(r.Sensitive, n) && !slices.Contains(r.Drop, n) && r.Rewrite[n] == nil {
 			rep.Parameters.Unchanged = append(rep.Parameters.Unchanged, n)
 		}
 	}
 	for _, m := range r.Models {
 		rep.Parameters.Models = append(rep.Parameters.Models, m.String())
 	}
-	for _, name := range keys(r.Beforehand) {
-		op := r.Beforehand[name]
-		rep.Parameters.Operations = append(rep.Parameters.Operations, report.Operation{Column: name, Name: op.Name, Text: op.Text})
+	for _, name := range keys(r.steps) {
+		step := r.steps[name]
+		_, text := step.Operator.(operate.Redact)
+		rep.Parameters.Operations = append(rep.Parameters.Operations, report.Operation{Column: name, Name: step.Name, Text: text, Leaves: step.Leaves})
 	}
 	rep.Explain(r.Models)
 	return rep

@@ -74,6 +74,8 @@ type Operation struct {
 	Column string `json:"column"`
 	Name   string `json:"name"`
 	Text   bool   `json:"free_text,omitempty"`
+	// Leaves is a sentence on what it leaves open, or empty.
+	Leaves string `json:"leaves_open,omitempty"`
 }
 
 // Hierarchy of a column.
