@@ -58,6 +58,14 @@ type Operator interface {
 	Append(dst []byte, cell Cell) ([]byte, error)
 }
 
+// Reverser is an operator that whoever has its key can undo: [Reversible], whose values
+// say whether the key is theirs, and [Format], whose do not.
+type Reverser interface {
+	Operator
+	// Reverse appends the cell of which value was made.
+	Reverse(dst, value []byte) ([]byte, error)
+}
+
 // Step is what happens to one column.
 type Step struct {
 	Column   string

@@ -109,7 +109,7 @@ func (r *run) rows(ctx context.Context, to *counted) (report.File, error) {
 		format = r.source.Format()
 	}
 	columns, kept := r.kept()
-	out, err := tabular.NewWriter(to, tabular.WriteOptions{Format: format, Comma: r.comma(), Columns: columns})
+	out, err := tabular.NewWriter(to, tabular.WriteOptions{Format: format, Comma: commaOf(r.Output, r.source), Columns: columns})
 	if err != nil {
 		return report.File{}, err
 	}
@@ -148,11 +148,12 @@ func (r *run) rows(ctx context.Context, to *counted) (report.File, error) {
 
 var errChanged = fault.New(fault.Failed, "begin again when nobody writes to it", "the table changed while it was read")
 
-func (r *run) comma() byte {
-	if strings.HasSuffix(strings.ToLower(r.Output), ".tsv") {
+// commaOf is what separates cells of an output: tabs by its name, or what the input has.
+func commaOf(output string, s *tabular.Source) byte {
+	if strings.HasSuffix(strings.ToLower(output), ".tsv") {
 		return '\t'
 	}
-	return r.source.Comma()
+	return s.Comma()
 }
 
 // kept is the columns of the release and where they are in the table. What is made of
