@@ -120,7 +120,7 @@ It needs neither a home nor a network, except for --share.`,
 	for _, name := range []string{"output", "quasi"} {
 		c.MarkFlagRequired(name)
 	}
-	c.AddCommand(anonymizeInspect(e), anonymizeRisk(e), anonymizeReverse(e), anonymizeCount(e), anonymizeSum(e), anonymizeMean(e))
+	c.AddCommand(anonymizeInspect(e), anonymizeRisk(e), anonymizeReverse(e), anonymizeCount(e), anonymizeSum(e), anonymizeMean(e), anonymizeQuantiles(e), anonymizeHistogram(e))
 	return c
 }
 
