@@ -251,18 +251,20 @@ func (e *Env) printReleased(w io.Writer, r released) {
 
 func anonymizeRisk(e *Env) *cobra.Command {
 	var quasi []string
+	var population string
 	var reading readingFlags
 	c := &cobra.Command{
 		Use: "risk FILE --quasi A,B,C", Short: "How easily people are found in a table as it is", Args: cobra.ExactArgs(1),
 		Long: `Measure the risk of a table as it is, or of a release, if somebody knows the
 quasi-identifiers of people: of a prosecutor, who knows that a person has a row; of a
-journalist, who wants to find anybody; of a marketer, who guesses everybody.`,
+journalist, who wants to find anybody; of a marketer, who guesses everybody. The latter
+two look among the people of --population, or among the rows.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := reading.options()
 			if err != nil {
 				return err
 			}
-			r, err := publish.Risk(c.Context(), args[0], o, quasi)
+			r, err := publish.Risk(c.Context(), args[0], o, quasi, population)
 			if err != nil {
 				return err
 			}
@@ -270,6 +272,7 @@ journalist, who wants to find anybody; of a marketer, who guesses everybody.`,
 		},
 	}
 	c.Flags().StringSliceVar(&quasi, "quasi", nil, "columns that others may know of a person")
+	c.Flags().StringVar(&population, "population", "", "the people of whom the table is a sample: a table with the same quasi-identifiers")
 	reading.add(c)
 	c.MarkFlagRequired("quasi")
 	return c
@@ -279,6 +282,10 @@ func printRisk(w io.Writer, r *publish.RiskOfTable) {
 	fmt.Fprintf(w, "%s rows, %s of them alone, in %s classes of %d and more\n", humanize.Comma(int64(r.Rows)), humanize.Comma(int64(r.Risk.Unique)),
 		humanize.Comma(int64(r.Classes)), r.Risk.Prosecutor.Smallest)
 	fmt.Fprintf(w, "prosecutor  highest %.3g, average %.3g; %.3g of the rows above %.3g\n", r.Risk.Prosecutor.Highest, r.Risk.Prosecutor.Average, r.Risk.Prosecutor.AtRisk, r.Threshold)
-	fmt.Fprintf(w, "journalist  highest %.3g, average %.3g\n", r.Risk.Journalist.Highest, r.Risk.Journalist.Average)
-	fmt.Fprintf(w, "marketer    %.3g\n", r.Risk.Marketer)
+	among := ""
+	if r.Population > 0 {
+		among = ", among " + humanize.Comma(int64(r.Population)) + " people"
+	}
+	fmt.Fprintf(w, "journalist  highest %.3g, average %.3g%s\n", r.Risk.Journalist.Highest, r.Risk.Journalist.Average, among)
+	fmt.Fprintf(w, "marketer    %.3g%s\n", r.Risk.Marketer, among)
 }
