@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -159,6 +160,45 @@ func (b *Bucket) Append(dst []byte, cell Cell) ([]byte, error) {
 	}
 	dst = strconv.AppendFloat(append(dst, '['), low, 'g', 12, 64)
 	return append(strconv.AppendFloat(append(dst, ", "...), high, 'g', 12, 64), ')'), nil
+}
+
+// Wider is the label of the interval in which that of a label is, if intervals are so many
+// times as wide. It is false for what is no label of these intervals.
+func (b *Bucket) Wider(label string, times int) (string, bool) {
+	low, ok := b.low(label)
+	if !ok {
+		return "", false
+	}
+	if !b.whole {
+		low += b.width / 2 // labels are rounded, and the middle is in no other interval
+	}
+	wide := &Bucket{b.width * float64(times), b.base, b.whole}
+	out, err := wide.Append(nil, Cell{Value: strconv.AppendFloat(nil, low, 'g', -1, 64)})
+	return string(out), err == nil
+}
+
+// low is where the interval of a label begins.
+func (b *Bucket) low(label string) (float64, bool) {
+	text := label
+	if b.whole && b.width > 1 {
+		end := strings.IndexByte(strings.TrimPrefix(label, "-"), '-')
+		if end < 0 {
+			return 0, false
+		}
+		text = label[:len(label)-len(strings.TrimPrefix(label, "-"))+end]
+	} else if !b.whole {
+		text, _, _ = strings.Cut(strings.TrimPrefix(label, "["), ", ")
+	}
+	low, err := number([]byte(text))
+	if err != nil {
+		return 0, false
+	}
+	middle := low
+	if !b.whole {
+		middle += b.width / 2
+	}
+	again, err := b.Append(nil, Cell{Value: strconv.AppendFloat(nil, middle, 'g', -1, 64)})
+	return low, err == nil && string(again) == label
 }
 
 // Code replaces numbers outside limits: those above Top by one text, those below Bottom

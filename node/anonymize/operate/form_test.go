@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -242,4 +243,30 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// An interval is within that of its label, whatever base, width and sign.
+func TestBucketsWithinWiderOnes(t *testing.T) {
+	for _, c := range []struct {
+		width, base float64
+		whole       bool
+	}{{10, 0, true}, {1, 0, true}, {7, 3, true}, {0.1, 0, false}, {2.5, -1, false}, {1e-5, 0, false}, {10, 0, false}} {
+		b := must[*Bucket](t)(NewBucket(c.width, c.base, c.whole))
+		wide := must[*Bucket](t)(NewBucket(c.width*4, c.base, c.whole))
+		for i := -50; i < 50; i++ {
+			value := c.base + float64(i)*c.width
+			if !c.whole {
+				value += c.width / 3
+			}
+			text := strconv.FormatFloat(value, 'g', -1, 64)
+			if got, ok := b.Wider(apply(t, b, text), 4); !ok || got != apply(t, wide, text) {
+				t.Fatalf("%+v: %s is in %s, and that in %s, %v; want %s", c, text, apply(t, b, text), got, ok, apply(t, wide, text))
+			}
+		}
+		for _, bad := range []string{"", "x", "-", "20-28", "[1, 2)", "[20, 31)", "5-", "--5"} {
+			if got, ok := b.Wider(bad, 2); ok {
+				t.Errorf("%+v: %q is in %s", c, bad, got)
+			}
+		}
+	}
 }

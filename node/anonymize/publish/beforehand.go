@@ -206,6 +206,43 @@ func upwards(h *hierarchy.Hierarchy, level int) (*hierarchy.Hierarchy, error) {
 	return hierarchy.New(rows)
 }
 
+// hierarchyAfter is the hierarchy of a column whose values a step made, or nil where one is
+// made of any values.
+func hierarchyAfter(step operate.Step, values []string) (*hierarchy.Hierarchy, error) {
+	if b, ok := step.Operator.(*operate.Bucket); ok {
+		return doubled(b, values)
+	}
+	return openEnded(values)
+}
+
+// doubled is the hierarchy of intervals: twice as wide at each level, until all are one.
+func doubled(b *operate.Bucket, labels []string) (*hierarchy.Hierarchy, error) {
+	var rows [][]string
+	for _, label := range labels {
+		if label != "" { // a missing value is beside them
+			rows = append(rows, []string{label})
+		}
+	}
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	for times := 2; times <= 1<<30; times *= 2 {
+		seen := map[string]bool{}
+		for i := range rows {
+			wide, ok := b.Wider(rows[i][0], times)
+			if !ok {
+				return nil, nil
+			}
+			rows[i] = append(rows[i], wide)
+			seen[wide] = true
+		}
+		if len(seen) <= 2 { // intervals on both sides of the base are never one
+			break
+		}
+	}
+	return hierarchy.New(rows)
+}
+
 // openEnded is the hierarchy of a column of numbers in which an operation has put one text
 // for all beyond a limit, such as 90+: the text is a group of its own until all are one.
 func openEnded(values []string) (*hierarchy.Hierarchy, error) {

@@ -176,6 +176,31 @@ func TestLevelsBeforehand(t *testing.T) {
 	}
 }
 
+// Intervals of a quasi-identifier become wider ones, and not everything at once; a missing
+// value stays missing, or is in everything.
+func TestBucketsAreCoarsened(t *testing.T) {
+	for _, op := range []string{"age=bucket:5", "age=bucket:2.5,0.5"} {
+		folder := t.TempDir()
+		j := publish.Job{Input: filepath.Join(folder, "in.csv"), Output: filepath.Join(folder, "out.csv"), Quasi: []string{"age", "sex"}, Models: []guarantee.Model{guarantee.K(40)}, Suppress: 0.2,
+			Beforehand: applied(t, op)}
+		table := [][]string{{"age", "sex"}}
+		for i := range 800 {
+			table = append(table, []string{fmt.Sprint(i % 80), []string{"F", "M"}[i%2]})
+		}
+		table = append(table, []string{"", "F"})
+		writeTable(t, j.Input, ',', table)
+		r := run(t, j)
+		_, rows := readBack(t, j.Output, ',')
+		ages := map[string]int{}
+		for _, row := range rows {
+			ages[row[0]]++
+		}
+		if len(ages) < 4 || r.Utility.GCP > 0.6 || len(rows) < 780 {
+			t.Errorf("%s: %v, GCP %.2f", op, ages, r.Utility.GCP)
+		}
+	}
+}
+
 // A subject is read before any operator changes it, and may be dropped.
 func TestShiftsFollowTheSubject(t *testing.T) {
 	folder := t.TempDir()

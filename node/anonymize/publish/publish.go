@@ -277,8 +277,8 @@ func (r *run) count(ctx context.Context) error {
 		return err
 	}
 	for _, name := range r.Quasi {
-		if _, operated := r.steps[name]; hierarchies[name] == nil && operated {
-			if h, err := openEnded(b.Values(name)); err != nil {
+		if step, operated := r.steps[name]; hierarchies[name] == nil && operated {
+			if h, err := hierarchyAfter(step, b.Values(name)); err != nil {
 				return Told(err)
 			} else if h != nil {
 				hierarchies[name] = h
