@@ -157,10 +157,40 @@ func (r *run) look(ctx context.Context) error {
 		return Told(err)
 	}
 	r.looked = &sum
+	if err := r.lookAround(ctx, values); err != nil {
+		return err
+	}
 	for _, step := range all {
 		if err := r.ready(ctx, step, values[step.Column]); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// lookAround adds the values that only the population has, so that a hierarchy that is made
+// of values has them too.
+func (r *run) lookAround(ctx context.Context, values map[string]map[string]bool) error {
+	if r.Population == "" || len(values) == 0 {
+		return nil
+	}
+	f, s, err := Open(r.Population, r.Reading)
+	if err != nil {
+		return ofPopulation(err)
+	}
+	defer f.Close()
+	steps := r.stepsOf(s, r.isQuasi)
+	_, err = s.Each(ctx, func(row *tabular.Row) error {
+		for _, step := range steps {
+			cell := row.Cells[step.at]
+			if seen := values[step.Column]; seen != nil && len(cell) > 0 && !seen[string(cell)] {
+				seen[string(cell)] = true
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return ofPopulation(Told(err))
 	}
 	return nil
 }

@@ -201,6 +201,35 @@ func TestBucketsAreCoarsened(t *testing.T) {
 	}
 }
 
+// Levels are published of the population's values too, those that only it has included, and
+// k-map holds with them. What only the population does to another column is left alone.
+func TestLevelsOfAPopulation(t *testing.T) {
+	folder := t.TempDir()
+	j := publish.Job{Input: filepath.Join(folder, "in.csv"), Output: filepath.Join(folder, "out.csv"), Population: filepath.Join(folder, "all.csv"), Quasi: []string{"zip"},
+		Models: []guarantee.Model{guarantee.KMap(10)}, Hierarchies: map[string]string{"zip": "prefix"}, Beforehand: applied(t, "zip=generalise:1", "pay=microaggregate:3")}
+	everybody, rows := [][]string{{"zip", "pay"}}, [][]string{{"zip", "pay"}}
+	people := map[string]int{}
+	for i := range 300 {
+		zip := fmt.Sprintf("%03d", i%60)
+		everybody, people[zip[:2]] = append(everybody, []string{zip, "secret"}), people[zip[:2]]+1
+		if i%7 == 0 && i%60 < 40 {
+			rows = append(rows, []string{zip, fmt.Sprint(i)})
+		}
+	}
+	writeTable(t, j.Input, ',', rows)
+	writeTable(t, j.Population, ',', everybody)
+	run(t, j)
+	_, got := readBack(t, j.Output, ',')
+	for _, row := range got {
+		if among := people[strings.TrimRight(row[0], "*")]; !strings.HasSuffix(row[0], "*") || len(row[0]) == 3 && among < 10 {
+			t.Errorf("%q is published, of %d people", row, among)
+		}
+	}
+	if len(got) != len(rows)-1 {
+		t.Errorf("%d of %d rows", len(got), len(rows)-1)
+	}
+}
+
 // A subject is read before any operator changes it, and may be dropped.
 func TestShiftsFollowTheSubject(t *testing.T) {
 	folder := t.TempDir()
