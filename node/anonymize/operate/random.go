@@ -133,15 +133,17 @@ func NewNoise(shape Shape, scale, low, high float64, decimals int) (*Noise, erro
 // for one cell.
 func (n *Noise) Rewind() { n.random.Seed(n.seed) }
 
-// Append implements [Operator]. The error is [ErrNumber], also for a number outside the
-// bounds.
+// Append implements [Operator]. The error is [ErrNumber] or [ErrBounds].
 func (n *Noise) Append(dst []byte, cell Cell) ([]byte, error) {
 	if len(cell.Value) == 0 {
 		return dst, nil
 	}
 	f, err := number(cell.Value)
-	if err != nil || f < n.low || f > n.high {
-		return dst, ErrNumber
+	if err != nil {
+		return dst, err
+	}
+	if f < n.low || f > n.high {
+		return dst, ErrBounds
 	}
 	for {
 		g := f + n.scale*n.draw()

@@ -117,6 +117,8 @@ func (r *run) refuse(s *tabular.Source, row *tabular.Row, step stepAt, err error
 	hint := "correct it, name a text that means a missing value with --missing, or drop the column"
 	if _, looks := step.Operator.(operate.Looker); looks {
 		hint = "give every row a number there, or choose noise or a bucket instead"
+	} else if _, form := step.Operator.(*operate.Format); form {
+		hint = "choose another alphabet, or reversible, which takes every text"
 	} else if errors.Is(err, operate.ErrHierarchy) {
 		hint = "add it to the hierarchy's file, or name a text that means a missing value with --missing"
 	}

@@ -273,7 +273,7 @@ func TestOperatorsThatCannotBeApplied(t *testing.T) {
 		"groups above the table": {func(j *publish.Job) { j.Beforehand = applied(t, "age=microaggregate:500") }, 2, "groups of 500 rows cannot be made of 400 rows"},
 		"too few to encrypt":     {func(j *publish.Job) { j.Beforehand = applied(t, "age=ff1:digits") }, 1, "there are 2 characters to encrypt and have to be 6"},
 		"letters beside digits":  {func(j *publish.Job) { j.Beforehand = applied(t, "job=ff1:digits") }, 1, "not in the alphabet"},
-		"outside of bounds":      {func(j *publish.Job) { j.Beforehand = applied(t, "age=noise:laplace,1,0,10") }, 1, "the value is not a number"},
+		"outside of bounds":      {func(j *publish.Job) { j.Beforehand = applied(t, "age=noise:laplace,1,0,10") }, 1, "the value is outside of the bounds"},
 		"noise on a population": {func(j *publish.Job) {
 			j.Population, j.Beforehand = patients, applied(t, "age=noise:laplace,1")
 			j.Input = copied(t, patients)
@@ -298,6 +298,26 @@ func copied(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return to
+}
+
+// Models count values after noise, which makes all of them different: the report says so,
+// and does not where an operator keeps equal values equal.
+func TestNoiseOnSensitiveColumns(t *testing.T) {
+	for op, warned := range map[string]bool{"visits=noise:laplace,1,,,6": true, "visits=bucket:2": false, "sex=noise:laplace,1": false} {
+		j := job(t)
+		table := [][]string{{"zip", "sex", "visits"}}
+		for i := range 60 {
+			table = append(table, []string{fmt.Sprint(i % 3), "1", fmt.Sprint(i % 6)})
+		}
+		j.Input = filepath.Join(t.TempDir(), "in.csv")
+		j.Quasi, j.Sensitive, j.Drop, j.Hierarchies = []string{"zip"}, []string{"visits"}, nil, nil
+		j.Models, j.Beforehand = []guarantee.Model{guarantee.Distinct{Column: "visits", L: 2}}, applied(t, op)
+		writeTable(t, j.Input, ',', table)
+		r := run(t, j)
+		if got := strings.Contains(strings.Join(r.Warnings, "\n"), "models of visits are about"); got != warned {
+			t.Errorf("%s: %q", op, r.Warnings)
+		}
+	}
 }
 
 // A date without a person names both columns and no value.

@@ -286,7 +286,9 @@ func (r *run) report(output report.File) *report.Report {
 	for _, name := range keys(r.steps) {
 		step := r.steps[name]
 		_, text := step.Operator.(operate.Redact)
-		rep.Parameters.Operations = append(rep.Parameters.Operations, report.Operation{Column: name, Name: step.Name, Text: text, Leaves: step.Leaves})
+		_, byRow := step.Operator.(operate.Rewinder)
+		rep.Parameters.Operations = append(rep.Parameters.Operations, report.Operation{Column: name, Name: step.Name, Text: text, Leaves: step.Leaves,
+			Parts: byRow || step.Subject != ""})
 	}
 	rep.Explain(r.Models)
 	return rep

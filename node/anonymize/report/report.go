@@ -76,6 +76,8 @@ type Operation struct {
 	Text   bool   `json:"free_text,omitempty"`
 	// Leaves is a sentence on what it leaves open, or empty.
 	Leaves string `json:"leaves_open,omitempty"`
+	// Parts says that equal values may become different ones.
+	Parts bool `json:"parts_equal_values,omitempty"`
 }
 
 // Hierarchy of a column.
