@@ -194,6 +194,11 @@ func TestGroupsThatCannotBeMade(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, columns := range []int{0, MaxColumns + 1} {
+		if _, err := NewGroups(3, 0, columns); err == nil {
+			t.Errorf("%d columns are grouped", columns)
+		}
+	}
 	o := g.Column(0).(Looker)
 	for _, bad := range []string{"", "x", "NaN", "1e200"} {
 		if err := o.Look([]byte(bad)); !errors.Is(err, ErrNumber) {

@@ -24,9 +24,12 @@ type Rewinder interface {
 	Rewind()
 }
 
-// MaxRows is the most rows of which [Groups] are made, since that takes time of order rows
-// squared: minutes for so many.
-const MaxRows = 100_000
+// Bounds of [Groups]: they take time of order rows squared, half a minute for so many of
+// three columns, and keep every number.
+const (
+	MaxRows    = 100_000
+	MaxColumns = 32
+)
 
 var (
 	// ErrRows means that a table has more rows than groups are made of.
@@ -50,8 +53,8 @@ func NewGroups(k, decimals, columns int) (*Groups, error) {
 		return nil, fmt.Errorf("groups of %d rows share nothing: choose 2 or more", k)
 	case decimals < 0 || decimals > 15:
 		return nil, fmt.Errorf("there may be 0 to 15 decimals, not %d", decimals)
-	case columns < 1:
-		return nil, errors.New("there is no column to microaggregate")
+	case columns < 1 || columns > MaxColumns:
+		return nil, fmt.Errorf("1 to %d columns are microaggregated together, not %d", MaxColumns, columns)
 	}
 	return &Groups{k: k, decimals: decimals, columns: make([][]float64, columns)}, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"cerebrum.dev/cerebrum/node/anonymize/hierarchy"
 	"cerebrum.dev/cerebrum/node/anonymize/operate"
+	"cerebrum.dev/cerebrum/node/anonymize/table"
 	"cerebrum.dev/cerebrum/node/anonymize/tabular"
 	"cerebrum.dev/cerebrum/node/fault"
 )
@@ -141,7 +142,9 @@ func (r *run) look(ctx context.Context) error {
 	if !wait {
 		return nil
 	}
+	rows := 0
 	sum, err := r.source.Each(ctx, func(row *tabular.Row) error {
+		rows++
 		for _, step := range all {
 			cell := row.Cells[step.at]
 			if seen := values[step.Column]; seen != nil && len(cell) > 0 && !seen[string(cell)] {
@@ -155,6 +158,9 @@ func (r *run) look(ctx context.Context) error {
 		}
 		return nil
 	})
+	if err == nil && rows == 0 {
+		err = table.ErrEmpty
+	}
 	if err != nil {
 		return Told(err)
 	}

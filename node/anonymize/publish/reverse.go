@@ -63,7 +63,7 @@ func (r Reversal) Run(ctx context.Context) (rows int, err error) {
 	}); err != nil {
 		return 0, Told(err)
 	}
-	for _, finish := range []func() error{to.Close, out.Flush, out.Commit} {
+	for _, finish := range []func() error{to.Close, out.Flush, ctx.Err, out.Commit} {
 		if err := finish(); err != nil {
 			return 0, Told(err)
 		}
