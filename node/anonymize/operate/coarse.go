@@ -140,14 +140,17 @@ func NewBucket(width, base float64, whole bool) (*Bucket, error) {
 	return &Bucket{width, base, whole}, nil
 }
 
-// Append implements [Operator]. The error is [ErrNumber].
+// Append implements [Operator]. The error is [ErrNumber] or [ErrWhole].
 func (b *Bucket) Append(dst []byte, cell Cell) ([]byte, error) {
 	if len(cell.Value) == 0 {
 		return dst, nil
 	}
 	f, err := number(cell.Value)
-	if err != nil || math.Abs(f-b.base)/b.width >= exact || b.whole && f != math.Trunc(f) {
+	if err != nil || math.Abs(f-b.base)/b.width >= exact {
 		return dst, ErrNumber
+	}
+	if b.whole && f != math.Trunc(f) {
+		return dst, ErrWhole
 	}
 	low := b.base + math.Floor((f-b.base)/b.width)*b.width
 	high := low + b.width

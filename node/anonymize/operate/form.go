@@ -44,8 +44,8 @@ var forms = []Form{
 		make: func(w *words, _ Setting) (Operator, error) { return Suppress{With: w.all()}, nil }},
 	{Name: "generalise", Args: ":LEVEL", Does: "the group at a level of its --hierarchy",
 		make: func(w *words, _ Setting) (Operator, error) { return levelled(w.whole()) }},
-	{Name: "bucket", Args: ":WIDTH[,BASE]", Does: "the interval of a number, from BASE or 0",
-		make: func(w *words, _ Setting) (Operator, error) { return bucket(w.real(), w.realOr(0)) }},
+	{Name: "bucket", Args: ":WIDTH[,BASE]", Does: "the interval of a number; 10.0 for decimals",
+		make: func(w *words, _ Setting) (Operator, error) { return bucket(w) }},
 	{Name: "code", Args: ":BOTTOM,TOP", Does: "one text for all below, one for all above",
 		Leaves: "Numbers between the limits are published as they are.",
 		make: func(w *words, _ Setting) (Operator, error) {
@@ -151,8 +151,11 @@ func levelled(level int) (Operator, error) {
 	return &Generalise{level: level}, nil
 }
 
-func bucket(width, base float64) (Operator, error) {
-	return NewBucket(width, base, width == math.Trunc(width) && base == math.Trunc(base))
+// bucket is of whole numbers, unless an argument is written with decimals.
+func bucket(w *words) (Operator, error) {
+	whole := !strings.Contains(strings.Join(w.rest, ","), ".")
+	width, base := w.real(), w.realOr(0)
+	return NewBucket(width, base, whole && width == math.Trunc(width) && base == math.Trunc(base))
 }
 
 func mask(w *words) (Operator, error) {

@@ -22,6 +22,7 @@ func TestOperatorsAsTheyAreWritten(t *testing.T) {
 		{"bucket:10", "37", "30-39"},
 		{"bucket:10,5", "37", "35-44"},
 		{"bucket:0.5", "1.2", "[1, 1.5)"},
+		{"bucket:10.0", "37.5", "[30, 40)"},
 		{"code:,89", "90", ">89"},
 		{"code:18,89", "17", "<18"},
 		{"code:18", "90", "90"},

@@ -40,6 +40,7 @@ import (
 // What is wrong with a value. The value is not part of the error.
 var (
 	ErrNumber    = errors.New("the value is not a number")
+	ErrWhole     = errors.New("the value is not a whole number")
 	ErrBounds    = errors.New("the value is outside of the bounds")
 	ErrDate      = errors.New("the value is not a date of a known form")
 	ErrHierarchy = errors.New("the hierarchy does not have the value")

@@ -115,15 +115,24 @@ func (r *run) refuse(s *tabular.Source, row *tabular.Row, step stepAt, err error
 		return fault.New(fault.Failed, "fill in column "+step.Subject+", or drop the column",
 			"%s %d has in column %s a date, and does not say in column %s whose it is", s.Unit(), row.Number, step.Column, step.Subject)
 	}
-	hint := "correct it, name a text that means a missing value with --missing, or drop the column"
-	if _, looks := step.Operator.(operate.Looker); looks {
-		hint = "give every row a number there, or choose noise or a bucket instead"
-	} else if _, form := step.Operator.(*operate.Format); form {
-		hint = "choose another alphabet, or reversible, which takes every text"
-	} else if errors.Is(err, operate.ErrHierarchy) {
-		hint = "add it to the hierarchy's file, or name a text that means a missing value with --missing"
+	return fault.New(fault.Failed, hintOn(step, err), "%s %d has in column %s what cannot be published as %s: %v", s.Unit(), row.Number, step.Column, step.Name, err)
+}
+
+// hintOn is what to do about a cell that an operator cannot take.
+func hintOn(step stepAt, err error) string {
+	_, looks := step.Operator.(operate.Looker)
+	_, form := step.Operator.(*operate.Format)
+	switch {
+	case looks:
+		return "give every row a number there, or choose noise or a bucket instead"
+	case form:
+		return "choose another alphabet, or reversible, which takes every text"
+	case errors.Is(err, operate.ErrWhole):
+		return "write the width with decimals, such as bucket:10.0"
+	case errors.Is(err, operate.ErrHierarchy):
+		return "add it to the hierarchy's file, or name a text that means a missing value with --missing"
 	}
-	return fault.New(fault.Failed, hint, "%s %d has in column %s what cannot be published as %s: %v", s.Unit(), row.Number, step.Column, step.Name, err)
+	return "correct it, name a text that means a missing value with --missing, or drop the column"
 }
 
 // look shows the table to the steps that have to see all of it before they rewrite a cell:
