@@ -93,7 +93,9 @@ None of them is a guarantee by itself; the report says what each leaves open.
 
 It needs neither a home nor a network, except for --share.`,
 		Example: `  cerebrum anonymize patients.csv -o release.csv --quasi age,zip,sex --sensitive diagnosis \
-      --drop name --k 5 --l 3 --report report.html`,
+      --drop name --k 5 --l 3 --report report.html
+  cerebrum anonymize visits.csv -o release.csv --quasi age,zip --k 5 --key-file key \
+      --apply age=bucket:10 --apply admitted,discharged=shift:30,patient --apply patient=reversible`,
 		RunE: func(c *cobra.Command, args []string) error {
 			a.job.Input = args[0]
 			return e.anonymize(c.Context(), &a)

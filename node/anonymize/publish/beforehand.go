@@ -138,14 +138,13 @@ func hintOn(step stepAt, err error) string {
 // look shows the table to the steps that have to see all of it before they rewrite a cell:
 // numbers that are microaggregated, and values of which hierarchies are made.
 func (r *run) look(ctx context.Context) error {
-	all := r.stepsOf(r.source, everyColumn)
-	values := map[string]map[string]bool{}
+	all, values := r.stepsOf(r.source, everyColumn), distinct{}
 	wait := false
 	for _, step := range all {
-		if _, ok := step.Operator.(*operate.Generalise); ok {
-			values[step.Column], wait = map[string]bool{}, true
-		}
 		_, looks := step.Operator.(operate.Looker)
+		if _, level := step.Operator.(*operate.Generalise); level {
+			values[step.Column], looks = map[string]bool{}, true
+		}
 		wait = wait || looks
 	}
 	if !wait {
@@ -155,12 +154,9 @@ func (r *run) look(ctx context.Context) error {
 	sum, err := r.source.Each(ctx, func(row *tabular.Row) error {
 		rows++
 		for _, step := range all {
-			cell := row.Cells[step.at]
-			if seen := values[step.Column]; seen != nil && len(cell) > 0 && !seen[string(cell)] {
-				seen[string(cell)] = true
-			}
+			values.add(step.Column, row.Cells[step.at])
 			if l, ok := step.Operator.(operate.Looker); ok {
-				if err := l.Look(cell); err != nil {
+				if err := l.Look(row.Cells[step.at]); err != nil {
 					return r.refuse(r.source, row, step, err)
 				}
 			}
@@ -185,9 +181,18 @@ func (r *run) look(ctx context.Context) error {
 	return nil
 }
 
+// distinct is the values of columns, of those of which it has a set.
+type distinct map[string]map[string]bool
+
+func (d distinct) add(column string, cell []byte) {
+	if seen := d[column]; seen != nil && len(cell) > 0 && !seen[string(cell)] {
+		seen[string(cell)] = true
+	}
+}
+
 // lookAround adds the values that only the population has, so that a hierarchy that is made
 // of values has them too.
-func (r *run) lookAround(ctx context.Context, values map[string]map[string]bool) error {
+func (r *run) lookAround(ctx context.Context, values distinct) error {
 	if r.Population == "" || len(values) == 0 {
 		return nil
 	}
@@ -199,10 +204,7 @@ func (r *run) lookAround(ctx context.Context, values map[string]map[string]bool)
 	steps := r.stepsOf(s, r.isQuasi)
 	_, err = s.Each(ctx, func(row *tabular.Row) error {
 		for _, step := range steps {
-			cell := row.Cells[step.at]
-			if seen := values[step.Column]; seen != nil && len(cell) > 0 && !seen[string(cell)] {
-				seen[string(cell)] = true
-			}
+			values.add(step.Column, row.Cells[step.at])
 		}
 		return nil
 	})
