@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"cerebrum.dev/cerebrum/node/anonymize"
 	"cerebrum.dev/cerebrum/node/anonymize/publish"
@@ -84,9 +85,17 @@ Methods: columns coarsens each column to one level, the best there is; rows coar
 different rows differently, which keeps far more; boxes publishes ranges and sets,
 which keeps most and is fastest, and suppresses nothing.
 
+What --apply does is done first, to quasi-identifiers as well, so that the guarantee is
+about what is published. Operators, for COLUMN=OPERATOR, or COLUMN,COLUMN=OPERATOR:
+
+` + operatorTable() + `
+None of them is a guarantee by itself; the report says what each leaves open.
+
 It needs neither a home nor a network, except for --share.`,
 		Example: `  cerebrum anonymize patients.csv -o release.csv --quasi age,zip,sex --sensitive diagnosis \
-      --drop name --k 5 --l 3 --report report.html`,
+      --drop name --k 5 --l 3 --report report.html
+  cerebrum anonymize visits.csv -o release.csv --quasi age,zip --k 5 --key-file key \
+      --apply age=bucket:10 --apply admitted,discharged=shift:30,patient --apply patient=reversible`,
 		RunE: func(c *cobra.Command, args []string) error {
 			a.job.Input = args[0]
 			return e.anonymize(c.Context(), &a)
@@ -113,16 +122,12 @@ It needs neither a home nor a network, except for --share.`,
 	for _, name := range []string{"output", "quasi"} {
 		c.MarkFlagRequired(name)
 	}
-	c.AddCommand(anonymizeInspect(e), anonymizeRisk(e), anonymizeCount(e), anonymizeSum(e), anonymizeMean(e))
+	c.AddCommand(anonymizeInspect(e), anonymizeRisk(e), anonymizeReverse(e), anonymizeCount(e), anonymizeSum(e), anonymizeMean(e), anonymizeQuantiles(e), anonymizeHistogram(e))
 	return c
 }
 
 func (e *Env) anonymize(ctx context.Context, a *anonymizeFlags) error {
-	if err := a.complete(); err != nil {
-		return err
-	}
-	var err error
-	if a.job.Beforehand, err = a.beforehand.operations(e.Now()); err != nil {
+	if err := a.complete(e.Now()); err != nil {
 		return err
 	}
 	a.job.Now, a.job.Version = e.Now, version()
@@ -151,7 +156,7 @@ func version() string {
 }
 
 // complete makes the job of the flags.
-func (a *anonymizeFlags) complete() (err error) {
+func (a *anonymizeFlags) complete(now time.Time) (err error) {
 	if a.job.Reading, err = a.reading.options(); err != nil {
 		return err
 	}
@@ -164,7 +169,7 @@ func (a *anonymizeFlags) complete() (err error) {
 	case a.job.Budget < 0:
 		return fault.New(fault.Usage, "", "--budget is a time, such as 30s")
 	}
-	if a.job.Rewrite, err = a.key.pseudonyms(a.hash, a.job.Input); err != nil {
+	if err := a.operations(now); err != nil {
 		return err
 	}
 	if a.job.Method, err = method(a.method); err != nil {
@@ -172,6 +177,23 @@ func (a *anonymizeFlags) complete() (err error) {
 	}
 	a.job.Population = a.promise.population
 	a.job.Models, err = a.promise.models(a.job.Sensitive)
+	return err
+}
+
+// operations are what is done to cells, before the search and after it.
+func (a *anonymizeFlags) operations(now time.Time) error {
+	wanted, kept, err := a.beforehand.keyed()
+	if err != nil {
+		return err
+	}
+	key, dataset, err := a.key.keyOf(a.job.Input, wanted || len(a.hash) > 0, kept)
+	if err != nil {
+		return err
+	}
+	if a.job.Rewrite, err = pseudonyms(a.hash, key, dataset); err != nil {
+		return err
+	}
+	a.job.Beforehand, err = a.beforehand.steps(key, dataset, now)
 	return err
 }
 
@@ -231,18 +253,20 @@ func (e *Env) printReleased(w io.Writer, r released) {
 
 func anonymizeRisk(e *Env) *cobra.Command {
 	var quasi []string
+	var population string
 	var reading readingFlags
 	c := &cobra.Command{
 		Use: "risk FILE --quasi A,B,C", Short: "How easily people are found in a table as it is", Args: cobra.ExactArgs(1),
 		Long: `Measure the risk of a table as it is, or of a release, if somebody knows the
 quasi-identifiers of people: of a prosecutor, who knows that a person has a row; of a
-journalist, who wants to find anybody; of a marketer, who guesses everybody.`,
+journalist, who wants to find anybody; of a marketer, who guesses everybody. The latter
+two look among the people of --population, or among the rows.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := reading.options()
 			if err != nil {
 				return err
 			}
-			r, err := publish.Risk(c.Context(), args[0], o, quasi)
+			r, err := publish.Risk(c.Context(), args[0], o, quasi, population)
 			if err != nil {
 				return err
 			}
@@ -250,6 +274,7 @@ journalist, who wants to find anybody; of a marketer, who guesses everybody.`,
 		},
 	}
 	c.Flags().StringSliceVar(&quasi, "quasi", nil, "columns that others may know of a person")
+	c.Flags().StringVar(&population, "population", "", "the people of whom the table is a sample: a table with the same quasi-identifiers")
 	reading.add(c)
 	c.MarkFlagRequired("quasi")
 	return c
@@ -259,6 +284,10 @@ func printRisk(w io.Writer, r *publish.RiskOfTable) {
 	fmt.Fprintf(w, "%s rows, %s of them alone, in %s classes of %d and more\n", humanize.Comma(int64(r.Rows)), humanize.Comma(int64(r.Risk.Unique)),
 		humanize.Comma(int64(r.Classes)), r.Risk.Prosecutor.Smallest)
 	fmt.Fprintf(w, "prosecutor  highest %.3g, average %.3g; %.3g of the rows above %.3g\n", r.Risk.Prosecutor.Highest, r.Risk.Prosecutor.Average, r.Risk.Prosecutor.AtRisk, r.Threshold)
-	fmt.Fprintf(w, "journalist  highest %.3g, average %.3g\n", r.Risk.Journalist.Highest, r.Risk.Journalist.Average)
-	fmt.Fprintf(w, "marketer    %.3g\n", r.Risk.Marketer)
+	among := ""
+	if r.Population > 0 {
+		among = ", among " + humanize.Comma(int64(r.Population)) + " people"
+	}
+	fmt.Fprintf(w, "journalist  highest %.3g, average %.3g%s\n", r.Risk.Journalist.Highest, r.Risk.Journalist.Average, among)
+	fmt.Fprintf(w, "marketer    %.3g%s\n", r.Risk.Marketer, among)
 }

@@ -20,29 +20,32 @@ type keyFlags struct{ file, dataset string }
 
 func (k *keyFlags) add(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&k.file, "key-file", "", "the key of pseudonyms, 32 random bytes or more; without it, one that nobody keeps")
-	f.StringVar(&k.dataset, "dataset", "", "what pseudonyms are bound to; equal names and keys give equal pseudonyms (default IN's name)")
+	f.StringVar(&k.file, "key-file", "", "the key of pseudonyms, shifts and encryptions, 32 random bytes or more; without it, one that nobody keeps")
+	f.StringVar(&k.dataset, "dataset", "", "what pseudonyms are bound to; equal names and keys give equal pseudonyms (default IN's name, without its ending)")
 }
 
 // maxKey is the largest file of a key, in bytes.
 const maxKey = 4 << 10
 
-// pseudonyms makes what replaces the cells of columns.
-func (k *keyFlags) pseudonyms(columns []string, input string) (map[string]publish.Rewrite, error) {
-	if len(columns) == 0 {
-		if k.file != "" || k.dataset != "" {
-			return nil, fault.New(fault.Usage, "name columns with --hash", "--key-file and --dataset are for pseudonyms, and no column gets any")
-		}
-		return nil, nil
+// keyOf is the key and the name that keyed operators and pseudonyms of a job are bound to.
+func (k *keyFlags) keyOf(input string, wanted, kept bool) (key operate.Key, dataset string, err error) {
+	switch {
+	case !wanted && (k.file != "" || k.dataset != ""):
+		return key, "", fault.New(fault.Usage, "name columns with --hash, or with an operator of --apply that has a key", "--key-file and --dataset are for pseudonyms, and no column gets any")
+	case !wanted:
+		return key, "", nil
+	case kept && k.file == "":
+		return key, "", fault.New(fault.Usage, "name the file of a key with --key-file; make one with `head -c 32 /dev/urandom`", "what can be undone needs a key that somebody keeps, and none is named")
 	}
-	key, err := k.key()
-	if err != nil {
-		return nil, err
-	}
-	dataset := k.dataset
-	if dataset == "" {
+	if dataset = k.dataset; dataset == "" {
 		dataset = strings.TrimSuffix(filepath.Base(input), filepath.Ext(input))
 	}
+	key, err = k.key()
+	return key, dataset, err
+}
+
+// pseudonyms makes what replaces the cells of columns.
+func pseudonyms(columns []string, key operate.Key, dataset string) (map[string]publish.Rewrite, error) {
 	out := map[string]publish.Rewrite{}
 	for _, c := range columns {
 		p, err := operate.NewPseudonym(key, operate.Place{Dataset: dataset, Column: c})

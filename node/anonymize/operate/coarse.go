@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -68,7 +69,8 @@ type Hierarchy interface {
 	Label(level int, group uint32) string
 }
 
-// Generalise publishes the group of a value at one level of a hierarchy.
+// Generalise publishes the group of a value at one level of a hierarchy. One that [Parse]
+// made has none before [Generalise.Use].
 type Generalise struct {
 	hierarchy Hierarchy
 	level     int
@@ -76,14 +78,27 @@ type Generalise struct {
 
 // NewGeneralise checks that the hierarchy has the level.
 func NewGeneralise(h Hierarchy, level int) (*Generalise, error) {
-	if level < 0 || level >= h.Levels() {
-		return nil, fmt.Errorf("the hierarchy has no level %d: its levels are 0 to %d", level, h.Levels()-1)
-	}
-	return &Generalise{h, level}, nil
+	g := &Generalise{level: level}
+	return g, g.Use(h)
 }
+
+// Use takes the hierarchy, which has to have the level.
+func (g *Generalise) Use(h Hierarchy) error {
+	if g.level < 0 || g.level >= h.Levels() {
+		return fmt.Errorf("the hierarchy has no level %d: its levels are 0 to %d", g.level, h.Levels()-1)
+	}
+	g.hierarchy = h
+	return nil
+}
+
+// Level is which one is published.
+func (g *Generalise) Level() int { return g.level }
 
 // Append implements [Operator]. The error is [ErrHierarchy].
 func (g *Generalise) Append(dst []byte, cell Cell) ([]byte, error) {
+	if g.hierarchy == nil {
+		return dst, ErrHierarchy
+	}
 	leaf, ok := g.hierarchy.Leaf(string(cell.Value))
 	if !ok {
 		if len(cell.Value) == 0 {
@@ -125,14 +140,17 @@ func NewBucket(width, base float64, whole bool) (*Bucket, error) {
 	return &Bucket{width, base, whole}, nil
 }
 
-// Append implements [Operator]. The error is [ErrNumber].
+// Append implements [Operator]. The error is [ErrNumber] or [ErrWhole].
 func (b *Bucket) Append(dst []byte, cell Cell) ([]byte, error) {
 	if len(cell.Value) == 0 {
 		return dst, nil
 	}
 	f, err := number(cell.Value)
-	if err != nil || math.Abs(f-b.base)/b.width >= exact || b.whole && f != math.Trunc(f) {
+	if err != nil || math.Abs(f-b.base)/b.width >= exact {
 		return dst, ErrNumber
+	}
+	if b.whole && f != math.Trunc(f) {
+		return dst, ErrWhole
 	}
 	low := b.base + math.Floor((f-b.base)/b.width)*b.width
 	high := low + b.width
@@ -145,6 +163,45 @@ func (b *Bucket) Append(dst []byte, cell Cell) ([]byte, error) {
 	}
 	dst = strconv.AppendFloat(append(dst, '['), low, 'g', 12, 64)
 	return append(strconv.AppendFloat(append(dst, ", "...), high, 'g', 12, 64), ')'), nil
+}
+
+// Wider is the label of the interval in which that of a label is, if intervals are so many
+// times as wide. It is false for what is no label of these intervals.
+func (b *Bucket) Wider(label string, times int) (string, bool) {
+	low, ok := b.low(label)
+	if !ok {
+		return "", false
+	}
+	if !b.whole {
+		low += b.width / 2 // labels are rounded, and the middle is in no other interval
+	}
+	wide := &Bucket{b.width * float64(times), b.base, b.whole}
+	out, err := wide.Append(nil, Cell{Value: strconv.AppendFloat(nil, low, 'g', -1, 64)})
+	return string(out), err == nil
+}
+
+// low is where the interval of a label begins.
+func (b *Bucket) low(label string) (float64, bool) {
+	text := label
+	if b.whole && b.width > 1 {
+		end := strings.IndexByte(strings.TrimPrefix(label, "-"), '-')
+		if end < 0 {
+			return 0, false
+		}
+		text = label[:len(label)-len(strings.TrimPrefix(label, "-"))+end]
+	} else if !b.whole {
+		text, _, _ = strings.Cut(strings.TrimPrefix(label, "["), ", ")
+	}
+	low, err := number([]byte(text))
+	if err != nil {
+		return 0, false
+	}
+	middle := low
+	if !b.whole {
+		middle += b.width / 2
+	}
+	again, err := b.Append(nil, Cell{Value: strconv.AppendFloat(nil, middle, 'g', -1, 64)})
+	return low, err == nil && string(again) == label
 }
 
 // Code replaces numbers outside limits: those above Top by one text, those below Bottom

@@ -41,6 +41,9 @@ func Microaggregate(ctx context.Context, columns [][]float64, k int) (means [][]
 	return m.means(columns), m.group, nil
 }
 
+// maxGrouped keeps squares finite.
+const maxGrouped = 1e150
+
 type mdav struct {
 	width  int
 	points []float64 // width for each row, scaled
@@ -70,7 +73,7 @@ func newMDAV(columns [][]float64, k int) (*mdav, error) {
 		}
 		mean, deviation := 0.0, 0.0
 		for i, f := range column {
-			if math.IsNaN(f) || math.Abs(f) > 1e150 { // squares stay finite
+			if math.IsNaN(f) || math.Abs(f) > maxGrouped {
 				return nil, &CellError{Column: fmt.Sprint(c + 1), Row: i + 1, Err: ErrNumber}
 			}
 			d := f - mean

@@ -23,7 +23,9 @@
 //		out, err := rw.Rewrite(row)
 //	}
 //
-// [Steps] makes the steps of a plan that package detect proposes.
+// [Steps] makes the steps of a plan that package detect proposes, and [Parse] those that a
+// person writes down, such as bucket:10. Operators that have to see the whole table first
+// are a [Looker]; those that depend on the row are a [Rewinder].
 //
 // An empty cell is a missing value and stays empty, but under [Suppress]. An error says
 // column and row, never the value; keys come in as a [Key] and are in no error either.
@@ -38,6 +40,8 @@ import (
 // What is wrong with a value. The value is not part of the error.
 var (
 	ErrNumber    = errors.New("the value is not a number")
+	ErrWhole     = errors.New("the value is not a whole number")
+	ErrBounds    = errors.New("the value is outside of the bounds")
 	ErrDate      = errors.New("the value is not a date of a known form")
 	ErrHierarchy = errors.New("the hierarchy does not have the value")
 	ErrSubject   = errors.New("the column that names the subject is empty")
@@ -56,6 +60,14 @@ type Operator interface {
 	Append(dst []byte, cell Cell) ([]byte, error)
 }
 
+// Reverser is an operator that whoever has its key can undo: [Reversible], whose values
+// say whether the key is theirs, and [Format], whose do not.
+type Reverser interface {
+	Operator
+	// Reverse appends the cell of which value was made.
+	Reverse(dst, value []byte) ([]byte, error)
+}
+
 // Step is what happens to one column.
 type Step struct {
 	Column   string
@@ -63,6 +75,8 @@ type Step struct {
 	// Subject is the column that says whose row it is, which [DateShift] needs. It is read
 	// before any operator changes it.
 	Subject string
+	// Name is what a report calls the step, and Leaves what it leaves open, as in [Form].
+	Name, Leaves string
 }
 
 // CellError says where an operator failed.

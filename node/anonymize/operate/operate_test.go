@@ -75,7 +75,7 @@ func TestOperatorsOnSingleCells(t *testing.T) {
 		{op: bucket(NewBucket(10, 0, true)), in: "29", want: "20-29"},
 		{op: bucket(NewBucket(10, 0, true)), in: "-1", want: "-10--1"},
 		{op: bucket(NewBucket(1, 0, true)), in: "7", want: "7"},
-		{op: bucket(NewBucket(10, 0, true)), in: "29.5", otherwise: ErrNumber},
+		{op: bucket(NewBucket(10, 0, true)), in: "29.5", otherwise: ErrWhole},
 		{op: bucket(NewBucket(0.5, 0, false)), in: "1.2", want: "[1, 1.5)"},
 		{op: bucket(NewBucket(10, 18, true)), in: "18", want: "18-27"},
 		{op: bucket(NewBucket(10, 0, true)), in: "1e300", otherwise: ErrNumber},

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"unicode"
 	"unicode/utf8"
 
 	"cerebrum.dev/cerebrum/node/anonymize/operate/ff1"
@@ -118,8 +119,9 @@ const (
 )
 
 // Format encrypts the characters of an alphabet with FF1 (NIST SP 800-38G) to
-// characters of the alphabet, and leaves the others where they are: "12-3456" becomes
-// "80-5519". Check digits within do not hold any more. It is the weakest of the
+// characters of the alphabet, and leaves separators where they are: "12-3456" becomes
+// "80-5519". Letters and digits that the alphabet lacks are refused, since they would be
+// published as they are. Check digits within do not hold any more. It is the weakest of the
 // pseudonyms: lengths and separators remain, changes go unnoticed, and there are few
 // values to guess among. Values with fewer than a million possibilities are refused.
 type Format struct {
@@ -128,6 +130,9 @@ type Format struct {
 	alphabet []rune
 	place    map[rune]uint16
 }
+
+// ErrAlphabet means that a value has letters or digits which its alphabet lacks.
+var ErrAlphabet = errors.New("the value has letters or digits that are not in the alphabet")
 
 // NewFormat binds encryption to a place, with an alphabet of 2 to 65536 characters.
 func NewFormat(k Key, p Place, alphabet string) (*Format, error) {
@@ -156,7 +161,7 @@ func NewFormat(k Key, p Place, alphabet string) (*Format, error) {
 }
 
 // Append implements [Operator]. The error is a [*ff1.LengthError] for values with fewer
-// than a million possibilities.
+// than a million possibilities, or [ErrAlphabet].
 func (f *Format) Append(dst []byte, cell Cell) ([]byte, error) {
 	return f.apply(dst, cell.Value, f.cipher.Encrypt)
 }
@@ -176,6 +181,8 @@ func (f *Format) apply(dst, value []byte, crypt func([]uint16, []byte) error) ([
 		c, size := utf8.DecodeRune(rest)
 		if n, ok := f.place[c]; ok && (c != utf8.RuneError || size > 1) {
 			numerals = append(numerals, n)
+		} else if unicode.IsLetter(c) || unicode.IsNumber(c) {
+			return dst, ErrAlphabet
 		}
 		rest = rest[size:]
 	}

@@ -1,7 +1,6 @@
 package operate
 
 import (
-	"bufio"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -10,7 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"math"
-	"strconv"
+	mrand "math/rand/v2"
 	"time"
 )
 
@@ -105,7 +104,8 @@ type Noise struct {
 	scale     float64
 	low, high float64
 	decimals  int
-	random    *bufio.Reader
+	seed      [32]byte
+	random    *mrand.ChaCha8 // a secure generator, with a seed that nobody keeps
 }
 
 // NewNoise takes a shape, its scale above 0, and bounds of what is published, which may
@@ -123,23 +123,32 @@ func NewNoise(shape Shape, scale, low, high float64, decimals int) (*Noise, erro
 	case decimals < 0 || decimals > 15:
 		return nil, fmt.Errorf("there may be 0 to 15 decimals, not %d", decimals)
 	}
-	return &Noise{shape, scale, low, high, decimals, bufio.NewReader(rand.Reader)}, nil
+	n := &Noise{shape: shape, scale: scale, low: low, high: high, decimals: decimals}
+	rand.Read(n.seed[:]) // never fails
+	n.random = mrand.NewChaCha8(n.seed)
+	return n, nil
 }
 
-// Append implements [Operator]. The error is [ErrNumber], also for a number outside the
-// bounds.
+// Rewind implements [Rewinder]: the same noise once more, so that nobody gets two draws
+// for one cell.
+func (n *Noise) Rewind() { n.random.Seed(n.seed) }
+
+// Append implements [Operator]. The error is [ErrNumber] or [ErrBounds].
 func (n *Noise) Append(dst []byte, cell Cell) ([]byte, error) {
 	if len(cell.Value) == 0 {
 		return dst, nil
 	}
 	f, err := number(cell.Value)
-	if err != nil || f < n.low || f > n.high {
-		return dst, ErrNumber
+	if err != nil {
+		return dst, err
+	}
+	if f < n.low || f > n.high {
+		return dst, ErrBounds
 	}
 	for {
 		g := f + n.scale*n.draw()
-		if n.low <= g && g <= n.high {
-			return strconv.AppendFloat(dst, g, 'f', n.decimals, 64), nil
+		if n.low <= g && g <= n.high && !math.IsInf(g, 0) {
+			return appendRounded(dst, g, n.decimals), nil
 		}
 	}
 }
@@ -159,13 +168,5 @@ func (n *Noise) draw() float64 {
 
 // uniform is above 0 and below 1.
 func (n *Noise) uniform() float64 {
-	var b [8]byte
-	for i := range b {
-		c, err := n.random.ReadByte()
-		if err != nil {
-			panic("operate: the system has no randomness: " + err.Error())
-		}
-		b[i] = c
-	}
-	return (float64(binary.BigEndian.Uint64(b[:])>>12) + 0.5) / (1 << 52)
+	return (float64(n.random.Uint64()>>12) + 0.5) / (1 << 52)
 }

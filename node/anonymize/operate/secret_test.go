@@ -227,7 +227,7 @@ func TestNoiseStaysWithinItsBounds(t *testing.T) {
 	if edge > 300 { // clamping would put exp(-2)/2 of them there, and rounding takes a few
 		t.Errorf("%d of 3000 lie at the bound", edge)
 	}
-	if _, err := op.Append(nil, Cell{Value: []byte("11")}); !errors.Is(err, ErrNumber) {
+	if _, err := op.Append(nil, Cell{Value: []byte("11")}); !errors.Is(err, ErrBounds) {
 		t.Errorf("a value outside gives %v", err)
 	}
 }

@@ -13,9 +13,8 @@ import (
 	"cerebrum.dev/cerebrum/node/anonymize/publish"
 )
 
-func operation(name string, op operate.Operator) publish.Operation {
-	_, text := op.(operate.Redact)
-	return publish.Operation{Name: name, Text: text, Rewrite: func(dst, cell []byte) ([]byte, error) { return op.Append(dst, operate.Cell{Value: cell}) }}
+func step(column, name string, op operate.Operator) operate.Step {
+	return operate.Step{Column: column, Name: name, Operator: op}
 }
 
 // What is taken away beforehand is nowhere in the release, not even where k-anonymity would
@@ -33,8 +32,8 @@ func TestWhatIsDoneBeforehand(t *testing.T) {
 	}
 	folder := t.TempDir()
 	j := publish.Job{Input: filepath.Join(folder, "in.csv"), Output: filepath.Join(folder, "out.csv"), Quasi: []string{"zip", "born", "age"}, Suppress: 0.2,
-		Models: []guarantee.Model{guarantee.K(3)}, Reports: []string{filepath.Join(folder, "r.html")}, Beforehand: map[string]publish.Operation{
-			"zip": operation("three digits", operate.ZIP3{}), "born": operation("year only", year), "age": operation("ages to 89", operate.AgesOf90()), "note": operation("redacted", operate.Redact{})}}
+		Models: []guarantee.Model{guarantee.K(3)}, Reports: []string{filepath.Join(folder, "r.html")}, Beforehand: []operate.Step{
+			step("zip", "three digits", operate.ZIP3{}), step("born", "year only", year), step("age", "ages to 89", operate.AgesOf90()), step("note", "redacted", operate.Redact{})}}
 	writeTable(t, j.Input, ',', table)
 	r := run(t, j)
 	header, rows := readBack(t, j.Output, ',')
@@ -83,7 +82,7 @@ func TestOpenEndedColumnsHaveIntervals(t *testing.T) {
 		table = append(table, []string{fmt.Sprint(i)})
 	}
 	j := publish.Job{Input: filepath.Join(folder, "in.csv"), Output: filepath.Join(folder, "out.csv"), Quasi: []string{"age"}, Models: []guarantee.Model{guarantee.K(5)},
-		Beforehand: map[string]publish.Operation{"age": operation("ages to 89", operate.AgesOf90())}}
+		Beforehand: []operate.Step{step("age", "ages to 89", operate.AgesOf90())}}
 	writeTable(t, j.Input, ',', table)
 	r := run(t, j)
 	_, rows := readBack(t, j.Output, ',')
@@ -102,13 +101,12 @@ func TestOperationsThatAreRefused(t *testing.T) {
 		exit   int
 		says   string
 	}{
-		"no column":       {func(j *publish.Job) { j.Beforehand["height"] = operation("x", operate.Redact{}) }, 2, "no column height"},
-		"dropped as well": {func(j *publish.Job) { j.Beforehand["name"] = operation("redacted", operate.Redact{}) }, 2, "column name is named twice: it is dropped, and redacted"},
-		"no ZIP code":     {func(j *publish.Job) { j.Beforehand["job"] = operation("three digits", operate.ZIP3{}) }, 1, "in column job what cannot be published as three digits: the value is not a ZIP code"},
+		"no column":       {func(j *publish.Job) { j.Beforehand = append(j.Beforehand, step("height", "x", operate.Redact{})) }, 2, "no column height"},
+		"dropped as well": {func(j *publish.Job) { j.Beforehand = append(j.Beforehand, step("name", "redacted", operate.Redact{})) }, 2, "column name is named twice: it is dropped, and redacted"},
+		"no ZIP code":     {func(j *publish.Job) { j.Beforehand = append(j.Beforehand, step("job", "three digits", operate.ZIP3{})) }, 1, "in column job what cannot be published as three digits: the value is not a ZIP code"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := job(t)
-			j.Beforehand = map[string]publish.Operation{}
 			c.change(&j)
 			refused(t, j, c.exit, c.says)
 		})

@@ -5,37 +5,60 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"cerebrum.dev/cerebrum/node/anonymize/hierarchy"
+	"cerebrum.dev/cerebrum/node/anonymize/operate"
 	"cerebrum.dev/cerebrum/node/anonymize/report"
 	"cerebrum.dev/cerebrum/node/anonymize/table"
 	"cerebrum.dev/cerebrum/node/fault"
 )
 
-// hierarchiesOf reads or makes the hierarchies that were asked for.
-func hierarchiesOf(b *table.Builder, specs map[string]string) (map[string]*hierarchy.Hierarchy, []report.Hierarchy, error) {
-	found, made := map[string]*hierarchy.Hierarchy{}, []report.Hierarchy(nil)
-	for _, name := range keys(specs) {
-		h, file, err := Hierarchy(specs[name], b.Values(name))
-		var tree *hierarchy.TreeError
-		switch {
-		case errors.Is(err, hierarchy.ErrEmpty) && file == "":
-			return nil, nil, Told(table.ErrEmpty)
-		case errors.As(err, &tree):
-			return nil, nil, fault.Wrap(fault.Failed, err, "give each value and each group one group above it", "column %s", name)
-		case err != nil:
-			return nil, nil, fault.Wrap(fault.Failed, err, "one line for each value, with its groups from the finest to the coarsest, separated by ;", "the hierarchy of %s", name)
+// hierarchyOf reads or makes the hierarchy that was asked for of a column. The hash is of
+// its file, empty for a rule.
+func hierarchyOf(column, spec string, values []string) (*hierarchy.Hierarchy, string, error) {
+	h, file, err := Hierarchy(spec, values)
+	var tree *hierarchy.TreeError
+	switch {
+	case errors.Is(err, hierarchy.ErrEmpty) && file == "":
+		return nil, "", Told(table.ErrEmpty)
+	case errors.As(err, &tree):
+		return nil, "", fault.Wrap(fault.Failed, err, "give each value and each group one group above it", "column %s", column)
+	case err != nil:
+		return nil, "", fault.Wrap(fault.Failed, err, "one line for each value, with its groups from the finest to the coarsest, separated by ;", "the hierarchy of %s", column)
+	}
+	return h, file, nil
+}
+
+// madeOf is what a report says of a hierarchy that was asked for.
+func madeOf(column, spec, file string) report.Hierarchy {
+	if file != "" {
+		spec = filepath.Base(spec)
+	}
+	return report.Hierarchy{Column: column, Source: spec, FileSHA256: file}
+}
+
+// hierarchies reads or makes those that were asked for. A column that is generalised
+// beforehand has what is above of its own already.
+func (r *run) hierarchies(b *table.Builder) (map[string]*hierarchy.Hierarchy, error) {
+	found := map[string]*hierarchy.Hierarchy{}
+	for _, name := range keys(r.Hierarchies) {
+		if r.above[name] != nil {
+			if r.isQuasi(name) || slices.Contains(r.Sensitive, name) {
+				found[name] = r.above[name]
+			}
+			continue
+		}
+		h, file, err := hierarchyOf(name, r.Hierarchies[name], b.Values(name))
+		if err != nil {
+			return nil, err
 		}
 		found[name] = h
-		source := specs[name]
-		if file != "" {
-			source = filepath.Base(source)
-		}
-		made = append(made, report.Hierarchy{Column: name, Source: source, FileSHA256: file})
+		r.made = append(r.made, madeOf(name, r.Hierarchies[name], file))
 	}
-	return found, made, nil
+	return found, nil
 }
 
 // complete adds what the table knows, and the hierarchies that were made without asking.
@@ -49,6 +72,9 @@ func (r *run) complete() []report.Hierarchy {
 		h, ok := given[c.Name]
 		if !ok {
 			h = report.Hierarchy{Column: c.Name, Source: otherwise}
+		}
+		if g, ok := r.steps[c.Name].Operator.(*operate.Generalise); ok {
+			h.Source = fmt.Sprintf("%s, from level %d", h.Source, g.Level())
 		}
 		sum := c.Hierarchy.Hash()
 		h.SHA256, h.Levels, h.Values, h.Level = hex.EncodeToString(sum[:]), c.Hierarchy.Levels(), c.Hierarchy.Len(), level
@@ -64,6 +90,11 @@ func (r *run) complete() []report.Hierarchy {
 	for _, c := range r.table.Sensitive() {
 		if _, ok := given[c.Name]; ok {
 			add(c, -1, "")
+		}
+	}
+	for _, name := range keys(r.above) {
+		if !r.isQuasi(name) && !slices.Contains(r.Sensitive, name) {
+			add(table.Column{Name: name, Hierarchy: r.above[name]}, -1, "")
 		}
 	}
 	return all

@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"path/filepath"
@@ -13,25 +14,36 @@ import (
 	"cerebrum.dev/cerebrum/node/fault"
 )
 
+// eachOf shows the rows of a table that may have been operated on.
+type eachOf func(context.Context, *tabular.Source, func(*tabular.Row) error) ([sha256.Size]byte, error)
+
 // countPopulation adds the people of whom the rows are a sample. Their table is read once:
 // only their numbers get into the release.
-func (r *run) countPopulation(ctx context.Context, b *table.Builder) error {
+func (r *run) countPopulation(ctx context.Context, b *table.Builder) (err error) {
 	if r.Population == "" {
 		return nil
 	}
-	f, s, err := Open(r.Population, r.Reading)
+	r.people, err = populate(ctx, b, r.Population, r.Reading, r.Quasi, func(ctx context.Context, s *tabular.Source, visit func(*tabular.Row) error) ([sha256.Size]byte, error) {
+		return r.each(ctx, s, r.stepsOf(s, r.isQuasi), visit)
+	})
+	return err
+}
+
+// populate adds the people of a table to what is counted, by their quasi-identifiers.
+func populate(ctx context.Context, b *table.Builder, path string, o tabular.Options, quasi []string, each eachOf) (people report.File, err error) {
+	f, s, err := Open(path, o)
 	if err != nil {
-		return ofPopulation(err)
+		return people, ofPopulation(err)
 	}
 	defer f.Close()
-	at := make([]int, len(r.Quasi))
-	for i, name := range r.Quasi {
+	at := make([]int, len(quasi))
+	for i, name := range quasi {
 		if at[i], err = column(name, s); err != nil {
-			return ofPopulation(err)
+			return people, ofPopulation(err)
 		}
 	}
 	person, rows := make([][]byte, len(at)), 0
-	sum, err := r.each(ctx, s, func(row *tabular.Row) error {
+	sum, err := each(ctx, s, func(row *tabular.Row) error {
 		rows++
 		for i, c := range at {
 			person[i] = row.Cells[c]
@@ -39,17 +51,17 @@ func (r *run) countPopulation(ctx context.Context, b *table.Builder) error {
 		return b.AddPopulation(person)
 	})
 	if err != nil {
-		return ofPopulation(Told(err))
+		return people, ofPopulation(Told(err))
 	}
 	if rows == 0 {
-		return fault.New(fault.Failed, "give it everybody of whom the table is a sample", "the population has nobody in it")
+		return people, fault.New(fault.Failed, "give it everybody of whom the table is a sample", "the population has nobody in it")
 	}
-	r.people = report.File{Name: filepath.Base(r.Population), Format: s.Format().String(), Encoding: s.Encoding().String(),
+	people = report.File{Name: filepath.Base(path), Format: s.Format().String(), Encoding: s.Encoding().String(),
 		Bytes: s.Size(), SHA256: hex.EncodeToString(sum[:]), Rows: rows, Columns: []string{}}
 	for _, c := range s.Columns() {
-		r.people.Columns = append(r.people.Columns, c.Name)
+		people.Columns = append(people.Columns, c.Name)
 	}
-	return nil
+	return people, nil
 }
 
 // ofPopulation says of which of two tables an error is.

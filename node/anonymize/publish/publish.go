@@ -9,8 +9,10 @@
 //	}.Run(ctx)
 //
 // The first pass counts distinct combinations of quasi-identifiers, the second replaces
-// them; memory grows with the combinations and not with the file. Both passes hash the
-// file, and a file that changed between them is refused.
+// them; memory grows with the combinations and not with the file. Steps beforehand that
+// have to see the whole table look at it once more before that, and keep the numbers that
+// they microaggregate, of [operate.MaxRows] rows at most. All passes hash the file, and a
+// file that changed between them is refused.
 //
 // Rows that a release suppresses are left out. The release and its reports appear under
 // their names together, when all of them are on the disk, or not at all.
@@ -35,6 +37,7 @@ import (
 	"cerebrum.dev/cerebrum/node/anonymize"
 	"cerebrum.dev/cerebrum/node/anonymize/guarantee"
 	"cerebrum.dev/cerebrum/node/anonymize/hierarchy"
+	"cerebrum.dev/cerebrum/node/anonymize/operate"
 	"cerebrum.dev/cerebrum/node/anonymize/report"
 	"cerebrum.dev/cerebrum/node/anonymize/table"
 	"cerebrum.dev/cerebrum/node/anonymize/tabular"
@@ -55,8 +58,10 @@ type Job struct {
 
 	Quasi, Sensitive, Drop []string
 	Rewrite                map[string]Rewrite // pseudonyms, by column
-	// Beforehand is what is done to cells as they are read, by column.
-	Beforehand map[string]Operation
+	// Beforehand is what is done to cells as they are read, before anything else looks at
+	// them: what it takes away is in no part of the release, a quasi-identifier included.
+	// Its operators are for one job only.
+	Beforehand []operate.Step
 	// Hierarchies is a file or a rule for columns: see [Hierarchy].
 	Hierarchies map[string]string
 
@@ -88,6 +93,9 @@ type run struct {
 	people  report.File       // the population
 	table   *table.Table
 	made    []report.Hierarchy
+	steps   map[string]operate.Step         // Beforehand, by column
+	above   map[string]*hierarchy.Hierarchy // of columns that are generalised beforehand
+	looked  *[sha256.Size]byte              // the hash that the look before the first pass saw
 	release *anonymize.Release
 	began   time.Time
 	took    time.Duration // of the search
@@ -98,12 +106,12 @@ func (j Job) Run(ctx context.Context) (*report.Report, error) {
 	if j.Now == nil {
 		j.Now = time.Now
 	}
-	r := &run{Job: j, began: j.Now()}
+	r := &run{Job: j, began: j.Now(), above: map[string]*hierarchy.Hierarchy{}}
 	if err := r.names(); err != nil {
 		return nil, err
 	}
 	defer r.close()
-	for _, step := range []func(context.Context) error{r.open, r.count, r.search} {
+	for _, step := range []func(context.Context) error{r.open, r.look, r.count, r.search} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -181,7 +189,7 @@ func (r *run) open(context.Context) error {
 		if _, ok := r.at[name]; !ok {
 			return r.noColumn(name)
 		}
-		if part[name] != "a quasi-identifier" && part[name] != "sensitive" {
+		if part[name] != "a quasi-identifier" && part[name] != "sensitive" && !r.generalised(name) {
 			return fault.New(fault.Usage, "name it with --quasi or --sensitive", "column %s has a hierarchy and is neither a quasi-identifier nor sensitive", name)
 		}
 	}
@@ -192,6 +200,14 @@ func (r *run) open(context.Context) error {
 		r.quasi = append(r.quasi, r.at[name])
 	}
 	return nil
+}
+
+// generalised says that a level of the column's hierarchy is published beforehand.
+func (r *run) generalised(name string) bool {
+	return slices.ContainsFunc(r.Beforehand, func(s operate.Step) bool {
+		_, level := s.Operator.(*operate.Generalise)
+		return level && s.Column == name
+	})
 }
 
 func (r *run) noColumn(name string) error {
@@ -238,7 +254,7 @@ func (r *run) count(ctx context.Context) error {
 		sensitive[i] = r.at[name]
 	}
 	q, s := make([][]byte, len(r.quasi)), make([][]byte, len(sensitive))
-	r.read, err = r.each(ctx, r.source, func(row *tabular.Row) error {
+	r.read, err = r.each(ctx, r.source, r.stepsOf(r.source, everyColumn), func(row *tabular.Row) error {
 		for i, c := range r.quasi {
 			q[i] = row.Cells[c]
 		}
@@ -247,19 +263,22 @@ func (r *run) count(ctx context.Context) error {
 		}
 		return b.Add(q, s)
 	})
+	if err == nil && r.looked != nil && *r.looked != r.read {
+		err = errChanged
+	}
 	if err != nil {
 		return Told(err)
 	}
 	if err := r.countPopulation(ctx, b); err != nil {
 		return err
 	}
-	hierarchies, made, err := hierarchiesOf(b, r.Hierarchies)
+	hierarchies, err := r.hierarchies(b)
 	if err != nil {
 		return err
 	}
 	for _, name := range r.Quasi {
-		if hierarchies[name] == nil && r.Beforehand[name].Rewrite != nil {
-			if h, err := openEnded(b.Values(name)); err != nil {
+		if step, operated := r.steps[name]; hierarchies[name] == nil && operated {
+			if h, err := hierarchyAfter(step, b.Values(name)); err != nil {
 				return Told(err)
 			} else if h != nil {
 				hierarchies[name] = h
@@ -273,7 +292,6 @@ func (r *run) count(ctx context.Context) error {
 	if r.table, err = b.Build(hierarchies); err != nil {
 		return Told(err)
 	}
-	r.made = made
 	return nil
 }
 

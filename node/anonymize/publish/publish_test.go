@@ -385,11 +385,11 @@ func TestATableThatChanges(t *testing.T) {
 }
 
 func TestRiskOfATable(t *testing.T) {
-	r, err := publish.Risk(t.Context(), patients, tabular.Options{}, []string{"sex"})
+	r, err := publish.Risk(t.Context(), patients, tabular.Options{}, []string{"sex"}, "")
 	if err != nil || r.Rows != 400 || r.Classes != 2 || r.Risk.Unique != 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if _, err := publish.Risk(t.Context(), patients, tabular.Options{}, []string{"sex", "height"}); err == nil || !strings.Contains(fault.Of(err).Hint, "diagnosis") {
+	if _, err := publish.Risk(t.Context(), patients, tabular.Options{}, []string{"sex", "height"}, ""); err == nil || !strings.Contains(fault.Of(err).Hint, "diagnosis") {
 		t.Errorf("%v", err)
 	}
 }

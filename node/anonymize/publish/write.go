@@ -15,6 +15,7 @@ import (
 
 	"cerebrum.dev/cerebrum/node/anonymize/guarantee"
 	"cerebrum.dev/cerebrum/node/anonymize/measure"
+	"cerebrum.dev/cerebrum/node/anonymize/operate"
 	"cerebrum.dev/cerebrum/node/anonymize/partition"
 	"cerebrum.dev/cerebrum/node/anonymize/report"
 	"cerebrum.dev/cerebrum/node/anonymize/tabular"
@@ -108,7 +109,7 @@ func (r *run) rows(ctx context.Context, to *counted) (report.File, error) {
 		format = r.source.Format()
 	}
 	columns, kept := r.kept()
-	out, err := tabular.NewWriter(to, tabular.WriteOptions{Format: format, Comma: r.comma(), Columns: columns})
+	out, err := tabular.NewWriter(to, tabular.WriteOptions{Format: format, Comma: commaOf(r.Output, r.source), Columns: columns})
 	if err != nil {
 		return report.File{}, err
 	}
@@ -121,7 +122,7 @@ func (r *run) rows(ctx context.Context, to *counted) (report.File, error) {
 		out = s
 	}
 	p := r.rewriting(kept)
-	sum, err := r.each(ctx, r.source, func(row *tabular.Row) error {
+	sum, err := r.each(ctx, r.source, r.stepsOf(r.source, everyColumn), func(row *tabular.Row) error {
 		next, err := p.row(row)
 		if next == nil || err != nil {
 			return err
@@ -147,11 +148,12 @@ func (r *run) rows(ctx context.Context, to *counted) (report.File, error) {
 
 var errChanged = fault.New(fault.Failed, "begin again when nobody writes to it", "the table changed while it was read")
 
-func (r *run) comma() byte {
-	if strings.HasSuffix(strings.ToLower(r.Output), ".tsv") {
+// commaOf is what separates cells of an output: tabs by its name, or what the input has.
+func commaOf(output string, s *tabular.Source) byte {
+	if strings.HasSuffix(strings.ToLower(output), ".tsv") {
 		return '\t'
 	}
-	return r.source.Comma()
+	return s.Comma()
 }
 
 // kept is the columns of the release and where they are in the table. What is made of
@@ -161,7 +163,7 @@ func (r *run) kept() (columns []tabular.Column, kept []int) {
 		if slices.Contains(r.Drop, c.Name) {
 			continue
 		}
-		if slices.Contains(r.Quasi, c.Name) || r.Rewrite[c.Name] != nil || r.Beforehand[c.Name].Rewrite != nil {
+		if _, operated := r.steps[c.Name]; operated || slices.Contains(r.Quasi, c.Name) || r.Rewrite[c.Name] != nil {
 			c.Type = tabular.TextType
 		}
 		columns, kept = append(columns, c), append(kept, i)
@@ -273,16 +275,20 @@ func (r *run) report(output report.File) *report.Report {
 	}
 	for _, c := range r.source.Columns() {
 		rep.Input.Columns = append(rep.Input.Columns, c.Name)
-		if n := c.Name; !slices.Contains(r.Quasi, n) && !slices.Contains(r.Sensitive, n) && !slices.Contains(r.Drop, n) && r.Rewrite[n] == nil && r.Beforehand[n].Rewrite == nil {
+		n := c.Name
+		if _, operated := r.steps[n]; !operated && !slices.Contains(r.Quasi, n) && !slices.Contains(r.Sensitive, n) && !slices.Contains(r.Drop, n) && r.Rewrite[n] == nil {
 			rep.Parameters.Unchanged = append(rep.Parameters.Unchanged, n)
 		}
 	}
 	for _, m := range r.Models {
 		rep.Parameters.Models = append(rep.Parameters.Models, m.String())
 	}
-	for _, name := range keys(r.Beforehand) {
-		op := r.Beforehand[name]
-		rep.Parameters.Operations = append(rep.Parameters.Operations, report.Operation{Column: name, Name: op.Name, Text: op.Text})
+	for _, name := range keys(r.steps) {
+		step := r.steps[name]
+		_, text := step.Operator.(operate.Redact)
+		_, byRow := step.Operator.(operate.Rewinder)
+		rep.Parameters.Operations = append(rep.Parameters.Operations, report.Operation{Column: name, Name: step.Name, Text: text, Leaves: step.Leaves,
+			Parts: byRow || step.Subject != ""})
 	}
 	rep.Explain(r.Models)
 	return rep

@@ -44,6 +44,12 @@ func (r *Report) Explain(models []guarantee.Model) {
 		} else if !slices.Contains(p.Quasi, o.Column) {
 			r.NotCovered = append(r.NotCovered, "What is left of "+o.Column+" ("+o.Name+") is published, and no model is about it.")
 		}
+		if o.Parts && covered[o.Column] {
+			r.Warnings = append(r.Warnings, "The models of "+o.Column+" are about values that "+o.Name+" has made different: decide whether values that are near to each other count as one.")
+		}
+		if o.Leaves != "" {
+			r.NotCovered = append(r.NotCovered, o.Column+" ("+o.Name+"): "+o.Leaves)
+		}
 	}
 	for _, s := range p.Sensitive {
 		if !covered[s] {

@@ -74,6 +74,10 @@ type Operation struct {
 	Column string `json:"column"`
 	Name   string `json:"name"`
 	Text   bool   `json:"free_text,omitempty"`
+	// Leaves is a sentence on what it leaves open, or empty.
+	Leaves string `json:"leaves_open,omitempty"`
+	// Parts says that equal values may become different ones.
+	Parts bool `json:"parts_equal_values,omitempty"`
 }
 
 // Hierarchy of a column.
