@@ -245,7 +245,7 @@ func (d *division) pay(s *span, now time.Time) {
 // deliver moves head on by one leaf.
 func (d *division) deliver(now time.Time) {
 	d.head++
-	rest, wake := d.trial.step(d.head, now)
+	rest, wake := d.trial.step(d.head, d.left(), now)
 	if wake {
 		d.wake()
 	}
@@ -318,9 +318,13 @@ func (d *division) wants(most int, now time.Time) bool {
 	if d.trial.holds(d.head, now) {
 		return false
 	}
-	left := int64(0)
+	return able < most && d.left() > int64(1+able)*2*d.unit
+}
+
+// left is how many leaves have not arrived.
+func (d *division) left() (n int64) {
 	for i := range d.spans {
-		left += d.spans[i].to - d.spans[i].next
+		n += d.spans[i].to - d.spans[i].next
 	}
-	return able < most && left > int64(1+able)*2*d.unit
+	return n
 }

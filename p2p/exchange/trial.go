@@ -10,6 +10,7 @@ import "time"
 // are let in for a moment. Unless that moved more, they rest: they are asked again only
 // where those at work fail, fall silent or become slower, or at the next trial. A trial
 // that went wrong on a line that was just warming up is so repeated, ever more seldom.
+// Where the rest will have come in a moment, nothing is tried.
 type trial struct {
 	phase phase
 	since time.Time // when the present measurement began; zero: it has not
@@ -33,6 +34,7 @@ const (
 	aloneFor   = 500 * time.Millisecond
 	tryFor     = 150 * time.Millisecond
 	tryAgain   = 4 * time.Second // and twice as long each time
+	worthIt    = 2 * time.Second // that the rest takes one holder, to try others
 	worthwhile = 1.1             // times the rate of one, to keep others
 	slackened  = 0.7             // of the rate of one, to wake the others
 )
@@ -46,9 +48,10 @@ func (t *trial) rate(head int64, now time.Time) float64 {
 	return float64(head-t.from) / now.Sub(t.since).Seconds()
 }
 
-// step takes note that everything before head has been delivered. It says whether the
-// holders beside the best one are to rest from now on, or to be woken.
-func (t *trial) step(head int64, now time.Time) (rest, wake bool) {
+// step takes note that everything before head has been delivered, and that so many
+// leaves are left. It says whether the holders beside the best one are to rest from now
+// on, or to be woken.
+func (t *trial) step(head, left int64, now time.Time) (rest, wake bool) {
 	if t.since.IsZero() {
 		if t.phase == measuring {
 			t.begin(measuring, head, now)
@@ -61,6 +64,11 @@ func (t *trial) step(head int64, now time.Time) (rest, wake bool) {
 		if t.alone = t.rate(head, now); t.alone < fastHolder {
 			t.phase = open
 			return false, false
+		}
+		if !t.worth(left) {
+			t.again = now.Add(tryAgain)
+			t.begin(resting, head, now)
+			return true, false
 		}
 		t.phase, t.since = trying, time.Time{}
 	case t.phase == trying && took >= tryFor:
@@ -78,7 +86,7 @@ func (t *trial) step(head int64, now time.Time) (rest, wake bool) {
 		case rate < slackened*t.alone:
 			t.phase = open
 			return false, true
-		case now.Before(t.again):
+		case now.Before(t.again) || !t.worth(left):
 			t.begin(resting, head, now)
 		default:
 			t.alone, t.phase, t.since = rate, trying, time.Time{}
@@ -87,6 +95,9 @@ func (t *trial) step(head int64, now time.Time) (rest, wake bool) {
 	}
 	return false, false
 }
+
+// worth reports that so much is left that a trial may pay.
+func (t *trial) worth(left int64) bool { return float64(left) >= t.alone*worthIt.Seconds() }
 
 // unhelped reports a trial in which no other holder has brought anything yet: its
 // measurement has not begun.

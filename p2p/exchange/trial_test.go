@@ -91,6 +91,17 @@ func TestAFastHolderIsHelpedOnlyWhereThatHelps(t *testing.T) {
 			t.Fatalf("after the second trial it brought %d leaves", got[1])
 		}
 	})
+	t.Run("soon done", func(t *testing.T) {
+		f := newFlow(t, 1000, 1)
+		f.runs(500, 600*time.Millisecond, 0)
+		if f.wants(4, f.now) {
+			t.Fatal("another holder is tried where the rest takes a second and a half")
+		}
+		f.runs(200, time.Second, 0)
+		if !f.wants(4, f.now) {
+			t.Fatal("no other holder is wanted beside one that has become slow")
+		}
+	})
 	t.Run("slow alone", func(t *testing.T) {
 		f := newFlow(t, 1<<20, 1)
 		f.runs(fastHolder/2, 100*time.Millisecond, 0)
