@@ -18,8 +18,8 @@ const MaxFile = 64 << 20
 // error names the line, or is a [*TreeError].
 func Read(r io.Reader) (*Hierarchy, error) {
 	limited := &io.LimitedReader{R: r, N: MaxFile + 1}
-	in := bufio.NewReader(limited)
-	if bom, err := in.Peek(3); err == nil && string(bom) == "\ufeff" {
+	in := bufio.NewReaderSize(limited, maxFirst)
+	if bom, err := in.Peek(3); err == nil && string(bom) == mark {
 		if _, err := in.Discard(3); err != nil {
 			return nil, err
 		}
@@ -40,9 +40,12 @@ func Read(r io.Reader) (*Hierarchy, error) {
 	return New(rows)
 }
 
+// maxFirst is how much of the first line may come before its first separator, in bytes.
+const maxFirst = 1 << 20
+
 // separator looks at the first line, or the beginning of it.
 func separator(in *bufio.Reader) (rune, error) {
-	head, err := in.Peek(4096)
+	head, err := in.Peek(maxFirst)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
 		return 0, err
 	}
@@ -59,6 +62,9 @@ func separator(in *bufio.Reader) (rune, error) {
 		case c == '\t':
 			found = '\t'
 		}
+	}
+	if len(head) == maxFirst {
+		return 0, fmt.Errorf("the first line of the hierarchy has no separator in its first %d MiB", maxFirst>>20)
 	}
 	return found, nil
 }
@@ -103,6 +109,11 @@ func readRows(c *csv.Reader) (rows [][]string, err error) {
 // separated by ";".
 func (h *Hierarchy) WriteTo(w io.Writer) (int64, error) {
 	counted := &counter{w: w}
+	if h.Len() > 0 && strings.HasPrefix(h.Row(0)[0], mark) { // Read would take it for the file's
+		if _, err := io.WriteString(counted, mark); err != nil {
+			return counted.n, err
+		}
+	}
 	c := csv.NewWriter(counted)
 	c.Comma = ';'
 	for i := range h.Len() {
@@ -113,6 +124,9 @@ func (h *Hierarchy) WriteTo(w io.Writer) (int64, error) {
 	c.Flush()
 	return counted.n, c.Error()
 }
+
+// mark is the byte order mark, which a file may begin with.
+const mark = "\ufeff"
 
 // counter counts what it passes on.
 type counter struct {

@@ -121,8 +121,11 @@ func TestEndlessFiles(t *testing.T) {
 	if _, err := hierarchy.Read(&endless{line: long}); err == nil || !strings.Contains(err.Error(), "values times levels") {
 		t.Errorf("many lines: %v", err)
 	}
-	if _, err := hierarchy.Read(&endless{line: "x"}); err == nil || !strings.Contains(err.Error(), "larger than 64 MiB") {
+	if _, err := hierarchy.Read(&endless{line: "x;"}); err == nil || !strings.Contains(err.Error(), "larger than 64 MiB") {
 		t.Errorf("one line: %v", err)
+	}
+	if _, err := hierarchy.Read(&endless{line: "x"}); err == nil || !strings.Contains(err.Error(), "no separator") {
+		t.Errorf("one value: %v", err)
 	}
 }
 
@@ -251,6 +254,18 @@ func TestHashChangesWithTheTree(t *testing.T) {
 	}
 	if a.Hash() == c.Hash() {
 		t.Error("two trees have one hash")
+	}
+}
+
+// A separator is found behind a long value, and where none comes for a mebibyte that is
+// said.
+func TestALongFirstValue(t *testing.T) {
+	long := strings.Repeat("x", 1<<16)
+	if h, err := hierarchy.Read(strings.NewReader(long + ";*\ny;*\n")); err != nil || h.Levels() != 2 {
+		t.Fatalf("%v", err)
+	}
+	if _, err := hierarchy.Read(strings.NewReader(strings.Repeat(long, 16) + ";*\ny;*\n")); err == nil || !strings.Contains(err.Error(), "no separator") {
+		t.Fatalf("%v", err)
 	}
 }
 
