@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -82,6 +83,8 @@ func readRows(c *csv.Reader) (rows [][]string, err error) {
 		}
 		line, _ := c.FieldPos(0)
 		switch {
+		case slices.ContainsFunc(record, func(cell string) bool { return strings.Contains(cell, "\r\n") }):
+			return nil, fmt.Errorf("line %d of the hierarchy has a value with carriage returns before a new line, which CSV does not keep", line)
 		case err != nil:
 			return nil, fmt.Errorf("line %d of the hierarchy (%q) has %d levels and the first has %d", line, record[0], len(record), c.FieldsPerRecord)
 		case len(rows) == MaxLeaves || len(rows)*len(record) >= MaxCells:

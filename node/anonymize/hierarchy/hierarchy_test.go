@@ -269,6 +269,16 @@ func TestALongFirstValue(t *testing.T) {
 	}
 }
 
+// What CSV would not give back is refused; a carriage return alone is kept.
+func TestCarriageReturns(t *testing.T) {
+	if _, err := hierarchy.Read(strings.NewReader("\"a\r\r\nb\";*\n")); err == nil || !strings.Contains(err.Error(), "line 1") {
+		t.Fatalf("%v", err)
+	}
+	if _, err := hierarchy.Read(strings.NewReader("\"a\rb\";*\n")); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // What is written is read again as the same tree.
 func FuzzRead(f *testing.F) {
 	for _, s := range []string{work, "10;*\n9;*\n", "a,x,*\nb,x,*\n", "\"a;b\";*\n", "a\tb\n", ";x;*\nb;x;*\n", "a;x;n\nb;x;s\n", "a\n", "\"\"\n", "\ufeffa;b\n", "a;\"\n\";c\n"} {
