@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 
+	"cerebrum.dev/cerebrum/crypto/keystore/disk"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/tlog"
@@ -164,7 +165,12 @@ func (l *Log) Prune(first int64) error {
 	if err != nil {
 		return err
 	}
-	if err := l.hashes.Sync(); err != nil { // from now on nothing can derive them
+	// From now on nothing can derive the hashes: those that an earlier flush has lost
+	// must get to the disk too.
+	if err := disk.Rewrite(l.hashes, 0, start.stored()); err != nil {
+		return err
+	}
+	if err := l.hashes.Sync(); err != nil {
 		return err
 	}
 	if err := l.folder.replace(prunedName, s.Bytes()); err != nil {

@@ -340,6 +340,38 @@ func TestACrashWhilePruning(t *testing.T) {
 	}
 }
 
+// Hashes whose flush failed are not taken for durable by the next one, which would let
+// the records go from which alone they could be derived.
+func TestPruningAfterAFlushThatFailed(t *testing.T) {
+	m := newMemory()
+	l := m.log(t)
+	run(t, l)
+	add(t, l, 0, 40)
+	if err := l.Rotate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	m.fail = func(op, name string) error {
+		if op == "sync" && name == hashesName {
+			return errors.New("the disk failed")
+		}
+		return nil
+	}
+	if err := l.Prune(40); err == nil {
+		t.Fatal("records were removed though their hashes were not flushed")
+	}
+	m.fail = nil
+	if err := l.Prune(40); err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	m.cut(0)
+	again := m.log(t)
+	defer again.Close()
+	if again.First() != 40 || again.Size() != 40 {
+		t.Errorf("records from %d to %d", again.First(), again.Size())
+	}
+}
+
 func FuzzPruned(f *testing.F) {
 	m := newMemory()
 	l := m.log(f)

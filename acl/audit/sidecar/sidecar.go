@@ -116,7 +116,8 @@ func open(d store, from, n int64) (*File, error) {
 			return nil, err
 		}
 	}
-	if err := f.rewrite(last); err != nil {
+	// The process before may have ended because the flush of the last write failed.
+	if err := disk.Rewrite(d, last, f.end); err != nil {
 		return nil, err
 	}
 	return f, d.Sync()
@@ -179,24 +180,6 @@ func (f *File) miss(i int64) {
 	f.missed += i - f.next
 	f.next = i
 	f.since = 0 // a mark behind every gap
-}
-
-// rewrite writes the last write once more, as it is. The process before may have
-// ended because a flush failed; then it is in the system's cache, marked clean, and
-// no further flush would carry it to the disk.
-func (f *File) rewrite(from int64) error {
-	buf := make([]byte, 1<<18)
-	for at := from; at < f.end; {
-		part := buf[:min(int64(len(buf)), f.end-at)]
-		if _, err := f.disk.ReadAt(part, at); err != nil {
-			return err
-		}
-		if _, err := f.disk.WriteAt(part, at); err != nil {
-			return err
-		}
-		at += int64(len(part))
-	}
-	return nil
 }
 
 // Append writes the items of leaves first, first+1, ... It is durable after
