@@ -3,28 +3,28 @@ package guarantee
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
+
+	"cerebrum.dev/cerebrum/node/anonymize/words"
 )
 
 // form is how a model is written down.
 type form struct {
 	name, numbers string
 	sensitive     bool
-	make          func(w *words, column string) Model
+	make          func(w *words.Words, column string) Model
 }
 
 var forms = []form{
-	{"k-map", "K", false, func(w *words, _ string) Model { return KMap(w.whole()) }},
-	{"delta-presence", "MIN,MAX", false, func(w *words, _ string) Model { return Presence{Min: w.real(), Max: w.real()} }},
-	{"distinct-l", "L", true, func(w *words, c string) Model { return Distinct{Column: c, L: w.whole()} }},
-	{"entropy-l", "L", true, func(w *words, c string) Model { return Entropy{Column: c, L: w.real()} }},
-	{"recursive-l", "C,L", true, func(w *words, c string) Model { return Recursive{Column: c, C: w.real(), L: w.whole()} }},
-	{"t-closeness", "T,DISTANCE", true, func(w *words, c string) Model { return Closeness{Column: c, T: w.real(), Ground: w.ground()} }},
-	{"beta-likeness", "BETA", true, func(w *words, c string) Model { return Likeness{Column: c, Beta: w.real()} }},
-	{"enhanced-beta", "BETA", true, func(w *words, c string) Model { return Likeness{Column: c, Beta: w.real(), Enhanced: true} }},
+	{"k-map", "K", false, func(w *words.Words, _ string) Model { return KMap(w.Whole()) }},
+	{"delta-presence", "MIN,MAX", false, func(w *words.Words, _ string) Model { return Presence{Min: w.Real(), Max: w.Real()} }},
+	{"distinct-l", "L", true, func(w *words.Words, c string) Model { return Distinct{Column: c, L: w.Whole()} }},
+	{"entropy-l", "L", true, func(w *words.Words, c string) Model { return Entropy{Column: c, L: w.Real()} }},
+	{"recursive-l", "C,L", true, func(w *words.Words, c string) Model { return Recursive{Column: c, C: w.Real(), L: w.Whole()} }},
+	{"t-closeness", "T,DISTANCE", true, func(w *words.Words, c string) Model { return Closeness{Column: c, T: w.Real(), Ground: ground(w)} }},
+	{"beta-likeness", "BETA", true, func(w *words.Words, c string) Model { return Likeness{Column: c, Beta: w.Real()} }},
+	{"enhanced-beta", "BETA", true, func(w *words.Words, c string) Model { return Likeness{Column: c, Beta: w.Real(), Enhanced: true} }},
 }
 
 // Forms is what [Parse] reads, one for each kind of model.
@@ -61,9 +61,9 @@ func Parse(text string, sensitive []string) ([]Model, error) {
 	}
 	var models []Model
 	for _, c := range columns {
-		w := &words{rest: strings.Split(numbers, ",")}
+		w := words.Split(numbers)
 		m := f.make(w, c)
-		if w.bad || len(w.rest) > 0 {
+		if w.Bad || len(w.Rest) > 0 {
 			return nil, fmt.Errorf("%s is written %s=%s, and not %q", f.name, f.name, f.numbers, text)
 		}
 		if err := m.valid(); err != nil {
@@ -84,37 +84,9 @@ func OfPopulation(m Model) bool {
 	return false
 }
 
-// words are parameters that are taken one by one. A bad one is remembered.
-type words struct {
-	rest []string
-	bad  bool
-}
-
-func (w *words) next() string {
-	if len(w.rest) == 0 {
-		w.bad = true
-		return ""
-	}
-	word := w.rest[0]
-	w.rest = w.rest[1:]
-	return strings.TrimSpace(word)
-}
-
-func (w *words) whole() int {
-	n, err := strconv.ParseInt(w.next(), 10, 32)
-	w.bad = w.bad || err != nil
-	return int(n)
-}
-
-func (w *words) real() float64 {
-	x, err := strconv.ParseFloat(w.next(), 64)
-	w.bad = w.bad || err != nil || math.IsNaN(x) || math.IsInf(x, 0)
-	return x
-}
-
-func (w *words) ground() Ground {
-	g, err := GroundNamed(w.next())
-	w.bad = w.bad || err != nil
+func ground(w *words.Words) Ground {
+	g, err := GroundNamed(w.Next())
+	w.Bad = w.Bad || err != nil
 	return g
 }
 

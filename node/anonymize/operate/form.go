@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"cerebrum.dev/cerebrum/node/anonymize/words"
 )
 
 // Form is how an operator is written down, what it does and what it leaves open.
@@ -19,8 +20,8 @@ type Form struct {
 	// Key says that a key is used, and Kept that it has to be one that somebody keeps.
 	Key, Kept bool
 
-	make     func(w *words, s Setting) (Operator, error)
-	together func(w *words, columns int) ([]Operator, error)
+	make     func(w *arguments, s Setting) (Operator, error)
+	together func(w *arguments, columns int) ([]Operator, error)
 }
 
 // Setting is what operators may need beside their arguments.
@@ -41,45 +42,45 @@ const (
 
 var forms = []Form{
 	{Name: "suppress", Args: "[:TEXT]", Does: "one text for every value, * without TEXT",
-		make: func(w *words, _ Setting) (Operator, error) { return Suppress{With: w.all()}, nil }},
+		make: func(w *arguments, _ Setting) (Operator, error) { return Suppress{With: w.all()}, nil }},
 	{Name: "generalise", Args: ":LEVEL", Does: "the group at a level of its --hierarchy",
-		make: func(w *words, _ Setting) (Operator, error) { return levelled(w.whole()) }},
+		make: func(w *arguments, _ Setting) (Operator, error) { return levelled(w.Whole()) }},
 	{Name: "bucket", Args: ":WIDTH[,BASE]", Does: "the interval of a number; 10.0 for decimals",
-		make: func(w *words, _ Setting) (Operator, error) { return bucket(w) }},
+		make: func(w *arguments, _ Setting) (Operator, error) { return bucket(w) }},
 	{Name: "code", Args: ":BOTTOM,TOP", Does: "one text for all below, one for all above",
 		Leaves: "Numbers between the limits are published as they are.",
-		make: func(w *words, _ Setting) (Operator, error) {
+		make: func(w *arguments, _ Setting) (Operator, error) {
 			return NewCode(w.realOr(math.Inf(-1)), w.realOr(math.Inf(1)), "", "")
 		}},
 	{Name: "mask", Args: ":SHOWN,SIDE", Does: "* for all but some first or last characters",
 		Leaves: "The characters that are shown and the length of what is hidden may be enough to know a value.",
-		make:   func(w *words, _ Setting) (Operator, error) { return mask(w) }},
+		make:   func(w *arguments, _ Setting) (Operator, error) { return mask(w) }},
 	{Name: "shift", Args: ":DAYS,SUBJECT", Does: "dates moved, all of one subject alike", Key: true,
 		Leaves: "The time between the dates of one person, and times of day, stay what they are: whoever knows one date of a person knows all of them.",
-		make:   func(w *words, s Setting) (Operator, error) { return NewDateShift(s.Key, s.Dataset, w.whole()) }},
+		make:   func(w *arguments, s Setting) (Operator, error) { return NewDateShift(s.Key, s.Dataset, w.Whole()) }},
 	{Name: "pseudonym", Does: "a keyed hash; nobody can undo it", Key: true,
 		Leaves: keptEqual + ", and whoever has the key can try values.",
-		make:   func(w *words, s Setting) (Operator, error) { return NewPseudonym(s.Key, s.place()) }},
+		make:   func(w *arguments, s Setting) (Operator, error) { return NewPseudonym(s.Key, s.place()) }},
 	{Name: "reversible", Does: "encrypted; `anonymize reverse` undoes it", Key: true, Kept: true,
 		Leaves: keptEqual + ", lengths can be seen, and " + undone + ".",
-		make:   func(w *words, s Setting) (Operator, error) { return NewReversible(s.Key, s.place()) }},
+		make:   func(w *arguments, s Setting) (Operator, error) { return NewReversible(s.Key, s.place()) }},
 	{Name: "ff1", Args: ":ALPHABET", Does: "encrypted; digits, digits-upper, alphanumeric", Key: true, Kept: true,
 		Leaves: keptEqual + ", lengths and separators can be seen, a change goes unnoticed, and " + undone + ".",
-		make:   func(w *words, s Setting) (Operator, error) { return format(s, w.next()) }},
+		make:   func(w *arguments, s Setting) (Operator, error) { return format(s, w.Next()) }},
 	{Name: "noise", Args: ":SHAPE,SCALE[,LOW,HIGH[,DECIMALS]]", Does: "a number added; laplace or gaussian",
 		Leaves: "Noise on cells is no guarantee by itself and no differential privacy: rare values stay rare, and the mean over rows of one person is near the true one.",
-		make:   func(w *words, _ Setting) (Operator, error) { return noise(w) }},
+		make:   func(w *arguments, _ Setting) (Operator, error) { return noise(w) }},
 	{Name: "microaggregate", Args: ":K[,DECIMALS]", Does: "the mean of K alike rows or more",
 		Leaves:   "Each mean is shared by K rows or more; it says nothing of these columns together with others, and rows that are alike have a mean that is near to each.",
 		together: microaggregate},
 	{Name: "redact", Does: "[e-mail] and the like in free text",
-		make: func(*words, Setting) (Operator, error) { return Redact{}, nil }},
+		make: func(*arguments, Setting) (Operator, error) { return Redact{}, nil }},
 	{Name: "zip3", Does: "three digits of a US ZIP code, or 000",
-		make: func(*words, Setting) (Operator, error) { return ZIP3{}, nil }},
+		make: func(*arguments, Setting) (Operator, error) { return ZIP3{}, nil }},
 	{Name: "year", Does: "the year of a date",
-		make: func(_ *words, s Setting) (Operator, error) { return NewYear(s.Now.Year() - OldestAge) }},
+		make: func(_ *arguments, s Setting) (Operator, error) { return NewYear(s.Now.Year() - OldestAge) }},
 	{Name: "ages-to-89", Does: "ages, and 90+ for all above 89",
-		make: func(*words, Setting) (Operator, error) { return AgesOf90(), nil }},
+		make: func(*arguments, Setting) (Operator, error) { return AgesOf90(), nil }},
 }
 
 // Forms is the operators that [Parse] reads.
@@ -109,10 +110,10 @@ func Parse(text string, columns []string, s Setting) ([]Step, error) {
 		return nil, err
 	}
 	_, args, given := strings.Cut(text, ":")
-	written := func() *words {
-		w := &words{}
+	written := func() *arguments {
+		w := &arguments{}
 		if given {
-			w.rest = strings.Split(args, ",")
+			w.Rest = strings.Split(args, ",")
 		}
 		return w
 	}
@@ -127,11 +128,11 @@ func Parse(text string, columns []string, s Setting) ([]Step, error) {
 		}
 		w, s.column = written(), c
 		if ops[i], err = f.make(w, s); f.Name == "shift" {
-			subject = w.next()
-			w.bad = w.bad || subject == ""
+			subject = w.Next()
+			w.Bad = w.Bad || subject == ""
 		}
 	}
-	if w.bad || len(w.rest) > 0 {
+	if w.Bad || len(w.Rest) > 0 {
 		return nil, fmt.Errorf("%s is written %s%s, and not %q", f.Name, f.Name, f.Args, text)
 	}
 	if err != nil {
@@ -152,14 +153,14 @@ func levelled(level int) (Operator, error) {
 }
 
 // bucket is of whole numbers, unless an argument is written with decimals.
-func bucket(w *words) (Operator, error) {
-	whole := !strings.Contains(strings.Join(w.rest, ","), ".")
-	width, base := w.real(), w.realOr(0)
+func bucket(w *arguments) (Operator, error) {
+	whole := !strings.Contains(strings.Join(w.Rest, ","), ".")
+	width, base := w.Real(), w.realOr(0)
 	return NewBucket(width, base, whole && width == math.Trunc(width) && base == math.Trunc(base))
 }
 
-func mask(w *words) (Operator, error) {
-	n, side := w.whole(), w.next()
+func mask(w *arguments) (Operator, error) {
+	n, side := w.Whole(), w.Next()
 	switch {
 	case n < 0:
 		return nil, errors.New("so many characters cannot be shown: 0 hides all of them")
@@ -168,7 +169,7 @@ func mask(w *words) (Operator, error) {
 	case side == "last":
 		return Mask{Last: n}, nil
 	}
-	w.bad = true
+	w.Bad = true
 	return nil, nil
 }
 
@@ -180,13 +181,13 @@ func format(s Setting, alphabet string) (Operator, error) {
 	return NewFormat(s.Key, s.place(), named[alphabet])
 }
 
-func noise(w *words) (Operator, error) {
-	shape, scale := w.next(), w.real()
+func noise(w *arguments) (Operator, error) {
+	shape, scale := w.Next(), w.Real()
 	low, high, decimals := w.realOr(math.Inf(-1)), w.realOr(math.Inf(1)), w.wholeOr(defaultDecimals)
 	shapes := map[string]Shape{"laplace": Laplace, "gaussian": Gaussian}
 	which, ok := shapes[shape]
 	if !ok {
-		w.bad = true
+		w.Bad = true
 		return nil, nil
 	}
 	return NewNoise(which, scale, low, high, decimals)
@@ -195,68 +196,43 @@ func noise(w *words) (Operator, error) {
 // defaultDecimals of numbers that are computed.
 const defaultDecimals = 2
 
-func microaggregate(w *words, columns int) (ops []Operator, err error) {
-	g, err := NewGroups(w.whole(), w.wholeOr(defaultDecimals), columns)
+func microaggregate(w *arguments, columns int) (ops []Operator, err error) {
+	g, err := NewGroups(w.Whole(), w.wholeOr(defaultDecimals), columns)
 	for i := 0; err == nil && i < columns; i++ {
 		ops = append(ops, g.Column(i))
 	}
 	return ops, err
 }
 
-// words are arguments that are taken one by one. A bad one is remembered.
-type words struct {
-	rest []string
-	bad  bool
-}
-
-func (w *words) next() string {
-	if len(w.rest) == 0 {
-		w.bad = true
-		return ""
-	}
-	word := w.rest[0]
-	w.rest = w.rest[1:]
-	return strings.TrimSpace(word)
-}
+// arguments are those of an operator.
+type arguments struct{ words.Words }
 
 // all is everything that is left, commas included.
-func (w *words) all() string {
-	text := strings.Join(w.rest, ",")
-	w.rest = nil
+func (w *arguments) all() string {
+	text := strings.Join(w.Rest, ",")
+	w.Rest = nil
 	return text
 }
 
 // empty takes an argument that is empty or not there.
-func (w *words) empty() bool {
-	if len(w.rest) > 0 && strings.TrimSpace(w.rest[0]) != "" {
+func (w *arguments) empty() bool {
+	if len(w.Rest) > 0 && strings.TrimSpace(w.Rest[0]) != "" {
 		return false
 	}
-	w.rest = w.rest[min(1, len(w.rest)):]
+	w.Rest = w.Rest[min(1, len(w.Rest)):]
 	return true
 }
 
-func (w *words) whole() int {
-	n, err := strconv.ParseInt(w.next(), 10, 32)
-	w.bad = w.bad || err != nil
-	return int(n)
-}
-
-func (w *words) wholeOr(otherwise int) int {
+func (w *arguments) wholeOr(otherwise int) int {
 	if w.empty() {
 		return otherwise
 	}
-	return w.whole()
+	return w.Whole()
 }
 
-func (w *words) real() float64 {
-	x, err := strconv.ParseFloat(w.next(), 64)
-	w.bad = w.bad || err != nil || math.IsNaN(x) || math.IsInf(x, 0)
-	return x
-}
-
-func (w *words) realOr(otherwise float64) float64 {
+func (w *arguments) realOr(otherwise float64) float64 {
 	if w.empty() {
 		return otherwise
 	}
-	return w.real()
+	return w.Real()
 }
