@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,8 +18,11 @@ import (
 func TestAClockADayOff(t *testing.T) {
 	t.Parallel()
 	m := found(t, 2)
-	m.refresh()
 	owner, reader := m.nodes[0], m.nodes[1]
+	var readers, validators atomic.Int64 // nanoseconds that a clock is off; calls that lost still read it
+	reader.quorum.Now = func() time.Time { return m.now().Add(time.Duration(readers.Load())) }
+	m.validators[0].judge.Now = func() time.Time { return m.now().Add(time.Duration(validators.Load())) }
+	m.refresh()
 	for _, n := range m.nodes {
 		listens(t, n)
 		n.tracker.Round(t.Context())
@@ -38,21 +42,20 @@ func TestAClockADayOff(t *testing.T) {
 		_, err := reader.GetStream(t.Context(), api.GetRequest{Address: added.Address}, &out)
 		return out.String(), err
 	}
-	off := func(by time.Duration) func() time.Time { return func() time.Time { return m.now().Add(by) } }
 	for _, by := range []time.Duration{-24 * time.Hour, 24 * time.Hour} {
-		reader.quorum.Now = off(by)
+		readers.Store(int64(by))
 		got, err := reads()
 		f := fault.Of(err)
 		if got != "" || f.Exit != fault.Denied || !strings.Contains(f.Message, "this machine's clock") || !strings.Contains(f.Hint, "set this machine's clock") {
 			t.Errorf("%s: %q, %v (%s)", by, got, f, f.Hint)
 		}
-		reader.quorum.Now = m.now
+		readers.Store(0)
 
-		m.validators[0].judge.Now = off(by)
+		validators.Store(int64(by))
 		if got, err := reads(); err != nil || got != content {
 			t.Errorf("one validator, %s: %q, %v", by, got, err)
 		}
-		m.validators[0].judge.Now = m.now
+		validators.Store(0)
 	}
 	if got, err := reads(); err != nil || got != content {
 		t.Errorf("control: %q, %v", got, err)
