@@ -44,6 +44,10 @@ func TestScripts(t *testing.T) {
 			"exits": exits, "json": jsonKeys, "field": field, "hold": hold, "random": random, "damage": damage, "nowhere": nowhere,
 			"network": network,
 		},
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // else each command ends a second later under the race detector
+			return nil
+		},
 	})
 }
 

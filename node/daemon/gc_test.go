@@ -192,8 +192,11 @@ func TestGCBesideEverything(t *testing.T) {
 
 // addAndRead adds objects one after another, and reads all of them each time.
 func addAndRead(t *testing.T, n *Node) {
-	all := map[string][]byte{}
-	for range 12 {
+	all, times := map[string][]byte{}, 12
+	if testing.Short() {
+		times = 5
+	}
+	for range times {
 		content := make([]byte, 2<<20)
 		rand.Read(content)
 		added, err := n.AddStream(t.Context(), api.AddRequest{Name: "x"}, bytes.NewReader(content))

@@ -117,6 +117,9 @@ func (e *endless) Read(p []byte) (int, error) {
 
 // A file without end ends at a limit of what it would take of memory.
 func TestEndlessFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it reads long")
+	}
 	long := strings.Repeat("x;", hierarchy.MaxLevels-1) + "x\n"
 	if _, err := hierarchy.Read(&endless{line: long}); err == nil || !strings.Contains(err.Error(), "values times levels") {
 		t.Errorf("many lines: %v", err)
