@@ -154,82 +154,23 @@ func (t *transport) callSelf(ctx context.Context, m quorum.Method, build func(qu
 	out, err := t.n.judgeCall(ctx, m, validator.Conn{
 		Client: self, Challenge: challenge, UseCounter: func(c uint64) bool { return c == 1 && used.CompareAndSwap(false, true) },
 	}, raw)
-	switch {
-	case err == nil:
-		return out, nil
-	case errors.Is(err, validator.ErrDenied):
-		return nil, fmt.Errorf("%w: %w", quorum.ErrDenied, err)
-	case errors.Is(err, validator.ErrMalformed):
-		return nil, fmt.Errorf("%w: %w", quorum.ErrRefused, err)
-	}
-	return nil, fmt.Errorf("%w: %w", quorum.ErrUnreachable, err)
+	return out, quorum.Unwired(err)
 }
 
-// judgeCall hands a request to this validator's judge.
+// judgeCall hands a request to this validator's judge, and tells everybody that there
+// is something to pull where it took a statement that others wait for.
 func (n *Node) judgeCall(ctx context.Context, m quorum.Method, c validator.Conn, raw []byte) ([]byte, error) {
-	j := n.judge
-	if j == nil {
+	if n.judge == nil {
 		return nil, validator.ErrUnavailable
 	}
+	out, err := quorum.Judge(ctx, n.judge, m, c, raw)
 	switch m {
-	case quorum.Deposit:
-		return j.Deposit(ctx, c, raw)
-	case quorum.Sign:
-		return j.Sign(ctx, c, raw)
-	case quorum.Deliver:
-		return nil, j.Deliver(ctx, raw)
-	case quorum.Mailbox:
-		return j.Mailbox(ctx, c, raw)
-	case quorum.Release:
-		return j.Release(ctx, c, raw)
-	case quorum.Newest:
-		return j.Latest(ctx, c, raw)
-	case quorum.Revoke:
-		out, err := j.Revoke(ctx, c, raw)
+	case quorum.Revoke, quorum.Erase, quorum.Keep, quorum.Identity:
 		if err == nil {
 			n.hintEverybody()
 		}
-		return out, err
-	case quorum.Erase:
-		out, err := j.Erase(ctx, c, raw)
-		if err == nil {
-			n.hintEverybody()
-		}
-		return out, err
-	case quorum.Hold:
-		return j.Hold(ctx, c, raw)
-	case quorum.Keep:
-		out, err := j.Keep(ctx, raw)
-		if err == nil {
-			n.hintEverybody()
-		}
-		return out, err
-	case quorum.Identity:
-		out, err := j.Identity(ctx, c, raw)
-		if err == nil {
-			n.hintEverybody()
-		}
-		return out, err
-	case quorum.Fresh:
-		return j.AnswerFresh(raw)
-	case quorum.Tail:
-		return j.AnswerTail(raw)
-	case quorum.Role:
-		return j.AnswerRole(ctx, c, raw)
-	case quorum.Consent:
-		return j.Consent(ctx, raw)
-	case quorum.Consents:
-		return j.Consents(ctx, c, raw)
-	case quorum.Bundle:
-		return j.AnswerBundle(ctx, c, raw)
-	case quorum.Seen:
-		return j.AnswerSeen(raw)
-	case quorum.Carry:
-		return j.Carry(ctx, c, raw)
-	case quorum.Proof:
-		return j.Proof(ctx, raw)
 	}
-	return nil, validator.ErrMalformed
+	return out, err
 }
 
 // serveValidator offers a validator's services to members.

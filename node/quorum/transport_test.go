@@ -3,7 +3,6 @@ package quorum_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"testing"
 
@@ -66,67 +65,14 @@ func (w *world) Call(ctx context.Context, server statement.PublicKey, m quorum.M
 	if err != nil {
 		return nil, err
 	}
-	ask := func() ([]byte, error) { return w.judge(ctx, index, m, s.Conn(), raw) }
+	ask := func() ([]byte, error) { return quorum.Judge(ctx, w.Validators[index].Judge, m, s.Conn(), raw) }
 	var out []byte
 	if b != nil {
 		out, err = b(ctx, m, raw, ask)
 	} else {
 		out, err = ask()
 	}
-	switch {
-	case err == nil:
-		return out, nil
-	case errors.Is(err, validator.ErrDenied):
-		return nil, fmt.Errorf("%w: %w", quorum.ErrDenied, err)
-	case errors.Is(err, validator.ErrMalformed):
-		return nil, fmt.Errorf("%w: %w", quorum.ErrRefused, err)
-	}
-	return nil, fmt.Errorf("%w: %w", quorum.ErrUnreachable, err)
-}
-
-func (w *world) judge(ctx context.Context, index int, m quorum.Method, c validator.Conn, raw []byte) ([]byte, error) {
-	j := w.Validators[index].Judge
-	switch m {
-	case quorum.Deposit:
-		return j.Deposit(ctx, c, raw)
-	case quorum.Sign:
-		return j.Sign(ctx, c, raw)
-	case quorum.Deliver:
-		return nil, j.Deliver(ctx, raw)
-	case quorum.Mailbox:
-		return j.Mailbox(ctx, c, raw)
-	case quorum.Release:
-		return j.Release(ctx, c, raw)
-	case quorum.Newest:
-		return j.Latest(ctx, c, raw)
-	case quorum.Revoke:
-		return j.Revoke(ctx, c, raw)
-	case quorum.Erase:
-		return j.Erase(ctx, c, raw)
-	case quorum.Hold:
-		return j.Hold(ctx, c, raw)
-	case quorum.Keep:
-		return j.Keep(ctx, raw)
-	case quorum.Identity:
-		return j.Identity(ctx, c, raw)
-	case quorum.Fresh:
-		return j.AnswerFresh(raw)
-	case quorum.Tail:
-		return j.AnswerTail(raw)
-	case quorum.Role:
-		return j.AnswerRole(ctx, c, raw)
-	case quorum.Consent:
-		return j.Consent(ctx, raw)
-	case quorum.Consents:
-		return j.Consents(ctx, c, raw)
-	case quorum.Bundle:
-		return j.AnswerBundle(ctx, c, raw)
-	case quorum.Seen:
-		return j.AnswerSeen(raw)
-	case quorum.Proof:
-		return j.Proof(ctx, raw)
-	}
-	return nil, validator.ErrMalformed
+	return out, quorum.Unwired(err)
 }
 
 // absent does not answer.
