@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/acl/trust"
@@ -27,7 +28,7 @@ func (w *town) succeed(t *testing.T, i int, name string) (next *trust.Committee,
 }
 
 // The tracker follows the committee: answers under the record before do not make
-// a view fresh, who joins is asked and pulled, who leaves is not asked any more.
+// a view fresh for long, who joins is asked and pulled, who leaves is not asked any more.
 func TestTheTrackerFollowsTheCommittee(t *testing.T) {
 	w := newTown(t, 4)
 	w.tracker.Round(t.Context())
@@ -37,8 +38,8 @@ func TestTheTrackerFollowsTheCommittee(t *testing.T) {
 	gone := w.servers[3]
 	changes := w.set.Changes()
 	_, key := w.succeed(t, 3, "joins")
-	if w.tracker.Fresh() {
-		t.Error("answers that name the record before count")
+	if w.tracker.settled() {
+		t.Error("answers that name the record before count like new ones")
 	}
 	joined := w.reboot(t, 3, new(kv.Memory))
 	joined.sign = func(s *statement.Statement) { s.AddSignature(3, key) }
@@ -50,7 +51,7 @@ func TestTheTrackerFollowsTheCommittee(t *testing.T) {
 	appendTo(t, joined.log, w.net, w.owner, "new")
 	before, _ := gone.counts()
 	w.tracker.Round(t.Context())
-	if !w.tracker.Fresh() || len(w.set.Revokers(target("new"))) != 1 {
+	if !w.tracker.settled() || len(w.set.Revokers(target("new"))) != 1 {
 		t.Error("who joins is not pulled")
 	}
 	if after, _ := gone.counts(); after != before {
@@ -192,17 +193,19 @@ func TestTheCommitteeChangesWhileManyAsk(t *testing.T) {
 	}
 }
 
-// A renewal, which changes neither validators nor numbers, interrupts nobody;
-// anything else, and a recovery, which ends the record before, asks anew.
-func TestARenewalKeepsAViewFresh(t *testing.T) {
+// A change of the committee interrupts nobody: what was known when it came counts for as
+// long as there is between two questions, and then no more unless the new committee
+// answers. A renewal, which changes neither validators nor numbers, needs no new answers
+// at all; a recovery, which ends the record before, asks anew at once.
+func TestAChangeInterruptsNobody(t *testing.T) {
 	for name, c := range map[string]struct {
-		change func(*trust.Record)
-		fresh  bool
+		change       func(*trust.Record)
+		fresh, later bool
 	}{
-		"a renewal":     {func(r *trust.Record) { r.Expires-- }, true},
-		"other numbers": {func(r *trust.Record) { r.Numbers.F = 0 }, false},
-		"another order": {func(r *trust.Record) { r.Validators[0], r.Validators[1] = r.Validators[1], r.Validators[0] }, false},
-		"a recovery":    {func(r *trust.Record) { r.RootEpoch++ }, false},
+		"a renewal":     {func(r *trust.Record) { r.Expires-- }, true, true},
+		"other numbers": {func(r *trust.Record) { r.Numbers.F = 0 }, true, false},
+		"another order": {func(r *trust.Record) { r.Validators[0], r.Validators[1] = r.Validators[1], r.Validators[0] }, true, false},
+		"a recovery":    {func(r *trust.Record) { r.RootEpoch++ }, false, false},
 	} {
 		w := newTown(t, 4)
 		w.tracker.Round(t.Context())
@@ -212,8 +215,73 @@ func TestARenewalKeepsAViewFresh(t *testing.T) {
 		if _, err := w.chain.Add(w.net.Succeed(t, c.change).Bytes()); err != nil {
 			t.Fatal(err)
 		}
+		now := time.Now()
+		w.tracker.Now = func() time.Time { return now }
+		want := func(when string, fresh bool) {
+			t.Helper()
+			if w.tracker.Fresh() != fresh {
+				t.Errorf("%s, %s: fresh is %v", name, when, !fresh)
+			}
+		}
+		want("at once", c.fresh)
+		if err := w.tracker.adapt(); err != nil {
+			t.Fatal(err)
+		}
+		want("with the new views", c.fresh)
+		now = now.Add(AskEvery - time.Second)
+		want("before it would ask again", c.fresh)
+		now = now.Add(time.Second)
+		want("when it would ask again", c.later)
+	}
+}
+
+// What is kept over a change was fresh before, and does not outlive the answers that it
+// rests on; a second change soon after does not prolong it.
+func TestWhatIsKeptOverAChangeAges(t *testing.T) {
+	fewer := func(r *trust.Record) { r.Numbers.F = 0 }
+	swapped := func(r *trust.Record) {
+		r.Numbers.F = 0
+		r.Validators[0], r.Validators[1] = r.Validators[1], r.Validators[0]
+	}
+	for _, c := range []struct {
+		name         string
+		ask          bool
+		first        time.Duration // after the answers
+		second, then time.Duration // after the first change; second may be 0
+		fresh        bool
+	}{
+		{"control: young", true, 0, 0, AskEvery - 1, true},
+		{"the answers are too old", true, MaxAge - AskEvery/2, 0, AskEvery / 2, false},
+		{"control: not quite", true, MaxAge - AskEvery/2, 0, AskEvery/2 - 1, true},
+		{"a second change", true, 0, AskEvery / 2, AskEvery, false},
+		{"control: a second change, not quite", true, 0, AskEvery / 2, AskEvery - 1, true},
+		{"no answers", false, 0, 0, 0, false},
+	} {
+		w := newTown(t, 4)
+		start := time.Now()
+		now := start
+		w.tracker.Now = func() time.Time { return now }
+		if c.ask {
+			w.tracker.Round(t.Context())
+		}
+		last := w.net.Committee
+		change := func(at time.Duration, how func(*trust.Record)) {
+			now = start.Add(at)
+			var err error
+			if last, err = w.chain.Add(trusttest.Succeed(t, last, how, slices.Concat(w.net.Signing, w.net.Roots)...).Bytes()); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.tracker.adapt(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		change(c.first, fewer)
+		if c.second > 0 {
+			change(c.first+c.second, swapped)
+		}
+		now = start.Add(c.first + c.then)
 		if w.tracker.Fresh() != c.fresh {
-			t.Errorf("%s: fresh is %v", name, !c.fresh)
+			t.Errorf("%s: fresh is %v", c.name, !c.fresh)
 		}
 	}
 }

@@ -84,6 +84,7 @@ type Tracker struct {
 	mu     sync.Mutex
 	views  map[statement.PublicKey]*view // of the current validators; owned by mu
 	record statement.ID                  // that views were made for; owned by mu
+	kept   kept                          // owned by mu
 	forks  []Fork                        // owned by mu
 	opened bool                          // this process has opened a segment; owned by mu
 	wake   chan struct{}
@@ -116,6 +117,15 @@ func (t *Tracker) Open() error {
 	return t.tryStart() // the only validator waits for nobody
 }
 
+// kept is what was known when the committee changed. It makes a view fresh for as long
+// as there is between two questions, for nobody has answered under the new record at
+// first: it says no less than it said a moment ago, and a party that hears of the new
+// record that much later goes by it all the same.
+type kept struct {
+	asked time.Time // when the last answer that was needed was asked for
+	since time.Time // when the committee changed
+}
+
 // adapt makes the views those of the current committee.
 func (t *Tracker) adapt() error {
 	c := t.Trust.Current()
@@ -137,6 +147,12 @@ func (t *Tracker) adapt() error {
 		views[val.Signing] = v
 	}
 	first := t.views == nil
+	now := t.Now()
+	if before, ok := t.leadsTo(t.record, c); !ok {
+		t.kept = kept{}
+	} else if asked, ok := t.enough(before); ok {
+		t.kept = kept{asked: asked, since: now}
+	}
 	t.views, t.record = views, c.ID()
 	t.mu.Unlock()
 	if first {
@@ -220,7 +236,7 @@ func (t *Tracker) Run(ctx context.Context) error {
 			continue // it counts from now on: others may have become ready with it
 		}
 		wait := AskEvery
-		if !t.Fresh() {
+		if !t.settled() || !t.Ready() {
 			wait = askAgain
 		}
 		timer := time.NewTimer(wait)
@@ -280,7 +296,8 @@ func (t *Tracker) others() (out []int) {
 }
 
 // Fresh reports whether enough answers are young enough, and at a validator
-// whether it has started. The time since an answer is the larger of what the
+// whether it has started. A change of the committee interrupts nobody: what was known
+// when it came counts until [AskEvery] later, unless it was a recovery. The time since an answer is the larger of what the
 // monotonic clock in Now's values says, which nobody can set back, and what the
 // wall clock says, which alone runs on while a laptop sleeps.
 func (t *Tracker) Fresh() bool {
@@ -289,29 +306,76 @@ func (t *Tracker) Fresh() bool {
 }
 
 // Age is the age of the newest answer but those that are not needed; false where
-// too few ever came that name the current record.
+// too few ever came that name the current record. For a while after the committee has
+// changed it is the age of those that named the record before.
 func (t *Tracker) Age() (time.Duration, bool) {
 	c := t.Trust.Current()
-	need, self := t.need(c), t.self(c)
-	if need == 0 {
+	if t.need(c) == 0 {
 		return 0, true
 	}
 	now := t.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var ages []time.Duration
+	if asked, ok := t.enough(c); ok {
+		return elapsed(asked, now), true
+	}
+	if t.record != c.ID() { // adapt is on its way
+		before, ok := t.leadsTo(t.record, c)
+		if !ok {
+			return 0, false
+		}
+		if asked, ok := t.enough(before); ok {
+			return elapsed(asked, now), true
+		}
+	}
+	if k := t.kept; !k.asked.IsZero() && elapsed(k.since, now) < AskEvery {
+		return elapsed(k.asked, now), true
+	}
+	return 0, false
+}
+
+// settled reports that the view is fresh by answers under the current record.
+func (t *Tracker) settled() bool {
+	c := t.Trust.Current()
+	if t.need(c) == 0 {
+		return true
+	}
+	now := t.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	asked, ok := t.enough(c)
+	return ok && elapsed(asked, now) < MaxAge
+}
+
+// enough is when the last answer was asked for that a view under a record needs; false
+// where it has too few. mu is held.
+func (t *Tracker) enough(c *trust.Committee) (time.Time, bool) {
+	need, self := t.need(c), t.self(c)
+	var asked []time.Time
 	for i, val := range c.Validators {
 		v := t.views[val.Signing]
 		if i == self || v == nil || v.answered.IsZero() || !t.speaksFor(v.record, c) {
 			continue
 		}
-		ages = append(ages, max(now.Sub(v.answered), now.Round(0).Sub(v.answered.Round(0)))) // Round(0) leaves the wall clock
+		asked = append(asked, v.answered)
 	}
-	if len(ages) < need {
-		return 0, false
+	if need == 0 || len(asked) < need {
+		return time.Time{}, false
 	}
-	slices.Sort(ages)
-	return ages[need-1], true
+	slices.SortFunc(asked, func(a, b time.Time) int { return b.Compare(a) })
+	return asked[need-1], true
+}
+
+// elapsed is the larger of what the monotonic clock and what the wall clock says.
+func elapsed(since, now time.Time) time.Duration {
+	return max(now.Sub(since), now.Round(0).Sub(since.Round(0))) // Round(0) leaves the wall clock
+}
+
+// leadsTo finds a record that c came from by successions alone. A committee that was
+// recovered from is not believed any more.
+func (t *Tracker) leadsTo(record statement.ID, c *trust.Committee) (*trust.Committee, bool) {
+	r, err := t.Trust.ByID(record)
+	return r, err == nil && r.RootEpoch == c.RootEpoch
 }
 
 // speaksFor reports whether an answer under a record counts under c: it is c, or a

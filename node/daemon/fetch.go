@@ -71,8 +71,9 @@ func (r *reading) askKeys(ctx context.Context, objects [][]byte) (*quorum.Keys, 
 	}
 }
 
-// When the committee gets a new record its members release nothing until they
-// have heard one another under it, which takes a moment. A reader waits for that.
+// When the committee gets a new record its members and its readers come to it one after
+// another, and after a recovery they release nothing until they have heard one another
+// under it. That takes a moment, for which a reader waits.
 const (
 	newRecordTries = 20
 	newRecordWait  = 250 * time.Millisecond

@@ -191,9 +191,9 @@ func (l *lease) Live() error {
 	return nil
 }
 
-// freshSoon reports a fresh view. When the committee has just changed a view is
-// not fresh until the new members have answered, which takes a moment: a transfer
-// waits for that, and is not broken off as if its grant had ended.
+// freshSoon reports a fresh view. When the committee has just been recovered a view is
+// not fresh until its members have answered, which takes a moment: a transfer waits for
+// that, and is not broken off as if its grant had ended.
 func (n *Node) freshSoon() bool {
 	if n.tracker.Fresh() {
 		return true
