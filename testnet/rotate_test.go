@@ -137,3 +137,34 @@ func TestRotation(t *testing.T) {
 	w.follow(4, append(everybody, "validator5")...)
 	w.eventually("validator 4 is gone", func() bool { return !strings.Contains(w.peersOf("validator2"), gone) })
 }
+
+// TestEverybodyIsReplaced has all validators replaced at once: what they kept is read
+// without a break, though nobody of the old committee sits in the new one.
+func TestEverybodyIsReplaced(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
+	t.Parallel()
+	w := up(t, "--nodes", "2")
+	address, content := w.add("node1", "kept", 50_000)
+	w.grant("node1", address, "node2", "read")
+	w.reads("node2", address, content)
+	var flags, newcomers []string
+	for i := range 4 {
+		name := fmt.Sprintf("validator%d", 5+i)
+		if _, err := w.network().Grow(name, localnet.RoleValidator); err != nil {
+			t.Fatal(err)
+		}
+		newcomers = append(newcomers, name)
+		flags = append(flags, "--remove", fmt.Sprint(i+1), "--add", w.ok(name, "validator", "card").str("card"))
+	}
+	w.meanwhile("node2", address, func() {
+		file := w.rotate("two", append([]string{"validator1", "validator2", "validator3"}, newcomers...), "validator1", flags...)
+		for _, v := range newcomers {
+			w.ok(v, "network", "use", file)
+			w.restart(v)
+		}
+		w.follow(2, append(newcomers, "node1", "node2")...)
+	})
+	w.comesToRead("node2", address, content)
+}
