@@ -165,7 +165,7 @@ func peerName(k statement.PublicKey) string {
 func (j *Judge) carriedObject(who *asker, r CarryRequest) (*deposit, capability.Object, error) {
 	dep, _, err := j.load(r.Address)
 	if err != nil {
-		return nil, capability.Object{}, errNoDeposit
+		return nil, capability.Object{}, j.noDeposit()
 	}
 	o, err := dep.object()
 	if err != nil {

@@ -44,8 +44,11 @@ func (j *Judge) deny(ctx context.Context, action event.Action, a event.Act, err 
 	if j.Audit.Append(ctx, j.event(action, event.Denied, a)) != nil {
 		return ErrUnavailable
 	}
-	if errors.Is(err, capability.ErrClock) {
+	switch {
+	case errors.Is(err, capability.ErrClock):
 		return ErrClock
+	case errors.Is(err, errNotYet):
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return ErrDenied
 }

@@ -108,7 +108,7 @@ func (j *Judge) manifestToHold(ctx context.Context, c Conn, r HoldRequest) ([]by
 	}
 	d, _, err := j.load(r.Address)
 	if err != nil {
-		return nil, j.deny(ctx, event.HoldLook, event.Act{Actor: officer, Object: r.Address}, errNoDeposit)
+		return nil, j.deny(ctx, event.HoldLook, event.Act{Actor: officer, Object: r.Address}, j.noDeposit())
 	}
 	if err := j.note(ctx, j.event(event.HoldLook, event.OK, event.Act{Actor: officer, Object: r.Address})); err != nil {
 		return nil, err

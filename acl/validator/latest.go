@@ -107,7 +107,7 @@ func (j *Judge) openAsker(a *capability.Authority, want capability.Expectation) 
 func (j *Judge) latest(who *asker, address []byte) (reply *LatestReply, owner statement.ID, err error) {
 	id, err := j.Store.Get(slices.Concat(versionPrefix, address))
 	if err != nil {
-		return nil, statement.ID{}, errNoDeposit
+		return nil, statement.ID{}, j.noDeposit()
 	}
 	if len(id) != len(statement.ID{}) {
 		return nil, statement.ID{}, errors.New("a stored lineage id is damaged")

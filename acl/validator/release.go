@@ -56,7 +56,7 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	out := Release{Request: request, Leaf: leaf, Server: j.Peer, Items: make([]ReleaseItem, len(r.Objects))}
 	events := make([]event.Event, len(r.Objects))
 	var byPolicy *PolicyError
-	allowed := 0
+	allowed, coming := 0, 0
 	for i, address := range r.Objects {
 		item, err := j.releaseOne(a, address)
 		var p *policyDenial
@@ -64,6 +64,9 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 		case errors.As(err, &p):
 			out.Items[i] = ReleaseItem{Outcome: ItemPolicy}
 			byPolicy = byPolicy.with(p.wants)
+		case errors.Is(err, errNotYet):
+			out.Items[i] = ReleaseItem{Outcome: ItemNotYet}
+			coming++
 		case err != nil:
 			out.Items[i] = ReleaseItem{Outcome: ItemRefused}
 		default:
@@ -79,6 +82,9 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	}
 	released = allowed // in the log, and counted again from it at the next start
 	if released == 0 {
+		if coming > 0 {
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, errNotYet)
+		}
 		if byPolicy != nil {
 			return nil, &Denied{byPolicy, out.Receipt}
 		}
@@ -141,6 +147,9 @@ func (j *Judge) dropErased(ctx context.Context, out *Release, a *asking) error {
 // errNoDeposit is told to nobody: to whoever asks it is a denial like others.
 var errNoDeposit = &broken{"no-deposit", "no such deposit"}
 
+// errNotYet takes its place while it cannot be known.
+var errNotYet = &broken{"not-here-yet", "no such deposit, and what the committee before kept is still on its way"}
+
 // asking is one request for a release, as policy sees it.
 type asking struct {
 	v      *capability.Verified
@@ -179,7 +188,7 @@ func (j *Judge) releaseOne(a *asking, address []byte) (*ReleaseItem, error) {
 		return nil, err
 	}
 	if err != nil {
-		return nil, errNoDeposit
+		return nil, j.noDeposit()
 	}
 	d, id, err := readDealing(dep.Dealing)
 	if err != nil {

@@ -176,6 +176,9 @@ func (r *Rotation) Pass(ctx context.Context) (left int, err error) {
 			}
 		}
 	}
+	if id := record.ID(); unfinished == 0 && len(errs) == 0 {
+		j.arrived.Store(&id)
+	}
 	left, err = r.settle(ctx, record)
 	r.mu.Lock()
 	r.left = left

@@ -2,14 +2,17 @@ package validator_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
+	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/identity"
 	"cerebrum.dev/cerebrum/acl/trust"
@@ -447,6 +450,62 @@ func TestStrangersHaveNoPartInARotation(t *testing.T) {
 		if _, err := r.All[0].AnswerRotate(t.Context(), colleague, m, encode(t, request)); err != nil {
 			t.Errorf("control: %s: a colleague is refused: %v", m, err)
 		}
+	}
+}
+
+// TestANewcomerDeniesNothingThatMayBeOnItsWay: while the shares of the committee before
+// come to a validator that is new, it does not know what it will have. It says so, in the
+// place of a denial, which a reader would count. The controls: when all is there, what
+// never existed is denied; and nothing is on its way from a committee that was recovered
+// from.
+func TestANewcomerDeniesNothingThatMayBeOnItsWay(t *testing.T) {
+	for name, recovered := range map[string]bool{"after a succession": false, "after a recovery": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newRotating(t, vt.Options{}, 2)
+			never := r.Object(t, r.alice)
+			r.objects, r.chains = append(r.objects, never), append(r.chains, r.Grant(t, r.alice, r.bob, vt.VersionOf(never)))
+			joined, entry := r.Join(t, "newcomer")
+			release := func(i int, objects ...*vt.Object) error {
+				s, q := r.ConnectTo(r.bob, joined.Judge.Peer), vt.ReleaseOf(objects...)
+				q.Authority = r.ByChain(t, r.bob, r.chains[i], s, q.Digest())
+				_, err := joined.Release(t.Context(), s.Conn(), encode(t, q))
+				return err
+			}
+			latest := func(i int) error {
+				s, q := r.ConnectTo(r.bob, joined.Judge.Peer), vt.LatestOf(r.objects[i])
+				q.Authority = r.ByChain(t, r.bob, r.chains[i], s, q.Digest())
+				_, err := joined.Latest(t.Context(), s.Conn(), encode(t, q))
+				return err
+			}
+			r.Succeed(t, func(rec *trust.Record) {
+				rec.Validators[1] = entry
+				if recovered {
+					rec.RootEpoch++
+				}
+			})
+			want := validator.ErrUnavailable
+			if recovered {
+				want = validator.ErrDenied
+			}
+			for i, o := range r.objects {
+				wantErr(t, release(i, o), want)
+				wantErr(t, latest(i), want)
+			}
+			if recovered {
+				return
+			}
+			wantErr(t, release(0, r.objects[0], never), want)
+			if got := joined.Events(t); !slices.ContainsFunc(got, func(e vt.Logged) bool { return e.Action == event.Release && e.Rule == "not-here-yet" }) {
+				t.Errorf("its log says %+v", got)
+			}
+			for r.pass(t) > 0 {
+			}
+			if err := errors.Join(release(0, r.objects[0]), latest(1)); err != nil {
+				t.Errorf("when all is there: %v", err)
+			}
+			wantErr(t, release(2, never), validator.ErrDenied)
+			wantErr(t, latest(2), validator.ErrDenied)
+		})
 	}
 }
 

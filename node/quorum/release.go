@@ -149,7 +149,11 @@ func (k *Keys) take(a answer, dealings bool) error {
 	}
 	var wrong error
 	for i, it := range r.Items {
-		if it.Outcome != validator.ItemOK {
+		switch it.Outcome {
+		case validator.ItemOK:
+		case validator.ItemNotYet:
+			continue // others have it
+		default:
 			k.denials[i]++
 			continue
 		}
