@@ -15,7 +15,8 @@
 // hashes. A [Set] is all the entries that one party knows, from all logs. A
 // [Tracker] asks every validator, each minute, for its signed head over a fresh
 // nonce, pulls the missing tail, and says whether the view is fresh. A change of the
-// committee leaves it fresh until the next answers are due, a recovery does not.
+// committee leaves it fresh until the next answers are due; one by root keys, which
+// leaves the record before behind, does not.
 //
 // An entry in a set stops nothing by itself. A revocation counts only where a
 // verifier that has the chain before it finds the signer to be the owner or an

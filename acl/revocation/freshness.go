@@ -1,6 +1,7 @@
 package revocation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,7 +65,8 @@ type Validators interface {
 // Tracker keeps a party's view of the logs fresh. A view is fresh while enough
 // answers that name the current committee record are under [MaxAge]: T for a node;
 // N-F-1, of the others, for a validator. It follows the committee: whoever joins
-// is asked, whoever leaves is not.
+// is asked, whoever leaves is not, and what was known when it changed counts for
+// [AskEvery] more.
 type Tracker struct {
 	Trust      *trust.Chain
 	Validators Validators
@@ -150,7 +152,7 @@ func (t *Tracker) adapt() error {
 	now := t.Now()
 	if before, ok := t.leadsTo(t.record, c); !ok {
 		t.kept = kept{}
-	} else if asked, ok := t.enough(before); ok {
+	} else if asked, ok := t.enough(before, now); ok {
 		t.kept = kept{asked: asked, since: now}
 	}
 	t.views, t.record = views, c.ID()
@@ -297,7 +299,7 @@ func (t *Tracker) others() (out []int) {
 
 // Fresh reports whether enough answers are young enough, and at a validator
 // whether it has started. A change of the committee interrupts nobody: what was known
-// when it came counts until [AskEvery] later, unless it was a recovery. The time since an answer is the larger of what the
+// when it came counts until [AskEvery] later, unless root keys made the change. The time since an answer is the larger of what the
 // monotonic clock in Now's values says, which nobody can set back, and what the
 // wall clock says, which alone runs on while a laptop sleeps.
 func (t *Tracker) Fresh() bool {
@@ -316,7 +318,7 @@ func (t *Tracker) Age() (time.Duration, bool) {
 	now := t.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if asked, ok := t.enough(c); ok {
+	if asked, ok := t.enough(c, now); ok {
 		return elapsed(asked, now), true
 	}
 	if t.record != c.ID() { // adapt is on its way
@@ -324,7 +326,7 @@ func (t *Tracker) Age() (time.Duration, bool) {
 		if !ok {
 			return 0, false
 		}
-		if asked, ok := t.enough(before); ok {
+		if asked, ok := t.enough(before, now); ok {
 			return elapsed(asked, now), true
 		}
 	}
@@ -343,13 +345,13 @@ func (t *Tracker) settled() bool {
 	now := t.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	asked, ok := t.enough(c)
+	asked, ok := t.enough(c, now)
 	return ok && elapsed(asked, now) < MaxAge
 }
 
 // enough is when the last answer was asked for that a view under a record needs; false
 // where it has too few. mu is held.
-func (t *Tracker) enough(c *trust.Committee) (time.Time, bool) {
+func (t *Tracker) enough(c *trust.Committee, now time.Time) (time.Time, bool) {
 	need, self := t.need(c), t.self(c)
 	var asked []time.Time
 	for i, val := range c.Validators {
@@ -362,7 +364,7 @@ func (t *Tracker) enough(c *trust.Committee) (time.Time, bool) {
 	if need == 0 || len(asked) < need {
 		return time.Time{}, false
 	}
-	slices.SortFunc(asked, func(a, b time.Time) int { return b.Compare(a) })
+	slices.SortFunc(asked, func(a, b time.Time) int { return cmp.Compare(elapsed(a, now), elapsed(b, now)) })
 	return asked[need-1], true
 }
 

@@ -105,9 +105,10 @@ func (j *Judge) Carry(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	if err != nil {
 		return nil, j.deny(ctx, event.Carry, event.Act{Object: r.Address}, err)
 	}
+	coming := j.coming()
 	dep, o, err := j.carriedObject(who, r)
 	if err != nil {
-		return nil, j.deny(ctx, event.Carry, event.Act{Actor: who.id, Object: r.Address, Owner: o.Owner, Grant: who.leaf}, err)
+		return nil, j.denyAddress(ctx, coming, event.Carry, event.Act{Actor: who.id, Object: r.Address, Owner: o.Owner, Grant: who.leaf}, err)
 	}
 	reason := "asks"
 	switch {
@@ -165,7 +166,7 @@ func peerName(k statement.PublicKey) string {
 func (j *Judge) carriedObject(who *asker, r CarryRequest) (*deposit, capability.Object, error) {
 	dep, _, err := j.load(r.Address)
 	if err != nil {
-		return nil, capability.Object{}, j.noDeposit()
+		return nil, capability.Object{}, errNoDeposit
 	}
 	o, err := dep.object()
 	if err != nil {

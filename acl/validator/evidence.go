@@ -44,13 +44,19 @@ func (j *Judge) deny(ctx context.Context, action event.Action, a event.Act, err 
 	if j.Audit.Append(ctx, j.event(action, event.Denied, a)) != nil {
 		return ErrUnavailable
 	}
-	switch {
-	case errors.Is(err, capability.ErrClock):
+	if errors.Is(err, capability.ErrClock) {
 		return ErrClock
-	case errors.Is(err, errNotYet):
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return ErrDenied
+}
+
+// denyAddress is deny where an address is to blame. The log has the rule, the answer not
+// even that it was a denial while what is here is still coming.
+func (j *Judge) denyAddress(ctx context.Context, coming bool, action event.Action, a event.Act, err error) error {
+	if err := j.deny(ctx, action, a, err); !coming {
+		return err
+	}
+	return errComing
 }
 
 // broken is a rule that was broken: its name for the log, and what was wrong.

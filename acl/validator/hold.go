@@ -106,9 +106,10 @@ func (j *Judge) manifestToHold(ctx context.Context, c Conn, r HoldRequest) ([]by
 	if !j.isOfficer(officer) {
 		return nil, j.deny(ctx, event.HoldLook, event.Act{Actor: officer, Object: r.Address}, errNoOfficer)
 	}
+	coming := j.coming()
 	d, _, err := j.load(r.Address)
 	if err != nil {
-		return nil, j.deny(ctx, event.HoldLook, event.Act{Actor: officer, Object: r.Address}, j.noDeposit())
+		return nil, j.denyAddress(ctx, coming, event.HoldLook, event.Act{Actor: officer, Object: r.Address}, errNoDeposit)
 	}
 	if err := j.note(ctx, j.event(event.HoldLook, event.OK, event.Act{Actor: officer, Object: r.Address})); err != nil {
 		return nil, err

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/audit/event"
@@ -86,7 +85,7 @@ type Judge struct {
 	consents  sync.Mutex // owns how many are stored
 	erasures  erasures
 
-	arrived    atomic.Pointer[statement.ID] // the newest record under which all that is dealt again is here
+	arrival    arrival
 	admissions admissions
 	carriers   carriers
 	recorders  recorders
@@ -125,20 +124,6 @@ func (j *Judge) hearing() error {
 		return fmt.Errorf("%w: it does not hear enough other validators", ErrUnavailable)
 	}
 	return nil
-}
-
-// noDeposit is why nothing is known of an address. While what the committee before kept
-// still comes here, it may be on its way: that is no decision, and nobody must take it
-// for one.
-func (j *Judge) noDeposit() error {
-	record := j.Trust.Current()
-	if id := j.arrived.Load(); id != nil && *id == record.ID() || len(record.Previous) != len(statement.ID{}) {
-		return errNoDeposit
-	}
-	if _, err := j.Trust.ByID(statement.ID(record.Previous)); err != nil || j.seat(record) < 0 {
-		return errNoDeposit // nothing comes from a committee that was recovered from
-	}
-	return errNotYet
 }
 
 // begin reads a request to sign, keep or append something, which a validator takes

@@ -41,7 +41,8 @@ type LatestReply struct {
 }
 
 // Latest answers with the head of a lineage. Who may not know it, and who asks
-// about nothing, is denied alike; both are logged before they are answered.
+// about nothing, is denied alike, or told alike that it is not known yet; both are logged
+// before they are answered.
 func (j *Judge) Latest(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	var r LatestRequest
 	if err := decode(raw, &r); err != nil {
@@ -61,9 +62,10 @@ func (j *Judge) Latest(ctx context.Context, c Conn, raw []byte) ([]byte, error) 
 	if err != nil {
 		return nil, j.deny(ctx, event.Latest, event.Act{Object: r.Address}, err)
 	}
+	coming := j.coming()
 	reply, owner, err := j.latest(who, r.Address)
 	if err != nil {
-		return nil, j.deny(ctx, event.Latest, event.Act{Actor: who.id, Object: r.Address, Grant: who.leaf}, err)
+		return nil, j.denyAddress(ctx, coming, event.Latest, event.Act{Actor: who.id, Object: r.Address, Grant: who.leaf}, err)
 	}
 	if err := j.note(ctx, j.event(event.Latest, event.OK, event.Act{Actor: who.id, Object: r.Address, Owner: owner, Grant: who.leaf})); err != nil {
 		return nil, err
@@ -107,7 +109,7 @@ func (j *Judge) openAsker(a *capability.Authority, want capability.Expectation) 
 func (j *Judge) latest(who *asker, address []byte) (reply *LatestReply, owner statement.ID, err error) {
 	id, err := j.Store.Get(slices.Concat(versionPrefix, address))
 	if err != nil {
-		return nil, statement.ID{}, j.noDeposit()
+		return nil, statement.ID{}, errNoDeposit
 	}
 	if len(id) != len(statement.ID{}) {
 		return nil, statement.ID{}, errors.New("a stored lineage id is damaged")

@@ -200,8 +200,8 @@ const (
 	ItemBehind   = 3 // a version before it has not come here yet; it may be sent again after that one
 	ItemPolicy   = 5 // of a release: the chain covers the object, and policy says no
 	ItemErased   = 4 // its owner has erased the key, for ever
-	ItemNotYet   = 7 // of a release: what the committee before kept is still on its way here
 	ItemFull     = 6 // of a deposit: the owner, or the peer that brings it, has as much here as its quota allows; it may be sent again later
+	ItemNotYet   = 7 // of a release: this validator is new, and what the committee before kept is still on its way to it
 )
 
 // DepositReply has an outcome for each item. ItemOK means durable here.

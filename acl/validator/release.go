@@ -56,7 +56,7 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 	out := Release{Request: request, Leaf: leaf, Server: j.Peer, Items: make([]ReleaseItem, len(r.Objects))}
 	events := make([]event.Event, len(r.Objects))
 	var byPolicy *PolicyError
-	allowed, coming := 0, 0
+	allowed, later, coming := 0, 0, j.coming()
 	for i, address := range r.Objects {
 		item, err := j.releaseOne(a, address)
 		var p *policyDenial
@@ -64,9 +64,9 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 		case errors.As(err, &p):
 			out.Items[i] = ReleaseItem{Outcome: ItemPolicy}
 			byPolicy = byPolicy.with(p.wants)
-		case errors.Is(err, errNotYet):
+		case err != nil && coming:
 			out.Items[i] = ReleaseItem{Outcome: ItemNotYet}
-			coming++
+			later++
 		case err != nil:
 			out.Items[i] = ReleaseItem{Outcome: ItemRefused}
 		default:
@@ -81,10 +81,10 @@ func (j *Judge) Release(ctx context.Context, c Conn, raw []byte) ([]byte, error)
 		return nil, err
 	}
 	released = allowed // in the log, and counted again from it at the next start
-	if released == 0 {
-		if coming > 0 {
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, errNotYet)
-		}
+	if later == len(r.Objects) {
+		return nil, errComing
+	}
+	if released == 0 && later == 0 {
 		if byPolicy != nil {
 			return nil, &Denied{byPolicy, out.Receipt}
 		}
@@ -147,9 +147,6 @@ func (j *Judge) dropErased(ctx context.Context, out *Release, a *asking) error {
 // errNoDeposit is told to nobody: to whoever asks it is a denial like others.
 var errNoDeposit = &broken{"no-deposit", "no such deposit"}
 
-// errNotYet takes its place while it cannot be known.
-var errNotYet = &broken{"not-here-yet", "no such deposit, and what the committee before kept is still on its way"}
-
 // asking is one request for a release, as policy sees it.
 type asking struct {
 	v      *capability.Verified
@@ -188,7 +185,7 @@ func (j *Judge) releaseOne(a *asking, address []byte) (*ReleaseItem, error) {
 		return nil, err
 	}
 	if err != nil {
-		return nil, j.noDeposit()
+		return nil, errNoDeposit
 	}
 	d, id, err := readDealing(dep.Dealing)
 	if err != nil {

@@ -1,6 +1,7 @@
 package validator
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -174,10 +175,8 @@ func (r *Rotation) Pass(ctx context.Context) (left int, err error) {
 			if !done {
 				unfinished = 1
 			}
+			r.noteArrival(record, from, done)
 		}
-	}
-	if id := record.ID(); unfinished == 0 && len(errs) == 0 {
-		j.arrived.Store(&id)
 	}
 	left, err = r.settle(ctx, record)
 	r.mu.Lock()
@@ -187,6 +186,15 @@ func (r *Rotation) Pass(ctx context.Context) (left int, err error) {
 	}
 	r.mu.Unlock()
 	return max(left, unfinished), errors.Join(append(errs, err)...)
+}
+
+// noteArrival takes note that everything that a plan lists was seen. What was listed and
+// has too few shares anywhere is not waited for: a dealer could have made it up.
+func (r *Rotation) noteArrival(record, from *trust.Committee, done bool) {
+	st, before := r.progress(from.ID()), from.ID()
+	if bytes.Equal(record.Previous, before[:]) && (done || st.plan != nil && st.done == st.plan.id) {
+		r.Judge.allSeen(record)
+	}
 }
 
 // sources are the records whose shares are to be dealt again: those of shares

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
@@ -453,9 +454,26 @@ func TestStrangersHaveNoPartInARotation(t *testing.T) {
 	}
 }
 
+// depositAt deposits an object with a validator that took a seat in the newest record.
+func (r *rotating) depositAt(t *testing.T, v *vt.Validator, seat int, o *vt.Object) {
+	t.Helper()
+	d := r.Deal(t, r.alice, 0, []*vt.Object{o}, func(b *validator.Dealing) { b.Record = r.Chain.Current().ID() })
+	q := r.Request(t, d, seat)
+	var err error
+	if q.Box, err = keystore.SealTo([]string{r.Chain.Current().Validators[seat].Recipient}, encode(t, d.Box(seat))); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := v.Deposit(t.Context(), validator.Conn{}, encode(t, q))
+	var reply validator.DepositReply
+	if err != nil || statement.Unmarshal(raw, &reply) != nil {
+		t.Fatal(err)
+	}
+	wantOutcomes(t, reply.Outcomes, nil, validator.ItemOK)
+}
+
 // TestANewcomerDeniesNothingThatMayBeOnItsWay: while the shares of the committee before
 // come to a validator that is new, it does not know what it will have. It says so, in the
-// place of a denial, which a reader would count. The controls: when all is there, what
+// place of a denial, which a reader would count, for an hour at most. The controls: when all is there, what
 // never existed is denied; and nothing is on its way from a committee that was recovered
 // from.
 func TestANewcomerDeniesNothingThatMayBeOnItsWay(t *testing.T) {
@@ -494,17 +512,35 @@ func TestANewcomerDeniesNothingThatMayBeOnItsWay(t *testing.T) {
 			if recovered {
 				return
 			}
+			began := joined.Judge.Now
+			joined.Judge.Now = func() time.Time { return began().Add(time.Hour) }
+			wantErr(t, latest(2), validator.ErrDenied)
+			joined.Judge.Now = began
 			wantErr(t, release(0, r.objects[0], never), want)
-			if got := joined.Events(t); !slices.ContainsFunc(got, func(e vt.Logged) bool { return e.Action == event.Release && e.Rule == "not-here-yet" }) {
+			if got := joined.Events(t); !slices.ContainsFunc(got, func(e vt.Logged) bool { return e.Action == event.Release && e.Rule == "no-deposit" }) {
 				t.Errorf("its log says %+v", got)
+			}
+			// What is here already is given to whoever may have it; who may not have it learns
+			// nothing from the answer.
+			here := r.Object(t, r.alice)
+			r.depositAt(t, joined, 1, here)
+			r.objects, r.chains = append(r.objects, here), append(r.chains, r.Grant(t, r.alice, r.bob, vt.VersionOf(here)))
+			if err := errors.Join(release(3, here), latest(3)); err != nil {
+				t.Errorf("what is here: %v", err)
+			}
+			absent, forbidden := release(0, never), release(0, here)
+			wantErr(t, forbidden, want)
+			if absent.Error() != forbidden.Error() {
+				t.Errorf("absent: %v; forbidden: %v", absent, forbidden)
 			}
 			for r.pass(t) > 0 {
 			}
 			if err := errors.Join(release(0, r.objects[0]), latest(1)); err != nil {
 				t.Errorf("when all is there: %v", err)
 			}
-			wantErr(t, release(2, never), validator.ErrDenied)
-			wantErr(t, latest(2), validator.ErrDenied)
+			for _, err := range []error{release(2, never), latest(2), release(0, never), release(0, here)} {
+				wantErr(t, err, validator.ErrDenied)
+			}
 		})
 	}
 }

@@ -99,6 +99,9 @@ func (k *Keys) gather(ctx context.Context, t *tally, which []int, dealings bool)
 		} else {
 			k.tookDenial(a, dealings)
 		}
+		if a.index >= len(c.record.Validators) && errors.Is(a.err, ErrDenied) {
+			a.err = ErrUnreachable // who left has nothing left to give; it decides nothing any more
+		}
 		t.add(a)
 		return c.certain(t, int(c.record.Numbers.T)) || k.complete(len(t.denied))
 	})
@@ -154,7 +157,9 @@ func (k *Keys) take(a answer, dealings bool) error {
 		case validator.ItemNotYet:
 			continue // others have it
 		default:
-			k.denials[i]++
+			if a.index < len(k.c.record.Validators) {
+				k.denials[i]++
+			}
 			continue
 		}
 		if err := k.takeItem(a.index, i, it, dealings); err != nil {
