@@ -386,7 +386,12 @@ func TestForeignProcess(t *testing.T) {
 	if h := n.Health(context.Background()); h[0].Healthy || h[0].Problems[0] != "not running" {
 		t.Errorf("health: %v", h)
 	}
-	// It would have been found by its own argument.
+	// It would have been found by its own argument, which is there a moment after its start.
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for began := time.Now(); !commandLineHas(sleeper.Process.Pid, "600") && time.Since(began) < time.Minute; {
+		<-tick.C
+	}
 	if !commandLineHas(sleeper.Process.Pid, "600") || commandLineHas(sleeper.Process.Pid, "60") {
 		t.Error("command lines are not compared by whole arguments")
 	}
