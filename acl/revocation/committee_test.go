@@ -285,3 +285,31 @@ func TestWhatIsKeptOverAChangeAges(t *testing.T) {
 		}
 	}
 }
+
+// The oldest of the answers that are needed counts, by the clock that says more of each:
+// two that came while the wall clock was an hour ahead do not hide that the third one came
+// before a sleep of an hour.
+func TestEachAnswerAgesByItsOwnClocks(t *testing.T) {
+	w := newTown(t, 4)
+	at := time.Now()
+	now := at
+	w.tracker.Now = func() time.Time { return now }
+	ask := func(wall, mono time.Duration, which ...int) {
+		t.Helper()
+		now = withClocks(t, at, wall, mono)
+		for _, i := range which {
+			if err := w.tracker.Ask(t.Context(), i); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	ask(time.Hour, 0, 0, 1)
+	ask(time.Second, time.Second, 2)
+	if !w.tracker.Fresh() {
+		t.Error("control: not fresh")
+	}
+	ask(time.Hour+time.Minute, time.Minute)
+	if age, _ := w.tracker.Age(); w.tracker.Fresh() || age < time.Hour {
+		t.Errorf("fresh at %v", age)
+	}
+}
