@@ -299,9 +299,10 @@ func (t *Tracker) others() (out []int) {
 
 // Fresh reports whether enough answers are young enough, and at a validator
 // whether it has started. A change of the committee interrupts nobody: what was known
-// when it came counts until [AskEvery] later, unless root keys made the change. The time since an answer is the larger of what the
-// monotonic clock in Now's values says, which nobody can set back, and what the
-// wall clock says, which alone runs on while a laptop sleeps.
+// when it came counts until [AskEvery] later, unless root keys made the change. The
+// time since an answer is the larger of what the monotonic clock in Now's values says,
+// which nobody can set back, and what the wall clock says, which alone runs on while a
+// laptop sleeps.
 func (t *Tracker) Fresh() bool {
 	age, ok := t.Age()
 	return ok && age < MaxAge && t.Ready()

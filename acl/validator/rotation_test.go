@@ -473,9 +473,9 @@ func (r *rotating) depositAt(t *testing.T, v *vt.Validator, seat int, o *vt.Obje
 
 // TestANewcomerDeniesNothingThatMayBeOnItsWay: while the shares of the committee before
 // come to a validator that is new, it does not know what it will have. It says so, in the
-// place of a denial, which a reader would count, for an hour at most. The controls: when all is there, what
-// never existed is denied; and nothing is on its way from a committee that was recovered
-// from.
+// place of a denial, which a reader would count, for an hour at most. The controls: when
+// all is there, what never existed is denied; and nothing is on its way from a committee
+// that was recovered from.
 func TestANewcomerDeniesNothingThatMayBeOnItsWay(t *testing.T) {
 	for name, recovered := range map[string]bool{"after a succession": false, "after a recovery": true} {
 		t.Run(name, func(t *testing.T) {
@@ -489,10 +489,16 @@ func TestANewcomerDeniesNothingThatMayBeOnItsWay(t *testing.T) {
 				_, err := joined.Release(t.Context(), s.Conn(), encode(t, q))
 				return err
 			}
-			latest := func(i int) error {
-				s, q := r.ConnectTo(r.bob, joined.Judge.Peer), vt.LatestOf(r.objects[i])
+			latest := func(i int, o *vt.Object) error {
+				s, q := r.ConnectTo(r.bob, joined.Judge.Peer), vt.LatestOf(o)
 				q.Authority = r.ByChain(t, r.bob, r.chains[i], s, q.Digest())
 				_, err := joined.Latest(t.Context(), s.Conn(), encode(t, q))
+				return err
+			}
+			carriers := func(i int, o *vt.Object) error {
+				s, q := r.ConnectTo(r.bob, joined.Judge.Peer), validator.CarryRequest{Address: o.Address.Bytes()}
+				q.Authority = r.ByChain(t, r.bob, r.chains[i], s, q.Digest())
+				_, err := joined.Carry(t.Context(), s.Conn(), encode(t, q))
 				return err
 			}
 			r.Succeed(t, func(rec *trust.Record) {
@@ -507,14 +513,15 @@ func TestANewcomerDeniesNothingThatMayBeOnItsWay(t *testing.T) {
 			}
 			for i, o := range r.objects {
 				wantErr(t, release(i, o), want)
-				wantErr(t, latest(i), want)
+				wantErr(t, latest(i, o), want)
+				wantErr(t, carriers(i, o), want)
 			}
 			if recovered {
 				return
 			}
 			began := joined.Judge.Now
 			joined.Judge.Now = func() time.Time { return began().Add(time.Hour) }
-			wantErr(t, latest(2), validator.ErrDenied)
+			wantErr(t, latest(2, never), validator.ErrDenied)
 			joined.Judge.Now = began
 			wantErr(t, release(0, r.objects[0], never), want)
 			if got := joined.Events(t); !slices.ContainsFunc(got, func(e vt.Logged) bool { return e.Action == event.Release && e.Rule == "no-deposit" }) {
@@ -525,21 +532,26 @@ func TestANewcomerDeniesNothingThatMayBeOnItsWay(t *testing.T) {
 			here := r.Object(t, r.alice)
 			r.depositAt(t, joined, 1, here)
 			r.objects, r.chains = append(r.objects, here), append(r.chains, r.Grant(t, r.alice, r.bob, vt.VersionOf(here)))
-			if err := errors.Join(release(3, here), latest(3)); err != nil {
+			if err := errors.Join(release(3, here), latest(3, here), carriers(3, here)); err != nil {
 				t.Errorf("what is here: %v", err)
 			}
-			absent, forbidden := release(0, never), release(0, here)
-			wantErr(t, forbidden, want)
-			if absent.Error() != forbidden.Error() {
-				t.Errorf("absent: %v; forbidden: %v", absent, forbidden)
+			for _, pair := range [][2]error{
+				{release(0, never), release(0, here)}, {latest(0, never), latest(0, here)}, {carriers(0, never), carriers(0, here)},
+			} {
+				wantErr(t, pair[1], want)
+				if absent, forbidden := pair[0].Error(), pair[1].Error(); absent != forbidden {
+					t.Errorf("absent: %s; forbidden: %s", absent, forbidden)
+				}
 			}
 			for r.pass(t) > 0 {
 			}
-			if err := errors.Join(release(0, r.objects[0]), latest(1)); err != nil {
+			if err := errors.Join(release(0, r.objects[0]), latest(1, r.objects[1]), carriers(1, r.objects[1])); err != nil {
 				t.Errorf("when all is there: %v", err)
 			}
-			for _, err := range []error{release(2, never), latest(2), release(0, never), release(0, here)} {
-				wantErr(t, err, validator.ErrDenied)
+			for i, o := range map[int]*vt.Object{2: never, 0: here} {
+				for _, err := range []error{release(i, o), latest(i, o), carriers(i, o), release(i, never)} {
+					wantErr(t, err, validator.ErrDenied)
+				}
 			}
 		})
 	}

@@ -49,6 +49,23 @@ func TestAReaderAcrossANetworkOfOne(t *testing.T) {
 	}
 }
 
+// wantKey asks for the key of an object and opens it, or wants a failure where exit is
+// not 0.
+func (w *world) wantKey(t *testing.T, c *quorum.Committee, chain *capability.Chain, o *vt.Object, exit int, sentence string) {
+	t.Helper()
+	keys, err := c.AskRelease(t.Context(), w.asks(t, chain, o))
+	if exit != 0 {
+		wantFault(t, err, exit, sentence)
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keys.Open(t.Context(), 0, o.Open); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSilenceIsUnavailableAndRefusalIsDenied(t *testing.T) {
 	w, c := newWorld(t, vt.Options{})
 	o, other := w.shared(t), w.shared(t)
@@ -75,17 +92,7 @@ func TestSilenceIsUnavailableAndRefusalIsDenied(t *testing.T) {
 			w.set(nil, 0, 1, 2, 3)
 			w.set(absent, tc.absent...)
 			w.set(denying, tc.denies...)
-			keys, err := c.AskRelease(t.Context(), w.asks(t, tc.chain, o))
-			if tc.exit != 0 {
-				wantFault(t, err, tc.exit, tc.sentence)
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := keys.Open(t.Context(), 0, o.Open); err != nil {
-				t.Error(err)
-			}
+			w.wantKey(t, c, tc.chain, o, tc.exit, tc.sentence)
 		})
 	}
 }

@@ -34,17 +34,7 @@ func TestWhoLeftDeniesNothing(t *testing.T) {
 			w.set(nil, 0, 1, 2, 3)
 			w.set(absent, tc.absent...)
 			w.set(denying, tc.deny...)
-			keys, err := c.AskRelease(t.Context(), w.asks(t, chain, o))
-			if tc.exit != 0 {
-				wantFault(t, err, tc.exit, tc.sentence)
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := keys.Open(t.Context(), 0, o.Open); err != nil {
-				t.Error(err)
-			}
+			w.wantKey(t, c, chain, o, tc.exit, tc.sentence)
 		})
 	}
 }
