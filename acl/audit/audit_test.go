@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -220,13 +221,14 @@ func TestCloseEndsRunAndKeepsWhatWasQueued(t *testing.T) {
 	mustHold(t, dir, 7)
 }
 
-// enqueue gives the writer events and does not wait.
+// enqueue gives Run events and does not wait.
 func enqueue(t testing.TB, l *Log, all [][]byte) *request {
 	t.Helper()
 	r := &request{leaves: all, done: make(chan struct{})}
 	if err := l.enqueue(r); err != nil {
 		t.Fatalf("%d events: %v", len(all), err)
 	}
+	l.call()
 	return r
 }
 
@@ -271,14 +273,72 @@ func TestACallerMayStopWaiting(t *testing.T) {
 	}
 	m.hold, m.waiting = make(chan struct{}), make(chan struct{}, 4)
 	ctx, cancel := context.WithCancel(t.Context())
-	answer := make(chan error)
-	go func() { answer <- l.Append(ctx, event(0)) }()
+	writes, waits := make(chan error), make(chan error)
+	go func() { writes <- l.Append(ctx, event(0)) }()
 	<-m.waiting
+	go func() { waits <- l.Append(ctx, event(1)) }()
 	cancel()
-	if err := <-answer; !errors.Is(err, context.Canceled) {
+	if err := <-waits; !errors.Is(err, context.Canceled) {
 		t.Fatalf("%v", err)
 	}
 	close(m.hold)
+	if err := <-writes; err != nil { // it was the disk that this one waited for
+		t.Fatal(err)
+	}
+}
+
+// A caller that writes in Run's place gives the turn back whatever came meanwhile: what
+// was queued, a wish for a checkpoint, the end of Run.
+func TestWhatComesWhileACallerWritesIsServed(t *testing.T) {
+	m := newMemory()
+	l := m.log(t)
+	stop := run(t, l)
+	m.hold, m.waiting = make(chan struct{}), make(chan struct{}, 16)
+	answers, closed := make(chan error), make(chan error)
+	go func() { answers <- l.Append(t.Context(), event(0)) }()
+	<-m.waiting // it writes: Run has not been called
+	go func() {
+		_, err := l.Checkpoint(t.Context())
+		answers <- err
+	}()
+	go func() { answers <- l.Append(t.Context(), event(1)) }()
+	for waiting := 0; waiting < 2; runtime.Gosched() {
+		l.mu.Lock()
+		waiting = len(l.queue)
+		l.mu.Unlock()
+	}
+	go func() { closed <- l.Close() }()
+	close(m.hold)
+	for range 3 {
+		if err := <-answers; err != nil {
+			t.Error(err)
+		}
+	}
+	if err := errors.Join(<-closed, stop()); err != nil {
+		t.Fatal(err)
+	}
+	if n := l.Published().N; n != 2 {
+		t.Errorf("the checkpoint has %d records, want 2", n)
+	}
+}
+
+// A disk that fails under a caller ends Run with the same error.
+func TestRunEndsWhereACallersWriteFails(t *testing.T) {
+	m := newMemory()
+	l := m.log(t)
+	stop := run(t, l)
+	broken := errors.New("input/output error")
+	m.fail = only("sync", broken)
+	if err := l.Append(t.Context(), event(0)); !errors.Is(err, broken) {
+		t.Errorf("the caller is told %v", err)
+	}
+	<-l.ended
+	if err := stop(); !errors.Is(err, broken) || !errors.Is(err, ErrFailed) {
+		t.Errorf("run ended with %v", err)
+	}
+	if err := l.Append(t.Context(), event(1)); !errors.Is(err, ErrFailed) {
+		t.Errorf("afterwards: %v", err)
+	}
 }
 
 func TestManyWritersAndReaders(t *testing.T) {

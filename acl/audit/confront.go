@@ -37,10 +37,15 @@ func (l *Log) Confront(checkpoint []byte) error {
 func (l *Log) disown(format string, a ...any) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !errors.Is(l.failed, ErrDisowned) {
-		l.failed = fmt.Errorf("%w: %s", ErrDisowned, fmt.Sprintf(format, a...))
+	if errors.Is(l.failed, ErrDisowned) {
+		return l.failed
 	}
-	return l.failed
+	err := fmt.Errorf("%w: %s", ErrDisowned, fmt.Sprintf(format, a...))
+	if l.failed != nil { // Run has not ended of it yet, or has
+		err = fmt.Errorf("%w, and %w", err, l.failed)
+	}
+	l.failed = err
+	return err
 }
 
 // Disowned is why the log takes nothing any more, if [Log.Confront] found a reason:

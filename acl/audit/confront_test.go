@@ -45,3 +45,43 @@ func TestALogThatDoesNotContinueWhatItSignedStops(t *testing.T) {
 		}
 	}
 }
+
+// A log whose disk failed and that is disowned says both, and Run ends of the disk in
+// either order.
+func TestADisownedLogOnAFailedDiskSaysBoth(t *testing.T) {
+	ahead, broken := filled(t, 30), errors.New("input/output error")
+	for _, first := range []string{"disk", "word"} {
+		m := newMemory()
+		l := m.log(t)
+		stop := run(t, l)
+		add(t, l, 0, 5)
+		m.hold, m.waiting = make(chan struct{}), make(chan struct{}, 4)
+		answer := make(chan error)
+		go func() { answer <- l.Append(t.Context(), event(5)) }()
+		<-m.waiting
+		m.mu.Lock()
+		m.fail = only("sync", broken)
+		m.mu.Unlock()
+		if first == "word" { // while a write is under way
+			if err := l.Confront(ahead.Published().Note); !errors.Is(err, ErrDisowned) {
+				t.Errorf("%s: %v", first, err)
+			}
+		}
+		close(m.hold)
+		if err := <-answer; !errors.Is(err, broken) {
+			t.Errorf("%s: %v", first, err)
+		}
+		<-l.ended
+		if first == "disk" {
+			if err := l.Confront(ahead.Published().Note); !errors.Is(err, ErrDisowned) {
+				t.Errorf("%s: %v", first, err)
+			}
+		}
+		if err := stop(); !errors.Is(err, broken) {
+			t.Errorf("%s: run ended with %v", first, err)
+		}
+		if err := l.Append(t.Context(), event(6)); !errors.Is(err, ErrDisowned) || !errors.Is(err, ErrFailed) {
+			t.Errorf("%s, afterwards: %v", first, err)
+		}
+	}
+}

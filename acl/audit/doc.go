@@ -75,6 +75,6 @@
 //	_, err = l.Checkpoint(ctx)
 //	proof, err := l.ProveInclusion(i)
 //
-// One writer serves all callers: it takes whatever has queued up while it was
-// flushing, writes that at once and flushes once. No timer delays anybody.
+// Who appends while nobody writes does so itself. Everybody else queues up and is served
+// at once by [Log.Run], with one write and one flush. No timer delays anybody.
 package audit

@@ -54,8 +54,8 @@ type request struct {
 	done   chan struct{}
 }
 
-// Log is an open log: any number of callers append and read, one writer, Run,
-// writes.
+// Log is an open log: any number of callers append and read; one at a time writes, Run
+// or a caller in its place.
 type Log struct {
 	folder  folder
 	release func() error
@@ -65,13 +65,14 @@ type Log struct {
 	segment int64
 	every   time.Duration
 	hashes  file          // derived: never flushed, made anew by Open; but for those of removed records
-	wake    chan struct{} // one token: the queue is not empty
+	wake    chan struct{} // one token: Run has something to do
 	quit    chan struct{} // closed by Close
 	begun   chan struct{} // closed when Run takes events
 	ended   chan struct{} // closed when Run has returned
 
-	last   file   // the segment that is written; owned by Open, then by Run
-	beside Beside // set before Run, or nil
+	turn   sync.Mutex // held by whoever writes: Run, or a caller in its place; before mu
+	last   file       // the segment that is written; owned by Open, then by who has the turn
+	beside Beside     // set before Run, or nil
 
 	cosigning sync.Mutex // held from reading the cosigned checkpoint to replacing it; before mu
 
@@ -80,6 +81,7 @@ type Log struct {
 	closing   bool
 	queue     []*request
 	queued    int        // events in queue
+	timed     bool       // Run's timer for the next checkpoint runs
 	start     mark       // before the first record that is there
 	segs      []int64    // segments by the index of their first record
 	durable   mark       // what callers may be told
@@ -287,7 +289,8 @@ func (l *Log) Running() <-chan struct{} { return l.begun }
 // Append logs leaves, in order; what they say is the caller's. On nil they are
 // durable. [ErrFull] and [ErrLeaf] log nothing; so does [ErrClosed], before Run or
 // after it. After any other error, and when ctx ends first, the leaves may be logged
-// or not. Whatever the error, the act that was to be logged must not happen.
+// or not. Whatever the error, the act that was to be logged must not happen. A caller
+// that finds nobody writing writes itself, and for the disk it waits whatever ctx says.
 func (l *Log) Append(ctx context.Context, leaves ...[]byte) error {
 	_, err := l.Record(ctx, leaves, nil)
 	return err
