@@ -108,6 +108,7 @@ func (j *Judge) Consent(ctx context.Context, raw []byte) ([]byte, error) {
 	if err := j.started(); err != nil {
 		return nil, err
 	}
+	coming := j.coming()
 	b, id, owner, err := r.Consent.Parse(j.Trust.Network(), j.Verifier.Identity)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
@@ -131,7 +132,7 @@ func (j *Judge) Consent(ctx context.Context, raw []byte) ([]byte, error) {
 		err = j.ownsHere(b)
 	}
 	if err != nil {
-		return nil, j.deny(ctx, event.Consent, said, err)
+		return nil, j.denyAddress(ctx, coming && errors.Is(err, errNotHere), event.Consent, said, err)
 	}
 	j.consents.Lock()
 	defer j.consents.Unlock()
@@ -156,7 +157,11 @@ func agreedKey(owner statement.ID, t capability.Target, id []byte) []byte {
 	return slices.Concat(agreedPrefix, []byte{byte(t.Kind)}, owner[:], t.Ref[:], id)
 }
 
-// ownsHere reports whether something of a consent's target is deposited here.
+// errNotHere keeps strangers from filling the store, and says nothing of the consent.
+var errNotHere = &broken{"no-deposit", "nothing that it is about is deposited here"}
+
+// ownsHere fails with errNotHere unless something of a consent's target is deposited
+// here.
 func (j *Judge) ownsHere(b *capability.Standing) error {
 	found := false
 	err := j.Store.Scan(withinKey(b.Owner, b.Target), nil, func(_, _ []byte) (bool, error) {
@@ -164,7 +169,7 @@ func (j *Judge) ownsHere(b *capability.Standing) error {
 		return false, nil
 	})
 	if err == nil && !found {
-		err = &broken{"no-deposit", "nothing that it is about is deposited here"}
+		err = errNotHere
 	}
 	return err
 }

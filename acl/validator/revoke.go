@@ -28,8 +28,9 @@ func (j *Judge) Revoke(ctx context.Context, c Conn, raw []byte) ([]byte, error) 
 	if err := j.signsStill(r.Entry, rev.Signer); err != nil {
 		return nil, j.deny(ctx, event.Revoke, event.Act{Actor: rev.Signer, Grant: rev.Target[:]}, err)
 	}
+	coming := j.coming()
 	if err := j.mayRevoke(rev, &r); err != nil {
-		return nil, j.deny(ctx, event.Revoke, event.Act{Actor: rev.Signer, Grant: rev.Target[:]}, err)
+		return nil, j.denyAddress(ctx, coming && errors.Is(err, errNotHere), event.Revoke, event.Act{Actor: rev.Signer, Grant: rev.Target[:]}, err)
 	}
 	if err := j.note(ctx, j.event(event.Revoke, event.OK, event.Act{Actor: rev.Signer, Grant: rev.Target[:], Reason: rev.Reason})); err != nil {
 		return nil, err

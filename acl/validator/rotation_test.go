@@ -16,6 +16,7 @@ import (
 	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/identity"
+	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/acl/validator"
 	vt "cerebrum.dev/cerebrum/acl/validator/validatortest"
@@ -554,6 +555,43 @@ func TestANewcomerDeniesNothingThatMayBeOnItsWay(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// So it is with a standing consent, and with its end, for what is not there yet.
+func TestANewcomerDeniesNoConsentForWhatMayBeOnItsWay(t *testing.T) {
+	r := newRotating(t, vt.Options{}, 1)
+	joined, entry := r.Join(t, "newcomer")
+	r.Succeed(t, func(rec *trust.Record) { rec.Validators[1] = entry })
+	w := &world{r.Network, r.alice, r.bob, r.bob}
+	k, id := w.stands(t, vt.VersionOf(r.objects[0]))
+	give := func() error {
+		_, err := joined.Consent(t.Context(), encode(t, validator.ConsentRequest{Consent: k}))
+		return err
+	}
+	end := func() error {
+		_, err := joined.Revoke(t.Context(), validator.Conn{}, encode(t, validator.RevokeRequest{Entry: r.Revocation(t, r.alice, id), Consent: &k}))
+		return err
+	}
+	for name, ask := range map[string]func() error{"given": give, "ended": end} {
+		if err := ask(); !errors.Is(err, validator.ErrUnavailable) || errors.Is(err, validator.ErrDenied) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	forged := k // what is wrong with the consent itself is said at once
+	forged.Owner = r.bob.Record()
+	_, err := joined.Consent(t.Context(), encode(t, validator.ConsentRequest{Consent: forged}))
+	wantErr(t, err, validator.ErrMalformed)
+	began := joined.Judge.Now
+	joined.Judge.Now = func() time.Time { return began().Add(time.Hour) }
+	wantErr(t, give(), validator.ErrDenied)
+	wantErr(t, end(), validator.ErrDenied)
+	joined.Judge.Now = began
+	for r.pass(t) > 0 {
+	}
+	wantErr(t, give(), nil)
+	if err := end(); !errors.Is(err, revocation.ErrStarting) { // allowed; the log of this one never started
+		t.Errorf("ended when all is there: %v", err)
 	}
 }
 
