@@ -81,7 +81,7 @@ type Log struct {
 	closing   bool
 	queue     []*request
 	queued    int        // events in queue
-	timed     bool       // Run's timer for the next checkpoint runs
+	timed     bool       // Run's timer for the next checkpoint runs; changed by who has the turn
 	start     mark       // before the first record that is there
 	segs      []int64    // segments by the index of their first record
 	durable   mark       // what callers may be told

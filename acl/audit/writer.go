@@ -19,11 +19,7 @@ func (l *Log) wait(ctx context.Context, r *request) error {
 		return err
 	}
 	if len(r.leaves) > 0 && l.turn.TryLock() {
-		more := l.lead()
-		l.turn.Unlock()
-		if more {
-			l.call()
-		}
+		l.lead()
 	} else {
 		l.call() // Run waits for whoever writes now
 	}
@@ -64,15 +60,27 @@ func (l *Log) call() {
 	}
 }
 
-// lead is one commit by a caller, who has the turn; it reports whether Run has
-// something to do. Run may have served the caller before, and ended: a commit of
-// nothing touches no file.
-func (l *Log) lead() (more bool) {
-	grown, err := l.commit(false)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return err != nil || grown && !l.timed
+// lead is one commit by a caller, whose turn it ends. Run may have served the caller
+// before, and ended: a commit of nothing touches no file. Who serves the caller may catch
+// a panic, but the log does not go on after one.
+func (l *Log) lead() {
+	err, grown := errPanic, false
+	defer func() {
+		if err == errPanic {
+			l.fail(err, nil)
+		}
+		l.mu.Lock()
+		more := err != nil || grown && !l.timed
+		l.mu.Unlock()
+		l.turn.Unlock()
+		if more {
+			l.call()
+		}
+	}()
+	grown, err = l.commit(false)
 }
+
+var errPanic = errors.New("the program failed while it wrote")
 
 // Run writes what is appended until ctx ends, [Log.Close] is called, or the
 // disk fails. Before it returns it writes what is queued and a checkpoint. It
@@ -110,11 +118,12 @@ func (l *Log) Run(ctx context.Context) error {
 		}
 		l.turn.Lock()
 		grown, err := l.commit(publish || !open)
+		begins := l.timer(grown, publish)
 		l.turn.Unlock()
 		if err != nil {
 			return err
 		}
-		if l.timer(grown, publish) {
+		if begins {
 			due.Reset(l.every)
 		}
 	}
@@ -123,7 +132,8 @@ func (l *Log) Run(ctx context.Context) error {
 }
 
 // timer reports whether the time until the next checkpoint begins: records lack one,
-// and it does not run already. rang says that it ran out.
+// and it does not run already. rang says that it ran out. That is decided before the
+// turn ends, or a caller's record could come between and find a timer that has ended.
 func (l *Log) timer(grown, rang bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
