@@ -232,6 +232,15 @@ func enqueue(t testing.TB, l *Log, all [][]byte) *request {
 	return r
 }
 
+// untilQueued waits until so many requests are queued.
+func untilQueued(l *Log, n int) {
+	for queued := -1; queued < n; runtime.Gosched() {
+		l.mu.Lock()
+		queued = len(l.queue)
+		l.mu.Unlock()
+	}
+}
+
 // Rule 7: the queue is bounded, and what does not fit is refused whole.
 func TestRule7AFullQueueRefusesAtOnce(t *testing.T) {
 	m := newMemory()
@@ -277,6 +286,7 @@ func TestACallerMayStopWaiting(t *testing.T) {
 	go func() { writes <- l.Append(ctx, event(0)) }()
 	<-m.waiting
 	go func() { waits <- l.Append(ctx, event(1)) }()
+	untilQueued(l, 1)
 	cancel()
 	if err := <-waits; !errors.Is(err, context.Canceled) {
 		t.Fatalf("%v", err)
@@ -302,11 +312,7 @@ func TestWhatComesWhileACallerWritesIsServed(t *testing.T) {
 		answers <- err
 	}()
 	go func() { answers <- l.Append(t.Context(), event(1)) }()
-	for waiting := 0; waiting < 2; runtime.Gosched() {
-		l.mu.Lock()
-		waiting = len(l.queue)
-		l.mu.Unlock()
-	}
+	untilQueued(l, 2)
 	go func() { closed <- l.Close() }()
 	close(m.hold)
 	for range 3 {

@@ -8,7 +8,7 @@ import (
 )
 
 // Callers that write in Run's place are served by somebody who catches panics. After one
-// the log takes nothing more.
+// the log takes nothing more, and nobody whose leaves were in the same write waits on.
 func TestAPanicOfAWriteEndsTheLog(t *testing.T) {
 	m := newMemory()
 	l := m.log(t)
@@ -22,19 +22,26 @@ func TestAPanicOfAWriteEndsTheLog(t *testing.T) {
 		return nil
 	}
 	m.mu.Unlock()
+	beside := &request{leaves: [][]byte{event(3)}, done: make(chan struct{})}
+	if err := l.enqueue(beside); err != nil { // Run has not been called
+		t.Fatal(err)
+	}
 	func() {
 		defer func() {
 			if recover() == nil {
 				t.Error("the panic is lost")
 			}
 		}()
-		l.Append(t.Context(), event(3))
+		l.Append(t.Context(), event(4))
 	}()
+	if <-beside.done; !errors.Is(beside.err, ErrFailed) {
+		t.Errorf("who was in the same write is told %v", beside.err)
+	}
 	<-l.ended
 	if err := stop(); !errors.Is(err, ErrFailed) {
 		t.Errorf("run ended with %v", err)
 	}
-	if err := l.Append(t.Context(), event(4)); !errors.Is(err, ErrFailed) || l.Size() != 3 {
+	if err := l.Append(t.Context(), event(5)); !errors.Is(err, ErrFailed) || l.Size() != 3 {
 		t.Errorf("afterwards: %v, %d records", err, l.Size())
 	}
 }

@@ -23,10 +23,8 @@ func (l *Log) wait(ctx context.Context, r *request) error {
 	} else {
 		l.call() // Run waits for whoever writes now
 	}
-	select {
-	case <-r.done:
+	if r.over() { // although ctx may have ended too
 		return r.err
-	default:
 	}
 	select {
 	case <-r.done:
@@ -61,26 +59,20 @@ func (l *Log) call() {
 }
 
 // lead is one commit by a caller, whose turn it ends. Run may have served the caller
-// before, and ended: a commit of nothing touches no file. Who serves the caller may catch
-// a panic, but the log does not go on after one.
+// before, and ended: a commit of nothing touches no file.
 func (l *Log) lead() {
-	err, grown := errPanic, false
+	more := true // after a panic too
 	defer func() {
-		if err == errPanic {
-			l.fail(err, nil)
-		}
-		l.mu.Lock()
-		more := err != nil || grown && !l.timed
-		l.mu.Unlock()
 		l.turn.Unlock()
 		if more {
 			l.call()
 		}
 	}()
-	grown, err = l.commit(false)
+	grown, err := l.commit(false)
+	l.mu.Lock()
+	more = err != nil || grown && !l.timed
+	l.mu.Unlock()
 }
-
-var errPanic = errors.New("the program failed while it wrote")
 
 // Run writes what is appended until ctx ends, [Log.Close] is called, or the
 // disk fails. Before it returns it writes what is queued and a checkpoint. It
@@ -145,7 +137,8 @@ func (l *Log) timer(grown, rang bool) bool {
 // commit makes everything that is queued durable with one write and one flush,
 // then tells the callers; a checkpoint follows where one is due or asked for. It
 // reports whether records lack a checkpoint. After an error of the disk, which it
-// gives ever after, the log is at its end. The caller has the turn.
+// gives ever after, and after a panic, which whoever serves a caller may catch, the log
+// is at its end. The caller has the turn.
 func (l *Log) commit(publish bool) (grown bool, err error) {
 	l.mu.Lock()
 	batch, failed := l.queue, l.failed
@@ -162,6 +155,21 @@ func (l *Log) commit(publish bool) (grown bool, err error) {
 		return false, nil // a disowned log runs on and takes nothing
 	}
 
+	sound := false
+	defer func() {
+		if !sound {
+			l.fail(errPanic, slices.DeleteFunc(batch, (*request).over))
+		}
+	}()
+	grown, err = l.serve(batch, now, publish)
+	sound = true
+	return grown, err
+}
+
+var errPanic = errors.New("the program failed while it wrote")
+
+// serve does what a batch asks for; a mark says what was durable before.
+func (l *Log) serve(batch []*request, now mark, publish bool) (grown bool, err error) {
 	var wishes []*request
 	err = l.write(batch, &now)
 	if err == nil {
@@ -203,6 +211,16 @@ func (l *Log) advance(now mark) {
 func (r *request) end(err error) {
 	r.err = err
 	close(r.done)
+}
+
+// over reports that it was ended.
+func (r *request) over() bool {
+	select {
+	case <-r.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // fail ends the log after an error of the disk, and everybody who waits for it: a batch

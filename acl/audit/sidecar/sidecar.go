@@ -62,7 +62,7 @@ type store interface {
 // Range are the leaves from From to before To.
 type Range struct{ From, To int64 }
 
-// File is the open file. One goroutine writes, any number read.
+// File is the open file. One at a time writes, any number read.
 type File struct {
 	disk   store
 	failed error // owned by the writer
