@@ -49,7 +49,7 @@ func Parse(text string, sensitive []string) ([]Model, error) {
 	columns := sensitive
 	switch {
 	case one && !f.sensitive:
-		return nil, fmt.Errorf("%s is about no sensitive column: write it without @%s", f.name, column)
+		return nil, fmt.Errorf("%s is about no sensitive column: write it without %q", f.name, "@"+column)
 	case one && !slices.Contains(sensitive, column):
 		return nil, fmt.Errorf("%s is about column %q, which is not named as sensitive", f.name, column)
 	case one:

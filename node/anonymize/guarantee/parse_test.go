@@ -41,7 +41,8 @@ func TestParseRefuses(t *testing.T) {
 		"k-map=5,6":                  "k-map is written",
 		"k-map=99999999999":          "k-map is written",
 		"k-map=0":                    "k is at least 1",
-		"k-map=5@a":                  "without @a",
+		"k-map=5@a":                  `without "@a"`,
+		"k-map=5@a\nb":               `without "@a\nb"`,
 		"delta-presence=0.5":         "delta-presence is written delta-presence=MIN,MAX",
 		"delta-presence=0.5,0.1":     "the lower one first",
 		"distinct-l=0@a":             "l is at least 1",
@@ -74,6 +75,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add("recursive-l=3,2@a")
 	f.Add("t-closeness=0.1,equal")
+	f.Add("k-map=5@a\nb")
 	f.Fuzz(func(t *testing.T, text string) {
 		models, err := guarantee.Parse(text, []string{"a"})
 		if (err == nil) != (len(models) == 1) {
