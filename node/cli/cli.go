@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
 
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/api/client"
@@ -128,10 +129,12 @@ func (e *Env) complain(f *fault.Error) {
 	}
 }
 
-// plain takes control characters out of what may contain names from elsewhere.
+// plain takes out of what may contain names from elsewhere the characters that act on a
+// terminal or on a line instead of standing in it. Those that turn the direction of
+// writing are among them: with one, exe.gpj is shown where the name is jpg.exe.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+		if unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
 			return '?'
 		}
 		return r
