@@ -132,8 +132,8 @@ func (w *world) answersBen(words *strings.Replacer, network string) {
 		w.Fatal(err)
 	}
 	w.walk("Review access, keep a register, retain", words, []step{
-		{line: "access-review --unused 30d --expiring 7d", member: "node1", says: "grants"},
-		{line: "access-review --all", member: "validator1", says: "grants"},
+		{line: "access-review --unused 30d --expiring 7d", member: "node1", says: "2 grants, 1 holder, 2 end soon"},
+		{line: "access-review --all", member: "validator1", says: "1 holder"},
 		{line: "records --csv > register.csv", member: "node1", says: "object,name,controller"},
 		{line: "add trial.csv --retention compliance --retain-until 2031-12-31 --expire-at 2032-06-30", before: func() { w.file("trial.csv", 100) }, member: "node1"},
 		{line: "retain ADDRESS --until 2035-12-31", skip: true}, // of what has no mode yet; below

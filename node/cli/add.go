@@ -92,7 +92,7 @@ func (e *Env) printAdded(w io.Writer, a *api.Added) {
 	}
 	what := humanize.IBytes(uint64(a.Size))
 	if a.Directory {
-		what = fmt.Sprintf("%d files, %s", a.Files, what)
+		what = counted(a.Files, "file", "files") + ", " + what
 	}
 	state := fmt.Sprintf("shared with %d of %d validators", a.Deposits.Acknowledged, a.Deposits.Of)
 	if a.State == "local" {

@@ -15,7 +15,6 @@ import (
 	"cerebrum.dev/cerebrum/acl/audit/ocsf"
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -194,12 +193,12 @@ func exportAudit(ctx context.Context, s api.Service, r api.AuditExportRequest, o
 }
 
 func (e *Env) printAuditExported(w io.Writer, x *api.AuditExported) {
-	fmt.Fprintf(w, "%s: %s entries of %s\n", plain(x.File), humanize.Comma(x.Entries), x.Origin)
+	fmt.Fprintf(w, "%s: %s of %s\n", plain(x.File), counted(x.Entries, "entry", "entries"), x.Origin)
 	if e.Quiet {
 		return
 	}
 	if x.First > 0 {
-		fmt.Fprintf(e.Err, "the %s entries before them are proven to be there, and are not in it\n", humanize.Comma(x.First))
+		fmt.Fprintf(e.Err, "the %s proven to be there, and not in it\n", counted(x.First, "entry before them is", "entries before them are"))
 	}
 	if x.Network != "" {
 		fmt.Fprintf(e.Err, "verify it with `cerebrum audit verify %s --network %s`\n", plain(filepath.Base(x.File)), x.Network)

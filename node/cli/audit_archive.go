@@ -8,7 +8,6 @@ import (
 	"cerebrum.dev/cerebrum/acl/audit/evidence"
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 )
 
@@ -56,7 +55,7 @@ of a removed entry is its hash: later exports prove that they go on from the arc
 						fmt.Fprintln(w, "nothing was removed: no file of the log has only entries before that")
 						return
 					}
-					fmt.Fprintf(w, "%s entries were removed; the log begins with entry %d\n", humanize.Comma(p.Removed), p.First)
+					fmt.Fprintf(w, "%s removed; the log begins with entry %d\n", counted(p.Removed, "entry was", "entries were"), p.First)
 				})
 			})
 		},

@@ -24,6 +24,7 @@ import (
 	"cerebrum.dev/cerebrum/node/daemon"
 	"cerebrum.dev/cerebrum/node/fault"
 	"cerebrum.dev/cerebrum/node/home"
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -139,6 +140,14 @@ func plain(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// counted says how many there are: of one thing, or of several.
+func counted[N int | int64](n N, one, several string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return humanize.Comma(int64(n)) + " " + several
 }
 
 // print writes a result: JSON where asked for, otherwise what text writes.

@@ -82,11 +82,7 @@ func printPending(w io.Writer, g *api.PendingGrant) {
 	row := rows(w, g.ID)
 	row("from", "%s, who owns it", partyWords(g.Owner))
 	row("to", "%s", partyWords(g.Audience))
-	objects := fmt.Sprintf("%d objects of it are here", g.Objects)
-	if g.Objects == 1 {
-		objects = "1 object of it is here"
-	}
-	row("on", "%s %s, %s", g.Target, g.TargetID, objects)
+	row("on", "%s %s, %s", g.Target, g.TargetID, counted(g.Objects, "object of it is here", "objects of it are here"))
 	if g.Objects > 0 {
 		labels := "no labels"
 		if len(g.Labels) > 0 {
@@ -101,7 +97,7 @@ func printPending(w io.Writer, g *api.PendingGrant) {
 		row("for", "any purpose")
 	}
 	if g.Depth > 0 {
-		row("", "may be handed on %d times", g.Depth)
+		row("", "may be handed on %s", counted(g.Depth, "time", "times"))
 	}
 	if g.Offline {
 		row("", "the key may be kept until the end")

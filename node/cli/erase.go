@@ -115,7 +115,7 @@ func (e *Env) printErased(w io.Writer, r *api.Erased) {
 	if !r.Erased {
 		return
 	}
-	fmt.Fprintf(w, "erased: %d objects, %d of %d validators have destroyed their shares\n", r.Objects, len(r.Validators), r.Of)
+	fmt.Fprintf(w, "erased: %s, %d of %d validators have destroyed their shares\n", counted(r.Objects, "object", "objects"), len(r.Validators), r.Of)
 	if e.Quiet {
 		return
 	}

@@ -96,7 +96,7 @@ func (e *Env) printGot(g *api.Got, output string) {
 	}
 	fmt.Fprintf(e.Err, "%s, %s in %.2f s", plain(output), humanize.IBytes(uint64(g.Size)), g.Seconds)
 	if g.Directory {
-		fmt.Fprintf(e.Err, ", %d files", g.Files)
+		fmt.Fprintf(e.Err, ", %s", counted(g.Files, "file", "files"))
 	}
 	if len(g.Releases) > 0 {
 		fmt.Fprintf(e.Err, ", released by validators %s", numbers(g.Releases))

@@ -127,7 +127,7 @@ func (e *Env) printGranted(g *api.Granted, err error) error {
 	return e.print(g, func(w io.Writer) {
 		fmt.Fprintln(w, g.Grant)
 		if !e.Quiet {
-			fmt.Fprintf(e.Err, "%s until %s, %d signatures\n", g.State, g.Expires, g.Signatures)
+			fmt.Fprintf(e.Err, "%s until %s, %s\n", g.State, g.Expires, counted(g.Signatures, "signature", "signatures"))
 			if g.State == "pending" {
 				fmt.Fprintln(e.Err, "it waits for persons at the validators; see `cerebrum grants`")
 			}
@@ -259,8 +259,8 @@ func revokeCommand(e *Env) *cobra.Command {
 					return err
 				}
 				return e.print(v, func(w io.Writer) {
-					fmt.Fprintf(w, "keys stopped in %.2f s (%d validators acknowledged); ciphertext stopped at %d of %d known holders\n",
-						v.Seconds, v.Acks, v.HoldersStopped, v.HoldersKnown)
+					fmt.Fprintf(w, "keys stopped in %.2f s (%s acknowledged); ciphertext stopped at %d of %d known holders\n",
+						v.Seconds, counted(v.Acks, "validator", "validators"), v.HoldersStopped, v.HoldersKnown)
 					for _, x := range v.Residue {
 						fmt.Fprintf(w, "  %s\n", plain(x))
 					}

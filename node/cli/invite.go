@@ -131,7 +131,7 @@ func (e *Env) uninvite(ctx context.Context, id string) error {
 			return err
 		}
 		return e.print(out, func(w io.Writer) {
-			fmt.Fprintf(w, "revoked at %d validators\n", out.Acks)
+			fmt.Fprintf(w, "revoked at %s\n", counted(out.Acks, "validator", "validators"))
 			if out.Member != "" {
 				fmt.Fprintf(e.Err, "%s has used it and stays a member; remove it with `cerebrum peers remove`\n", out.Member)
 			}

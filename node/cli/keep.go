@@ -80,7 +80,7 @@ func printCollected(w io.Writer, out *api.Collected) {
 	if out.DryRun {
 		did = "would free"
 	}
-	fmt.Fprintf(w, "%s %s in %d blocks\n", did, humanize.IBytes(uint64(out.Freed)), out.Blocks)
+	fmt.Fprintf(w, "%s %s in %s\n", did, humanize.IBytes(uint64(out.Freed)), counted(out.Blocks, "block", "blocks"))
 	for _, o := range out.Objects {
 		fmt.Fprintf(w, "  %s, which nothing here needs\n", o.Address)
 	}

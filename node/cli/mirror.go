@@ -57,7 +57,7 @@ to carry: that is what "cerebrum replicate" of an owner needs.`,
 					return err
 				}
 				return e.print(m, func(w io.Writer) {
-					fmt.Fprintf(w, "%s: %d objects, %s, %d of them new\n", m.State, m.Objects, humanize.IBytes(m.Bytes), m.New)
+					fmt.Fprintf(w, "%s: %s, %s, %d of them new\n", m.State, counted(m.Objects, "object", "objects"), humanize.IBytes(m.Bytes), m.New)
 				})
 			})
 		},
@@ -129,7 +129,8 @@ func (e *Env) mirrorCheck(ctx context.Context, s api.Service, address string) er
 		return err
 	}
 	err = e.print(k, func(w io.Writer) {
-		fmt.Fprintf(w, "%d objects, %d blocks, %d damaged; %d objects repaired, %d not\n", k.Objects, k.Checked, len(k.Damaged), len(k.Repaired), len(k.Bad))
+		fmt.Fprintf(w, "%s, %s, %d damaged; %s repaired, %d not\n", counted(k.Objects, "object", "objects"), counted(k.Checked, "block", "blocks"),
+			len(k.Damaged), counted(len(k.Repaired), "object", "objects"), len(k.Bad))
 		for _, b := range k.Bad {
 			fmt.Fprintln(w, b)
 		}
@@ -167,7 +168,9 @@ func unmirrorCommand(e *Env) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return e.print(u, func(w io.Writer) { fmt.Fprintf(w, "%d objects forgotten, %s\n", u.Objects, humanize.IBytes(u.Bytes)) })
+				return e.print(u, func(w io.Writer) {
+					fmt.Fprintf(w, "%s forgotten, %s\n", counted(u.Objects, "object", "objects"), humanize.IBytes(u.Bytes))
+				})
 			})
 		},
 	}

@@ -258,7 +258,7 @@ A validator signs one record for a version and never another: the home remembers
 				Missing []string `json:"missing"`
 			}{added, append([]string{}, missing...)}
 			return e.print(out, func(w io.Writer) {
-				fmt.Fprintf(w, "%d signatures added", added)
+				fmt.Fprintf(w, "%s added", counted(added, "signature", "signatures"))
 				if len(missing) > 0 {
 					fmt.Fprintf(w, "; missing: %s", strings.Join(missing, ", "))
 				}

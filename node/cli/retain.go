@@ -43,7 +43,7 @@ in the mode governance an owner with the role retention-override does, and erase
 				return e.print(kept, func(w io.Writer) {
 					fmt.Fprintf(w, "%s is retained until %s (%s)\n", kept.Address, kept.Until, kept.Mode)
 					if !e.Quiet {
-						fmt.Fprintf(e.Err, "%d objects; %d of %d validators have it so far, and the others get it later\n", kept.Objects, kept.Deposits.Acknowledged, kept.Deposits.Of)
+						fmt.Fprintf(e.Err, "%s; %d of %d validators have it so far, and the others get it later\n", counted(kept.Objects, "object", "objects"), kept.Deposits.Acknowledged, kept.Deposits.Of)
 					}
 				})
 			})

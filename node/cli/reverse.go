@@ -9,7 +9,6 @@ import (
 	"cerebrum.dev/cerebrum/node/anonymize/operate"
 	"cerebrum.dev/cerebrum/node/anonymize/publish"
 	"cerebrum.dev/cerebrum/node/fault"
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 )
 
@@ -89,7 +88,7 @@ func (e *Env) reverse(ctx context.Context, f *reverseFlags) (err error) {
 		if e.Quiet {
 			return
 		}
-		fmt.Fprintf(e.Err, "%s rows have the values of %s again\n", humanize.Comma(int64(r.Rows)), plain(strings.Join(r.Columns, ", ")))
+		fmt.Fprintf(e.Err, "%s the values of %s again\n", counted(r.Rows, "row has", "rows have"), plain(strings.Join(r.Columns, ", ")))
 		if len(r.Unchecked) > 0 {
 			fmt.Fprintf(e.Err, "note: %s: nothing tells whether the key is the right one\n", plain(strings.Join(r.Unchecked, ", ")))
 		}

@@ -55,9 +55,9 @@ func printReview(w io.Writer, v *api.AccessReview) {
 			printReviewed(w, &g)
 		}
 	}
-	fmt.Fprintf(w, "%d grants, %d holders", v.Grants, len(v.Holders))
+	fmt.Fprintf(w, "%s, %s", counted(v.Grants, "grant", "grants"), counted(len(v.Holders), "holder", "holders"))
 	if v.Expiring > 0 {
-		fmt.Fprintf(w, ", %d end soon", v.Expiring)
+		fmt.Fprintf(w, ", %s soon", counted(v.Expiring, "ends", "end"))
 	}
 	if v.Unused > 0 {
 		fmt.Fprintf(w, ", %d unused", v.Unused)
@@ -84,7 +84,7 @@ func printReviewed(w io.Writer, g *api.AccessGrant) {
 	fmt.Fprintf(w, "    %s\n", plain(what))
 	used := "no use known"
 	if g.Uses > 0 {
-		used = fmt.Sprintf("used %d times, last %s", g.Uses, g.LastUse)
+		used = fmt.Sprintf("used %s, last %s", counted(g.Uses, "time", "times"), g.LastUse)
 	}
 	marks := ""
 	if g.Expiring {
@@ -98,6 +98,6 @@ func printReviewed(w io.Writer, g *api.AccessGrant) {
 		fmt.Fprintf(w, "    handed on under %s\n", g.Parent)
 	}
 	if n := len(g.Delegated); n > 0 {
-		fmt.Fprintf(w, "    %d below it, which end with it\n", n)
+		fmt.Fprintf(w, "    %s with it\n", counted(n, "below it, which ends", "below it, which end"))
 	}
 }

@@ -100,7 +100,7 @@ func (e *Env) roles(ctx context.Context, r api.RoleRequest, do func(api.Service,
 					fmt.Fprintf(w, "  until %s", r.Expires)
 				}
 				if r.Kept > 0 {
-					fmt.Fprintf(w, "  at %d validators", r.Kept)
+					fmt.Fprintf(w, "  at %s", counted(r.Kept, "validator", "validators"))
 				}
 				fmt.Fprintln(w)
 				if r.State == "waits" && !e.Quiet {

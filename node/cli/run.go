@@ -128,7 +128,7 @@ func printStatus(w io.Writer, s *api.Status) {
 	}
 	row("objects", "%d (%s)", s.Objects, humanize.IBytes(s.Bytes))
 	if s.Carried > 0 {
-		row("carried", "%d objects of others", s.Carried)
+		row("carried", "%s of others", counted(s.Carried, "object", "objects"))
 	}
 	if n := len(s.UnderReplicated); n > 0 {
 		row("copies", "%d of %d targets lack copies", n, s.Replicated)
@@ -136,7 +136,7 @@ func printStatus(w io.Writer, s *api.Status) {
 			row("", "%d of %d  %s  %s", u.Healthy, u.Copies, u.Address, plain(u.Name))
 		}
 	} else if s.Replicated > 0 {
-		row("copies", "%d targets have theirs", s.Replicated)
+		row("copies", "%s", counted(s.Replicated, "target has its own", "targets have theirs"))
 	}
 	switch {
 	case s.FreshnessSeconds != nil:
@@ -146,18 +146,18 @@ func printStatus(w io.Writer, s *api.Status) {
 	}
 	row("outbox", "%d waiting", s.Outbox)
 	if s.Pending > 0 {
-		row("pending", "%d grants wait for persons at validators", s.Pending)
+		row("pending", "%s for persons at validators", counted(s.Pending, "grant waits", "grants wait"))
 	}
 	if s.Desk > 0 {
-		row("desk", "%d grants wait for you: see `cerebrum validator pending`", s.Desk)
+		row("desk", "%s for you: see `cerebrum validator pending`", counted(s.Desk, "grant waits", "grants wait"))
 	}
 	if s.Rotating > 0 {
-		row("rotation", "%d deposits still have shares of an older committee", s.Rotating)
+		row("rotation", "%s shares of an older committee", counted(s.Rotating, "deposit still has", "deposits still have"))
 	}
 	if s.Erasing > 0 {
 		row("erasing", "%s", plain(s.ErasingSays))
 	}
-	row("audit", "%d entries", s.AuditEntries)
+	row("audit", "%s", counted(s.AuditEntries, "entry", "entries"))
 	if s.Witnessed != nil {
 		row("witnessed", "%s", witnessedSays(s.Witnessed))
 		for _, r := range s.Witnessed.Refused {
@@ -179,7 +179,7 @@ func witnessedSays(w *api.Witnessed) string {
 	if w.AgeSeconds == nil {
 		return fmt.Sprintf("%d of %d validators, too few: %d are needed", w.Have, w.Of, w.Need)
 	}
-	says := fmt.Sprintf("%d entries by %d of %d validators, %s ago", w.Cosigned, w.Have, w.Of, ago(*w.AgeSeconds))
+	says := fmt.Sprintf("%s by %d of %d validators, %s ago", counted(w.Cosigned, "entry", "entries"), w.Have, w.Of, ago(*w.AgeSeconds))
 	if w.BehindSeconds > 0 {
 		says += fmt.Sprintf("; more have waited for %s", ago(w.BehindSeconds))
 	}

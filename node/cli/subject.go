@@ -71,9 +71,10 @@ func (e *Env) printSubject(w io.Writer, x *api.SubjectExported) {
 	if e.Quiet {
 		return
 	}
-	fmt.Fprintf(w, "%s: %d events (%d proved), %d objects, %d grants, %d consents, %d recipients\n",
-		x.Subject, x.Events, x.Proved, x.Objects, x.Grants, x.Consents, x.Recipients)
-	fmt.Fprintf(w, "%d claims about other persons are withheld\n", x.Withheld)
+	fmt.Fprintf(w, "%s: %s (%d proved), %s, %s, %s, %s\n", x.Subject, counted(x.Events, "event", "events"), x.Proved,
+		counted(x.Objects, "object", "objects"), counted(x.Grants, "grant", "grants"),
+		counted(x.Consents, "consent", "consents"), counted(x.Recipients, "recipient", "recipients"))
+	fmt.Fprintf(w, "%s withheld\n", counted(x.Withheld, "claim about other persons is", "claims about other persons are"))
 	for _, p := range x.Parts {
 		fmt.Fprintf(w, "  %-20s %9s  %s\n", p.Name, humanize.IBytes(uint64(p.Bytes)), p.SHA256)
 	}
@@ -117,9 +118,9 @@ it prints with the node that the file came from.`,
 				return fault.Wrap(fault.Integrity, err, "ask for the file again", "%s", args[0])
 			}
 			return e.print(checked, func(w io.Writer) {
-				fmt.Fprintf(w, "the parts are as listed; %d of %d events stand in the log of the peer %s\n", checked.Proved, checked.Events, checked.Peer)
+				fmt.Fprintf(w, "the parts are as listed; %d of %s stand in the log of the peer %s\n", checked.Proved, counted(checked.Events, "event", "events"), checked.Peer)
 				if checked.Unproved > 0 {
-					fmt.Fprintf(w, "%d events came without a proof\n", checked.Unproved)
+					fmt.Fprintf(w, "%s without a proof\n", counted(checked.Unproved, "event came", "events came"))
 				}
 				listed(w, "not proved", []string{"that no event was left out", "what the other parts say: they are the node's word", "who the peer is: compare its key"})
 			})
@@ -145,10 +146,11 @@ cannot be taken back. A legal hold forbids it (exit code 3). It prints what rema
 					return err
 				}
 				return e.print(f, func(w io.Writer) {
+					also := counted(f.Grants, "grant that was over", "grants that were over") + " and " + counted(f.Receipts, "receipt", "receipts")
 					if f.Known {
-						fmt.Fprintf(w, "forgotten: what %d events said of the person, %d grants that were over, and %d receipts\n", f.Events, f.Grants, f.Receipts)
+						fmt.Fprintf(w, "forgotten: what %s said of the person, %s\n", counted(f.Events, "event", "events"), also)
 					} else {
-						fmt.Fprintf(w, "this node's log does not know the person; %d grants that were over and %d receipts are deleted\n", f.Grants, f.Receipts)
+						fmt.Fprintf(w, "this node's log does not know the person; deleted: %s\n", also)
 					}
 					listed(w, "what remains", f.Remains)
 				})

@@ -37,9 +37,9 @@ func printUsage(w io.Writer, u *api.Usage) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", name, conns, of(s.StreamsIn, count), each, of(s.StreamsOut, count), of(s.Memory, size))
 	}
 	t.Flush()
-	fmt.Fprintf(w, "\n%d connections wait for their admission\n", u.Pending)
+	fmt.Fprintf(w, "\n%s admission\n", counted(u.Pending, "connection waits for its", "connections wait for their"))
 	if u.Tripped > 0 {
-		fmt.Fprintf(w, "%d streams came over connections that were never admitted, and were closed: report this\n", u.Tripped)
+		fmt.Fprintf(w, "%s over connections that were never admitted, and closed: report this\n", counted(int64(u.Tripped), "stream came", "streams came"))
 	}
 }
 

@@ -18,7 +18,7 @@ func TestUsageInWords(t *testing.T) {
 		{Kind: "protocol", Name: "/x\x1b[2J/1", StreamsIn: api.Use{Used: 5, Limit: 64}, StreamsInPerPeer: 7},
 		{Kind: "peer", Name: "12D3", Role: "validator", StreamsOut: api.Use{Used: 9, Limit: 512}},
 	}})
-	for _, want := range []string{"3 of 1,536", "4 of any", "1.0 MiB of 1.0 GiB", "5 of 64", " 7 ", "peer 12D3 (validator)", "9 of 512", "2 connections wait", "1 streams came"} {
+	for _, want := range []string{"3 of 1,536", "4 of any", "1.0 MiB of 1.0 GiB", "5 of 64", " 7 ", "peer 12D3 (validator)", "9 of 512", "2 connections wait", "1 stream came"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, &out)
 		}

@@ -170,7 +170,7 @@ func (r *ReceiptReport) Proves() []string {
 	if !r.Proved {
 		return out
 	}
-	out = append(out, fmt.Sprintf("the validator kept the promise: the entries stand in its log of %d entries, whose checkpoint it signed", r.Checkpoint.N))
+	out = append(out, fmt.Sprintf("the validator kept the promise: the entries stand in its log of %s, whose checkpoint it signed", counted(r.Checkpoint.N, "entry", "entries")))
 	if n := len(r.Cosigned); n > 0 {
 		out = append(out, fmt.Sprintf("%d of %d other validators have seen that checkpoint, the last one at %s", n, r.Owner.others(), stamp(r.Cosigned[n-1].Time)))
 	}
@@ -216,6 +216,14 @@ func things(n int) string {
 		return "one thing"
 	}
 	return fmt.Sprintf("%d things", n)
+}
+
+// counted says how many there are: of one thing, or of several.
+func counted(n int64, one, several string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, several)
 }
 
 func span(first int64, n int) string {

@@ -118,10 +118,10 @@ func (o *Owner) Whose() string {
 // Proves says in sentences what the evidence proves.
 func (r *Report) Proves(now time.Time) []string {
 	out := []string{"this is the log " + r.Owner.Whose()}
-	out = append(out, fmt.Sprintf("all its entries from %d to %d are here%s: none was changed, moved, left out or put in since the log signed its checkpoint of %d entries",
-		r.First, r.Checkpoint.N-1, r.span(), r.Checkpoint.N))
+	out = append(out, fmt.Sprintf("all its entries from %d to %d are here%s: none was changed, moved, left out or put in since the log signed its checkpoint of %s",
+		r.First, r.Checkpoint.N-1, r.span(), counted(r.Checkpoint.N, "entry", "entries")))
 	if r.Entries() == 0 {
-		out[1] = fmt.Sprintf("the log had %d entries when it signed its checkpoint", r.Checkpoint.N)
+		out[1] = fmt.Sprintf("the log had %s when it signed its checkpoint", counted(r.Checkpoint.N, "entry", "entries"))
 	}
 	if n := len(r.Cosigned); n > 0 {
 		out = append(out, fmt.Sprintf("%d of %d other validators have seen that checkpoint and no other history of the log, the last one at %s (%s ago)",
@@ -131,7 +131,8 @@ func (r *Report) Proves(now time.Time) []string {
 		out = append(out, "the log goes on from the checkpoint that you kept")
 	}
 	if r.Shown > 0 {
-		out = append(out, fmt.Sprintf("of %d events is shown what they were about, and it is what was logged (%d claims)", r.Shown, r.Claims))
+		out = append(out, fmt.Sprintf("of %s about, and it is what was logged (%s)",
+			counted(r.Shown, "event is shown what it was", "events is shown what they were"), counted(r.Claims, "claim", "claims")))
 	}
 	return out
 }
@@ -157,16 +158,18 @@ func (r *Report) NotProved() []string {
 		out = append(out, "that nobody was shown another history of the log, and when it was signed: no witness cosigned the checkpoint")
 	}
 	if r.First > 0 {
-		out = append(out, fmt.Sprintf("what the %d entries before %d say: they were fixed when the checkpoint was signed, and are not here", r.First, r.First))
+		out = append(out, fmt.Sprintf("what the %s fixed when the checkpoint was signed, and not here",
+			counted(r.First, "entry before it says: it was", fmt.Sprintf("entries before %d say: they were", r.First))))
 	}
 	if n := r.Withheld(); n > 0 {
-		out = append(out, fmt.Sprintf("what %d events were about, beyond time, action, outcome and rule: nothing of that was handed over, or there was nothing to say", n))
+		out = append(out, fmt.Sprintf("what %s about, beyond time, action, outcome and rule: nothing of that was handed over, or there was nothing to say",
+			counted(n, "event was", "events were")))
 	}
 	if r.Erased > 0 {
-		out = append(out, fmt.Sprintf("who %d events concern in part or in whole: by the owner's word those persons were erased", r.Erased))
+		out = append(out, fmt.Sprintf("who %s in part or in whole: by the owner's word those persons were erased", counted(r.Erased, "event concerns", "events concern")))
 	}
 	if r.Lost > 0 {
-		out = append(out, fmt.Sprintf("what %d events were about: by the owner's word that was lost", r.Lost))
+		out = append(out, fmt.Sprintf("what %s about: by the owner's word that was lost", counted(r.Lost, "event was", "events were")))
 	}
 	return append(out, "what happened after the checkpoint, that everything that happened was logged, and that the log's clock was right")
 }

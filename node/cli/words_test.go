@@ -23,3 +23,12 @@ func TestNamesFromElsewhereOnlyStandThere(t *testing.T) {
 		}
 	}
 }
+
+// One thing is not several.
+func TestCounted(t *testing.T) {
+	for n, want := range map[int]string{0: "0 entries", 1: "1 entry", 2: "2 entries", 1500: "1,500 entries"} {
+		if got := counted(n, "entry", "entries"); got != want {
+			t.Errorf("%d: %q, not %q", n, got, want)
+		}
+	}
+}
