@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"cerebrum.dev/cerebrum/crypto/statement"
 )
@@ -21,8 +22,15 @@ const MaxDisclosure = (6*(MaxValue+MaxName)+64)*4/3 + 4
 // forged, of another event, or shown twice.
 var ErrDisclosure = errors.New("the disclosure does not belong to the entry")
 
-// encoding is strict: every digest has one text.
 var encoding = base64.RawURLEncoding.Strict()
+
+// decode takes the one spelling; the decoder alone would skip line ends.
+func decode(text string) ([]byte, error) {
+	if at := strings.IndexAny(text, "\r\n"); at >= 0 {
+		return nil, base64.CorruptInputError(at)
+	}
+	return encoding.DecodeString(text)
+}
 
 // Disclosure opens one claim of a leaf.
 type Disclosure struct {
@@ -121,7 +129,7 @@ func Open(l *Leaf, disclosures []string) ([]Claim, error) {
 }
 
 func parseDisclosure(text string) (Claim, error) {
-	raw, err := encoding.DecodeString(text)
+	raw, err := decode(text)
 	if err != nil {
 		return Claim{}, errors.New("it is not base64url")
 	}
@@ -129,7 +137,7 @@ func parseDisclosure(text string) (Claim, error) {
 	if !ok {
 		return Claim{}, errors.New("it is not a salt, a name and a value")
 	}
-	if salt, err := encoding.DecodeString(list[0]); err != nil || len(salt) != saltSize {
+	if salt, err := decode(list[0]); err != nil || len(salt) != saltSize {
 		return Claim{}, fmt.Errorf("its salt is not of %d bytes", saltSize)
 	}
 	c := Claim{Name: list[1], Value: list[2]}

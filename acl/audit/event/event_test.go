@@ -161,6 +161,15 @@ func TestACommittedDisclosureStillHasToBeOne(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	whole := encoding.EncodeToString([]byte(`["` + salt + `","a","b"]`))
+	for _, text := range []string{
+		whole[:9] + "\n" + whole[9:], whole[:9] + "\r" + whole[9:], whole + "\n",
+		encoding.EncodeToString([]byte(`["` + salt[:9] + "\r\n" + salt[9:] + `","a","b"]`)),
+	} {
+		if _, err := Open(&Leaf{Digests: []Digest{Disclosure{Text: text}.Digest()}}, []string{text}); !errors.Is(err, ErrDisclosure) {
+			t.Errorf("%q, in which a line ends: %v", text, err)
+		}
+	}
 	one, two := disclose(make([]byte, saltSize), Claim{Name: Object, Value: "a"}), disclose(bytes.Repeat([]byte{1}, saltSize), Claim{Name: Object, Value: "b"})
 	l := &Leaf{Digests: []Digest{one.Digest(), two.Digest()}}
 	slices.SortFunc(l.Digests, compare)
@@ -279,6 +288,7 @@ func FuzzDisclosure(f *testing.F) {
 		f.Add(text)
 	}
 	f.Add("W10")
+	f.Add(texts[0][:9] + "\r" + texts[0][9:])
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := parseDisclosure(text)
 		if err != nil {
