@@ -36,14 +36,15 @@ func (e *Error) Error() string { return e.Message }
 // Unwrap is what caused it, inside the process only.
 func (e *Error) Unwrap() error { return e.cause }
 
-// New makes a fault.
+// New makes a fault. What is quoted in it may come from elsewhere: it is made one line
+// of bounded length.
 func New(exit int, hint, format string, a ...any) *Error {
-	return &Error{Exit: exit, Hint: hint, Message: fmt.Sprintf(format, a...)}
+	return &Error{Exit: exit, Hint: sentence(hint), Message: sentence(fmt.Sprintf(format, a...))}
 }
 
 // Wrap makes a fault of a cause whose text becomes part of the sentence.
 func Wrap(exit int, cause error, hint, format string, a ...any) *Error {
-	return &Error{Exit: exit, Hint: hint, Message: fmt.Sprintf(format, a...) + ": " + cause.Error(), cause: cause}
+	return &Error{Exit: exit, Hint: sentence(hint), Message: sentence(fmt.Sprintf(format, a...) + ": " + cause.Error()), cause: cause}
 }
 
 // Of finds the fault in an error, or makes the plainest one. It is never nil: for a
@@ -65,5 +66,5 @@ func Of(err error) *Error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return &Error{Exit: Unavailable, Message: "nobody answered in time", Hint: "see `cerebrum status` and `cerebrum peers`", cause: err}
 	}
-	return &Error{Exit: Failed, Message: err.Error(), cause: err}
+	return &Error{Exit: Failed, Message: sentence(err.Error()), cause: err}
 }

@@ -74,3 +74,29 @@ func TestJSON(t *testing.T) {
 		t.Errorf("%s", raw)
 	}
 }
+
+// What a peer, a file or a table wrote stands in the sentence, and does not begin another
+// line, act on a terminal, turn the words around it, or fill a screen.
+func TestAFaultIsOneSentence(t *testing.T) {
+	for from, want := range map[string]string{
+		"no way":                        "no way",
+		"first\nsecond\n":               "first; second",
+		"a:\r\n\n\tb":                   "a:; b",
+		"no\ncerebrum: granted\x1b[2J":  "no; cerebrum: granted [2J",
+		"a \u202egpj.exe\u2028it holds": "a  gpj.exe it holds",
+		"a\xffb":                        "a?b",
+		"Zoë می\u200cخواهم":             "Zoë می\u200cخواهم",
+	} {
+		for _, f := range []*Error{New(Failed, from, "%s", from), Of(errors.New(from)), Wrap(Failed, errors.New(from), from, "it")} {
+			if got := strings.TrimPrefix(f.Message, "it: "); got != want || f.Hint != "" && f.Hint != want {
+				t.Errorf("%q became %q with the hint %q", from, got, f.Hint)
+			}
+		}
+	}
+	for _, long := range []string{strings.Repeat("a", 1<<20), strings.Repeat("é", 1<<20), strings.Repeat("\n", 1<<20) + "x", "\xff" + strings.Repeat("\x80", 1<<20)} {
+		f := New(Failed, "", "%s", long)
+		if len(f.Message) > 3*maxSentence || strings.Contains(f.Message, "\n") || !strings.Contains(f.Message, "…") {
+			t.Errorf("%d bytes became %d: %.20q", len(long), len(f.Message), f.Message)
+		}
+	}
+}

@@ -1,0 +1,47 @@
+package fault
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxSentence bounds a message and a hint, in bytes.
+const maxSentence = 2 << 10
+
+// sentence makes one line of a text that may quote names, files and peers: the lines of
+// errors that were joined follow one another, what would act on a terminal or turn the
+// direction of writing becomes a space, and what is too long is cut and says so.
+func sentence(text string) string {
+	if len(text) <= maxSentence && !strings.ContainsFunc(text, acts) && utf8.ValidString(text) {
+		return text
+	}
+	if len(text) > maxSentence {
+		end := maxSentence - len("…")
+		for end > 0 && !utf8.RuneStart(text[end]) {
+			end--
+		}
+		text = text[:end] + "…"
+	}
+	var out strings.Builder
+	for line := range strings.Lines(strings.ToValidUTF8(text, "?")) {
+		line = strings.TrimSpace(strings.Map(func(r rune) rune {
+			if acts(r) {
+				return ' '
+			}
+			return r
+		}, line))
+		if line == "" {
+			continue
+		}
+		if out.Len() > 0 {
+			out.WriteString("; ")
+		}
+		out.WriteString(line)
+	}
+	return out.String()
+}
+
+func acts(r rune) bool {
+	return unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp)
+}
