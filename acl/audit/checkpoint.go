@@ -59,7 +59,7 @@ func (b *Binding) OpenCheckpoint(raw []byte) (Checkpoint, error) {
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("%w: %w", ErrCheckpoint, err)
 	}
-	if c.Origin != b.Origin || c.Extension != "" || !strictLines(raw, n) {
+	if c.Origin != b.Origin || c.Extension != "" || c.String() != n.Text || !strictLines(raw, n) {
 		return Checkpoint{}, fmt.Errorf("%w: it is of another log, or not in the one encoding", ErrCheckpoint)
 	}
 	return Checkpoint{c.Tree, bytes.Clone(raw)}, nil

@@ -204,7 +204,8 @@ func parseReceipts(path string, raw []byte) (*receiptsFile, error) {
 	var f receiptsFile
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&f); err != nil || d.More() || f.Format != receiptsFormat {
+	err := d.Decode(&f)
+	if _, end := d.Token(); err != nil || end != io.EOF || f.Format != receiptsFormat {
 		return nil, fault.New(fault.Integrity, "it is what `cerebrum erase --receipts` writes", "%s is no file of receipts", path)
 	}
 	return &f, nil

@@ -20,6 +20,7 @@ func FuzzParseReceipts(f *testing.F) {
 	f.Add(good[:len(good)/2])
 	f.Add([]byte(`{"format":"cerebrum-erasure-2"}`))
 	f.Add([]byte(`{"format":"cerebrum-erasure-1"} {}`))
+	f.Add([]byte(`{"format":"cerebrum-erasure-1"}]`))
 	f.Add([]byte(`{"format":"cerebrum-erasure-1","more":1}`))
 	f.Add([]byte("null"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
@@ -31,4 +32,17 @@ func FuzzParseReceipts(f *testing.F) {
 			t.Errorf("exit %d", fault.Of(err).Exit)
 		}
 	})
+}
+
+// Nothing that nobody reads stands behind receipts.
+func TestReceiptsEndWithTheirFile(t *testing.T) {
+	const good = `{"format":"cerebrum-erasure-1"}`
+	if _, err := parseReceipts("x", []byte(good+"\n")); err != nil { // control
+		t.Error(err)
+	}
+	for _, more := range []string{"]", "}", "} rm -rf", " {}", "x", `"`} {
+		if f, err := parseReceipts("x", []byte(good+more)); fault.Of(err).Exit != fault.Integrity {
+			t.Errorf("with %q behind it: %v, %v", more, f, err)
+		}
+	}
 }

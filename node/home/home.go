@@ -18,7 +18,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -400,9 +399,9 @@ func EncodeNetwork(f *trust.File) ([]byte, error) {
 
 // DecodeNetwork reads what EncodeNetwork writes and verifies no signature.
 func DecodeNetwork(text []byte) (*trust.File, error) {
-	b, rest := pem.Decode(text)
-	if b == nil || b.Type != pemType || len(strings.TrimSpace(string(rest))) > 0 {
-		return nil, errors.New("it is no network file, or it is damaged: copy it whole")
+	raw, ok := fromArmour(pemType, text)
+	if !ok {
+		return nil, errors.New("it is no network file, or it is damaged: copy it whole, with nothing around it")
 	}
-	return trust.ParseFile(b.Bytes)
+	return trust.ParseFile(raw)
 }

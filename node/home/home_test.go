@@ -445,6 +445,10 @@ func TestNetworkFileSurvivesMailAndNotDamage(t *testing.T) {
 	for name, bad := range map[string][]byte{
 		"nothing": nil, "twice": append(bytes.Clone(text), text...), "cut": text[:len(text)/2], "text": []byte("hello"),
 		"another type": bytes.ReplaceAll(text, []byte("CEREBRUM NETWORK"), []byte("CERTIFICATE")),
+		"words before": []byte("signed by everybody\n" + string(text)), "words after": []byte(string(text) + "signed by everybody\n"),
+		"a header":              bytes.Replace(text, []byte("-----\n"), []byte("-----\nSigned-By: all\n\n"), 1),
+		"a broken block before": []byte("-----BEGIN CEREBRUM NETWORK-----\n!\n-----END CEREBRUM NETWORK-----\n" + string(text)),
+		"a blank line inside":   bytes.Replace(text, []byte("\n"), []byte("\n\n"), 1),
 	} {
 		if _, err := DecodeNetwork(bad); err == nil {
 			t.Errorf("%s is taken", name)
@@ -512,6 +516,9 @@ func FuzzDecodeNetwork(f *testing.F) {
 		file, err := DecodeNetwork(text)
 		if err != nil {
 			return
+		}
+		if lines := bytes.Count(bytes.TrimSpace(text), []byte("\n")); lines != bytes.Count(must(EncodeNetwork(file)), []byte("\n"))-1 {
+			t.Fatalf("there is more in it: %q", text)
 		}
 		again, err := EncodeNetwork(file)
 		if err != nil {

@@ -3,7 +3,6 @@ package home
 import (
 	"encoding/pem"
 	"errors"
-	"strings"
 
 	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -25,9 +24,9 @@ func EncodeInvite(v *trust.Invite) ([]byte, error) {
 // DecodeInvite reads what EncodeInvite wrote. The error is [ErrNoInvite], or says
 // how the invite is damaged.
 func DecodeInvite(text []byte) (*trust.Invite, *trust.Invitation, error) {
-	b, rest := pem.Decode(text)
-	if b == nil || b.Type != inviteType || len(b.Headers) > 0 || len(strings.TrimSpace(string(rest))) > 0 {
+	raw, ok := fromArmour(inviteType, text)
+	if !ok {
 		return nil, nil, ErrNoInvite
 	}
-	return trust.ParseInvite(b.Bytes)
+	return trust.ParseInvite(raw)
 }

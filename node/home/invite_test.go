@@ -40,6 +40,8 @@ func TestInvitesSurviveMailAndNotDamage(t *testing.T) {
 		"nothing": "", "twice": string(text) + string(text), "cut": string(text[:len(text)/2]), "text": "hello",
 		"a network file": strings.ReplaceAll(string(text), "INVITATION", "NETWORK"),
 		"a header":       strings.Replace(string(text), "-----\n", "-----\nA: b\n\n", 1),
+		"words before":   "from Ada herself:\n" + string(text),
+		"a broken block": "-----BEGIN CEREBRUM INVITATION-----\n!\n-----END CEREBRUM INVITATION-----\n" + string(text),
 	} {
 		if _, _, err := DecodeInvite([]byte(bad)); !errors.Is(err, ErrNoInvite) {
 			t.Errorf("%s: %v", name, err)
