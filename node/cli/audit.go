@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/audit/evidence"
@@ -69,8 +68,8 @@ of it was verified. It needs no home.`,
 			if r.Since, err = e.parseSince(since); err != nil {
 				return err
 			}
-			if raw, err := os.ReadFile(r.Identity); err == nil && len(raw) < 64<<10 {
-				r.Identity = strings.TrimSpace(string(raw))
+			if r.Identity, err = argument(r.Identity); err != nil {
+				return err
 			}
 			if len(args) > 0 {
 				return e.bundleLog(args[0], network, r)

@@ -12,6 +12,7 @@ import (
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
 	"cerebrum.dev/cerebrum/node/home"
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -21,17 +22,33 @@ const maxLine = 64 << 10 // bytes of a contact or a request, in a file or on a l
 // line is an argument, or what a file of that name holds, or standard input for -.
 func (e *Env) line(arg string) (string, error) {
 	if arg == "-" {
-		raw, err := io.ReadAll(io.LimitReader(e.In, maxLine))
-		return strings.TrimSpace(string(raw)), err
+		return readText(e.In, "standard input", maxLine)
 	}
-	f, err := os.Open(arg)
+	return argument(arg)
+}
+
+// argument is what was typed or, where that names a file, what stands in it.
+func argument(s string) (string, error) { return textOf(s, maxLine) }
+
+func textOf(s string, most int64) (string, error) {
+	if info, err := os.Stat(s); err != nil || info.IsDir() {
+		return strings.TrimSpace(s), nil
+	}
+	f, err := os.Open(s)
 	if err != nil {
-		return arg, nil
+		return "", fault.Wrap(fault.Failed, err, "", "the file")
 	}
 	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxLine))
+	return readText(f, s, most)
+}
+
+func readText(r io.Reader, name string, most int64) (string, error) {
+	raw, err := io.ReadAll(io.LimitReader(r, most+1))
 	if err != nil {
-		return "", fault.Wrap(fault.Failed, err, "", "%s", arg)
+		return "", fault.Wrap(fault.Failed, err, "", "%s", name)
+	}
+	if int64(len(raw)) > most {
+		return "", fault.New(fault.Usage, "see whether it is the right file", "%s has more than %s", name, humanize.IBytes(uint64(most)))
 	}
 	return strings.TrimSpace(string(raw)), nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -56,10 +55,8 @@ func (g *grantFlags) parse(c *cobra.Command) error {
 		return fault.Wrap(fault.Usage, err, "", "--for")
 	}
 	g.r.Seconds = int64(d / time.Second)
-	if raw, err := os.ReadFile(g.r.To); err == nil && len(raw) < 64<<10 {
-		g.r.To = strings.TrimSpace(string(raw))
-	}
-	return nil
+	g.r.To, err = argument(g.r.To)
+	return err
 }
 
 // parseDuration is time.ParseDuration with days.
@@ -142,15 +139,16 @@ func acceptCommand(e *Env) *cobra.Command {
 		Long: `Take a grant that came by hand instead of by mailbox. TOKEN may be a file, or -
 for standard input. A token opens nothing without the identity that it is for.`,
 		RunE: func(c *cobra.Command, args []string) error {
-			token := args[0]
-			if token == "-" {
-				raw, err := io.ReadAll(io.LimitReader(e.In, 256<<10))
-				if err != nil {
-					return err
-				}
-				token = string(raw)
-			} else if raw, err := os.ReadFile(token); err == nil {
-				token = string(raw)
+			const most = 256 << 10
+			var token string
+			var err error
+			if args[0] == "-" {
+				token, err = readText(e.In, "standard input", most)
+			} else {
+				token, err = textOf(args[0], most)
+			}
+			if err != nil {
+				return err
 			}
 			return e.service(c.Context(), func(ctx context.Context, s api.Service) error {
 				out, err := s.Accept(ctx, api.AcceptRequest{Token: token, As: as})

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
-	"strings"
 
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
@@ -90,18 +88,13 @@ func (f *mirrorFlags) read(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		f.r.Address = args[0]
 	}
-	for i, name := range f.from {
-		f.from[i] = contactIn(name)
+	for i, contact := range f.from {
+		var err error
+		if f.from[i], err = argument(contact); err != nil {
+			return err
+		}
 	}
 	return nil
-}
-
-// contactIn is a contact, or what a file with one says.
-func contactIn(s string) string {
-	if raw, err := os.ReadFile(s); err == nil && len(raw) < 64<<10 {
-		return strings.TrimSpace(string(raw))
-	}
-	return s
 }
 
 func (e *Env) mirrorList(ctx context.Context, s api.Service) error {

@@ -72,16 +72,6 @@ func clip(s string) string {
 }
 
 // argument is the text of a file, or the argument itself.
-func argument(s string) (string, error) {
-	f, err := os.Open(s)
-	if err != nil {
-		return strings.TrimSpace(s), nil
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, 64<<10))
-	return strings.TrimSpace(string(raw)), err
-}
-
 // createFlags are the numbers and members of a new network.
 type createFlags struct {
 	name                     string
@@ -198,7 +188,7 @@ func writeNew(path string, text []byte) error {
 }
 
 func readNetwork(path string) (*trust.File, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := home.NetworkText(path)
 	if err != nil {
 		return nil, fault.Wrap(fault.Failed, err, "", "the network file")
 	}

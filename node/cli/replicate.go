@@ -41,7 +41,9 @@ share a disk.`,
 			}
 			r.Seconds = int64(d / time.Second)
 			for i, name := range r.On {
-				r.On[i] = contactIn(name)
+				if r.On[i], err = argument(name); err != nil {
+					return err
+				}
 			}
 			return e.service(c.Context(), func(ctx context.Context, s api.Service) error {
 				if list {

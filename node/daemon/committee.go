@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -90,7 +89,7 @@ func (n *Node) Adopt(ctx context.Context, r api.AdoptRequest) (*api.Adopted, err
 	if n.trust == nil {
 		return nil, errNoNetwork
 	}
-	text, err := os.ReadFile(r.Path)
+	text, err := home.NetworkText(r.Path)
 	if err != nil {
 		return nil, fault.Wrap(fault.Failed, err, "", "the network file")
 	}

@@ -15,6 +15,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -186,7 +187,7 @@ func Open(dir string, passphrase func() ([]byte, error)) (*Home, error) {
 	if err := h.load(); err != nil {
 		return nil, err
 	}
-	raw, err := os.ReadFile(filepath.Join(dir, NetworkFile))
+	raw, err := NetworkText(filepath.Join(dir, NetworkFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return h, nil
 	}
@@ -397,8 +398,25 @@ func EncodeNetwork(f *trust.File) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: raw}), nil
 }
 
+// maxNetworkText bounds a network file as text, in bytes.
+const maxNetworkText = 3 * trust.MaxFile / 2
+
+// NetworkText reads a network file, and no more of another file than shows that it is
+// none.
+func NetworkText(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxNetworkText+1))
+}
+
 // DecodeNetwork reads what EncodeNetwork writes and verifies no signature.
 func DecodeNetwork(text []byte) (*trust.File, error) {
+	if len(text) > maxNetworkText {
+		return nil, fmt.Errorf("it is no network file: it has more than %d bytes", maxNetworkText)
+	}
 	raw, ok := fromArmour(pemType, text)
 	if !ok {
 		return nil, errors.New("it is no network file, or it is damaged: copy it whole, with nothing around it")

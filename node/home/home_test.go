@@ -484,6 +484,24 @@ func must(b []byte, err error) []byte {
 	return b
 }
 
+// A file that is no network file is not read into memory to find that out.
+func TestAFileThatIsNoNetworkFileIsNotReadToItsEnd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "film")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, 1<<40); err != nil {
+		t.Skipf("this file system has no such files: %v", err)
+	}
+	text, err := NetworkText(path)
+	if err != nil || len(text) > maxNetworkText+1 {
+		t.Fatalf("%d bytes, %v", len(text), err)
+	}
+	if _, err := DecodeNetwork(text); err == nil || !strings.Contains(err.Error(), "it is no network file") {
+		t.Errorf("%v", err)
+	}
+}
+
 // A home whose network file was damaged says so and how to repair it.
 func TestHomeWithADamagedNetworkFile(t *testing.T) {
 	h := makeHome(t)
