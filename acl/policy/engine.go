@@ -211,6 +211,9 @@ func compileEntities(text []byte, s *resolved.Schema, v *validate.Validator) (ce
 		if err := json.Unmarshal(text, &entities); err != nil {
 			return nil, fmt.Errorf("the entities do not parse: %w", err)
 		}
+		if err := knownMembers(text); err != nil {
+			return nil, err
+		}
 	}
 	for uid, entity := range entities {
 		if err := v.Entity(entity); err != nil {
@@ -223,6 +226,25 @@ func compileEntities(text []byte, s *resolved.Schema, v *validate.Validator) (ce
 		entities[uid] = action.Entity
 	}
 	return entities, nil
+}
+
+// knownMembers refuses entities with members that cedar-go passes over: with "parent"
+// for "parents" nobody would be in the group that a policy forbids something.
+func knownMembers(text []byte) error {
+	var list []map[string]json.RawMessage
+	if err := json.Unmarshal(text, &list); err != nil {
+		return fmt.Errorf("the entities do not parse: %w", err)
+	}
+	for i, members := range list {
+		for name := range members {
+			switch name {
+			case "uid", "parents", "attrs", "tags":
+			default:
+				return fmt.Errorf("entity %d of the list has %.80q: an entity has uid, parents, attrs and tags", i+1, name)
+			}
+		}
+	}
+	return nil
 }
 
 // Decide judges a request. It never fails: whatever is wrong is a no.

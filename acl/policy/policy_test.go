@@ -291,16 +291,22 @@ func TestBundleRefusedAtLoad(t *testing.T) {
 		"a schema that wants more": func(b *Bundle) {
 			b.Schema = strings.Replace(b.Schema, "owner: String,", "owner: String, risk: Long,", 1)
 		},
-		"a long schema":             func(b *Bundle) { b.Schema += strings.Repeat(" ", MaxSchemaBytes) },
-		"two policies with one id":  func(b *Bundle) { b.Policies = append(b.Policies, b.Policies[0]) },
-		"a policy without id":       func(b *Bundle) { b.Policies[0].ID = "" },
-		"an id with a line feed":    func(b *Bundle) { b.Policies[0].ID = "a\nb" },
-		"an id of 65 bytes":         func(b *Bundle) { b.Policies[0].ID = strings.Repeat("a", 65) },
-		"too many policies":         func(b *Bundle) { b.Policies = make([]Policy, MaxPolicies+1) },
-		"entities that are none":    func(b *Bundle) { b.Entities = []byte("{}") },
-		"entities that are null":    func(b *Bundle) { b.Entities = []byte("null") },
-		"broken entities":           func(b *Bundle) { b.Entities = []byte("[") },
-		"bytes after the entities":  func(b *Bundle) { b.Entities = []byte("[] []") },
+		"a long schema":            func(b *Bundle) { b.Schema += strings.Repeat(" ", MaxSchemaBytes) },
+		"two policies with one id": func(b *Bundle) { b.Policies = append(b.Policies, b.Policies[0]) },
+		"a policy without id":      func(b *Bundle) { b.Policies[0].ID = "" },
+		"an id with a line feed":   func(b *Bundle) { b.Policies[0].ID = "a\nb" },
+		"an id of 65 bytes":        func(b *Bundle) { b.Policies[0].ID = strings.Repeat("a", 65) },
+		"too many policies":        func(b *Bundle) { b.Policies = make([]Policy, MaxPolicies+1) },
+		"entities that are none":   func(b *Bundle) { b.Entities = []byte("{}") },
+		"entities that are null":   func(b *Bundle) { b.Entities = []byte("null") },
+		"broken entities":          func(b *Bundle) { b.Entities = []byte("[") },
+		"bytes after the entities": func(b *Bundle) { b.Entities = []byte("[] []") },
+		"a parent, not parents": func(b *Bundle) {
+			b.Entities = []byte(strings.Replace(entity("Role", "x", ""), `{"uid"`, `{"parent":[],"uid"`, 1))
+		},
+		"Parents in capitals": func(b *Bundle) {
+			b.Entities = []byte(strings.Replace(entity("Role", "x", ""), `"parents"`, `"Parents"`, 1))
+		},
 		"an entity of no type":      func(b *Bundle) { b.Entities = []byte(entity("Robot", "x", "")) },
 		"a user in a user":          func(b *Bundle) { b.Entities = []byte(entity("User", "x", `{"type":"User","id":"y"}`)) },
 		"the same entity twice":     func(b *Bundle) { e := entity("Role", "x", ""); b.Entities = []byte(e[:len(e)-1] + "," + e[1:]) },

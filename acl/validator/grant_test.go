@@ -441,6 +441,7 @@ func TestAChainThatDoesNotVerifyIsNotDelivered(t *testing.T) {
 		{"revoked", revoked, nil, validator.ErrDenied},
 		{"expired", w.Grant(t, w.alice, w.bob, capability.Target{Kind: capability.Lineage}, func(g *capability.Grant) { g.Caveats.Expires = w.Clock.Now().Unix() }), nil, validator.ErrDenied},
 		{"a hint that is no address", good, []byte("here"), validator.ErrMalformed},
+		{"a hint at something else", good, envelope.CIDOf([]byte("x"), envelope.CodecRaw).Bytes(), validator.ErrMalformed},
 		{"itself", good, w.Object(t, w.alice).Address.Bytes(), nil},
 		{"once more", good, nil, nil},
 	} {

@@ -10,6 +10,7 @@ import (
 	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/capability"
 	"cerebrum.dev/cerebrum/acl/kv"
+	"cerebrum.dev/cerebrum/crypto/envelope"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"github.com/ipfs/go-cid"
 )
@@ -29,7 +30,11 @@ func (j *Judge) Deliver(ctx context.Context, raw []byte) error {
 		return j.deny(ctx, event.Deliver, event.Act{}, err)
 	}
 	if len(d.Hint) > 0 {
-		if _, err := cid.Cast(d.Hint); err != nil || len(d.Hint) > 64 {
+		address, err := cid.Cast(d.Hint)
+		if err == nil {
+			_, err = envelope.ParseAddress(address.String())
+		}
+		if err != nil {
 			return fmt.Errorf("%w: its hint is no address", ErrMalformed)
 		}
 	}

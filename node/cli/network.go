@@ -47,6 +47,8 @@ Renew it within 90 days, or change who its validators are:
 	return c
 }
 
+// readCard reads a card, typed or from a file. Space around it and line breaks inside it,
+// which mail programs add, are ignored.
 func readCard(s string) (*trust.Card, *identity.Identity, error) {
 	text, err := argument(s)
 	if err != nil {

@@ -135,14 +135,17 @@ func (c *Config) Syslog() (forward.Target, bool, error) {
 
 // Level is the level of the log.
 func (c *Config) Level() (slog.Level, error) {
-	var l slog.Level
-	if c.Log == "" {
+	switch c.Log {
+	case "debug":
+		return slog.LevelDebug, nil
+	case "", "info":
 		return slog.LevelInfo, nil
+	case "warn":
+		return slog.LevelWarn, nil
+	case "error":
+		return slog.LevelError, nil
 	}
-	if err := l.UnmarshalText([]byte(c.Log)); err != nil {
-		return 0, fmt.Errorf("%s: log is debug, info, warn or error, not %q", File, c.Log)
-	}
-	return l, nil
+	return 0, fmt.Errorf("%s: log is debug, info, warn or error, not %.80q", File, c.Log)
 }
 
 // Multiaddrs are the addresses to listen on, parsed.

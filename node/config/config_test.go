@@ -69,6 +69,7 @@ func TestRefusals(t *testing.T) {
 		"listen = ['']":                                    "multiaddr",
 		"listen = '/ip4/127.0.0.1/tcp/1'":                  "",
 		"log = 'loud'":                                     "loud",
+		"log = 'info+100'":                                 "info+100", // would hide errors
 		"local = 'yes'":                                    "",
 		"log = 'info'\nlog = 'debug'":                      "",
 		"listen = [":                                       "",

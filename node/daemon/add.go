@@ -149,8 +149,8 @@ func parseLabels(in map[string]string) (object.Labels, error) {
 		}
 		if k == "classification" {
 			c, err := strconv.ParseUint(v, 10, 8)
-			if err != nil {
-				return out, fault.New(fault.Usage, "0 is public, 255 the highest", "the label classification is a number from 0 to 255")
+			if err != nil || strconv.FormatUint(c, 10) != v { // policies compare the text too
+				return out, fault.New(fault.Usage, "0 is public, 255 the highest", "the label classification is a number from 0 to 255 without zeros before it")
 			}
 			out.Class = uint8(c)
 		}

@@ -201,6 +201,8 @@ func encodeToken(d validator.Delivery) (string, error) {
 	return tokenPrefix + base64.RawURLEncoding.EncodeToString(append(raw, sum[:tokenSum]...)), nil
 }
 
+// decodeToken reads what encodeToken writes. Space around it and line breaks inside it,
+// which mail programs add, are ignored.
 func decodeToken(token string) (d validator.Delivery, err error) {
 	const hint = "copy the whole token, in one line"
 	text, ok := strings.CutPrefix(strings.TrimSpace(token), tokenPrefix)
