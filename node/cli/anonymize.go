@@ -103,12 +103,12 @@ It needs neither a home nor a network, except for --share.`,
 	}
 	f := c.Flags()
 	f.StringVarP(&a.job.Output, "output", "o", "", "the release")
-	f.StringSliceVar(&a.job.Quasi, "quasi", nil, "columns that others may know of a person")
-	f.StringSliceVar(&a.job.Sensitive, "sensitive", nil, "columns that must not be learned of a person")
+	listVar(c, &a.job.Quasi, "quasi", "columns that others may know of a person")
+	listVar(c, &a.job.Sensitive, "sensitive", "columns that must not be learned of a person")
 	a.promise.add(c)
 	f.StringArrayVar(&a.hierarchies, "hierarchy", nil, "COLUMN=FILE, or a rule instead of a file")
-	f.StringSliceVar(&a.job.Drop, "drop", nil, "columns to leave out")
-	f.StringSliceVar(&a.hash, "hash", nil, "columns to replace by pseudonyms")
+	listVar(c, &a.job.Drop, "drop", "columns to leave out")
+	listVar(c, &a.hash, "hash", "columns to replace by pseudonyms")
 	f.StringArrayVar(&a.job.Reports, "report", nil, "write a report: R.json or R.html")
 	f.Float64Var(&a.job.Suppress, "suppress-limit", 0.02, "share of rows that may be left out, from 0 to 1")
 	f.StringVar(&a.method, "method", "columns", "columns, rows or boxes")
@@ -273,7 +273,7 @@ two look among the people of --population, or among the rows.`,
 			return e.print(r, func(w io.Writer) { printRisk(w, r) })
 		},
 	}
-	c.Flags().StringSliceVar(&quasi, "quasi", nil, "columns that others may know of a person")
+	listVar(c, &quasi, "quasi", "columns that others may know of a person")
 	c.Flags().StringVar(&population, "population", "", "the people of whom the table is a sample: a table with the same quasi-identifiers")
 	reading.add(c)
 	c.MarkFlagRequired("quasi")

@@ -61,6 +61,9 @@ Try it on this machine:  cerebrum testnet demo`,
 	f.BoolVarP(&e.Quiet, "quiet", "q", false, "print no more than the result")
 	f.StringVar(&e.Passphrase, "passphrase-file", "", "read the passphrase of the keys from a file")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		if known := (*fault.Error)(nil); errors.As(err, &known) { // names its flag, and knows better what to do
+			return known
+		}
 		return fault.Wrap(fault.Usage, err, "see `"+c.CommandPath()+" --help`", "%s", c.CommandPath())
 	})
 	root.AddCommand(initCommand(e), runCommand(e), statusCommand(e), peersCommand(e), inviteCommand(e), joinCommand(e), idCommand(e),

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/csv"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -18,10 +17,10 @@ type operationFlags struct{ apply, redact, zip3, year, ages []string }
 func (o *operationFlags) add(c *cobra.Command) {
 	f := c.Flags()
 	f.StringArrayVar(&o.apply, "apply", nil, "COLUMNS=OPERATOR:ARGS, done to cells before anything else; see above for the operators")
-	f.StringSliceVar(&o.redact, "redact", nil, "columns of free text: identifiers that have a pattern become [e-mail] and the like; names are not found")
-	f.StringSliceVar(&o.zip3, "zip3", nil, "columns of US ZIP codes: the first three digits, or 000 where at most 20,000 people live")
-	f.StringSliceVar(&o.year, "year", nil, "columns of dates: the year, and one text for all before those who are 89 were born")
-	f.StringSliceVar(&o.ages, "ages-to-89", nil, "columns of ages: 90+ for all above 89")
+	listVar(c, &o.redact, "redact", "columns of free text: identifiers that have a pattern become [e-mail] and the like; names are not found")
+	listVar(c, &o.zip3, "zip3", "columns of US ZIP codes: the first three digits, or 000 where at most 20,000 people live")
+	listVar(c, &o.year, "year", "columns of dates: the year, and one text for all before those who are 89 were born")
+	listVar(c, &o.ages, "ages-to-89", "columns of ages: 90+ for all above 89")
 }
 
 // operation is what one flag asks for.
@@ -44,9 +43,12 @@ func (o *operationFlags) all() (all []operation, err error) {
 	}
 	for _, text := range o.apply {
 		names, operator, ok := strings.Cut(text, "=")
-		columns, err := csv.NewReader(strings.NewReader(names)).Read()
-		if !ok || operator == "" || err != nil {
-			return nil, fault.New(fault.Usage, "such as age=bucket:10, or income,rent=microaggregate:5", "--apply is COLUMNS=OPERATOR:ARGS, not %q", text)
+		if !ok || names == "" || operator == "" {
+			return nil, fault.New(fault.Usage, "such as age=bucket:10, or income,rent=microaggregate:5", "--apply is COLUMNS=OPERATOR:ARGS, not %.80q", text)
+		}
+		columns, err := listOf("--apply", names)
+		if err != nil {
+			return nil, err
 		}
 		all = append(all, operation{columns: columns, text: operator})
 	}

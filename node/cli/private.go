@@ -133,7 +133,7 @@ func anonymizeHistogram(e *Env) *cobra.Command {
 		short: "Count the people of each value with differential privacy", column: "values",
 		further: "\n\nThe bins are the values that are possible: those that are there would tell of somebody\nwho is alone in one. For numbers, --edges 0,18,65 makes intervals. Rows of no bin count\nnowhere. One epsilon is for all bins together.",
 		flags: func(f *privateFlags, c *cobra.Command) {
-			c.Flags().StringSliceVar(&f.bins, "bins", nil, "the values that are counted")
+			listVar(c, &f.bins, "bins", "the values that are counted")
 			c.Flags().Float64SliceVar(&f.edges, "edges", nil, "where intervals of numbers begin and end, ascending")
 		},
 		check: (*privateFlags).checkBins,
