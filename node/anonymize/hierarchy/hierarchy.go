@@ -211,7 +211,7 @@ func numbersOf(rows [][]string) ([]float64, bool) {
 			numbers[i] = math.Inf(1)
 			continue
 		}
-		f, ok := number(r[0])
+		f, ok := Number(r[0])
 		if !ok {
 			return nil, false
 		}
@@ -220,10 +220,11 @@ func numbersOf(rows [][]string) ([]float64, bool) {
 	return numbers, some
 }
 
-// number reads a finite decimal number.
-func number(s string) (float64, bool) {
-	f, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
-	if err != nil || math.IsInf(f, 0) || math.IsNaN(f) || strings.ContainsAny(s, "xX_pP") {
+// Number reads a finite decimal number, which blanks may surround. Whoever sorts numbers out
+// of the values of a column asks it: one other text, such as NaN, and there are no intervals.
+func Number(text string) (float64, bool) {
+	f, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	if err != nil || math.IsInf(f, 0) || math.IsNaN(f) || strings.ContainsAny(text, "xX_pP") {
 		return 0, false
 	}
 	return f, true

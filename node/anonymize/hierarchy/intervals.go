@@ -29,7 +29,7 @@ func Intervals(values []string, base float64, widths ...float64) (*Hierarchy, er
 		if v == "" {
 			continue
 		}
-		f, ok := number(v)
+		f, ok := Number(v)
 		if !ok {
 			return nil, &ValueError{Value: v, Want: "a number"}
 		}
@@ -169,7 +169,7 @@ func automaticIntervals(values []string) (*Hierarchy, error) {
 		if v == "" {
 			continue
 		}
-		f, ok := number(v)
+		f, ok := Number(v)
 		if !ok {
 			return nil, &ValueError{Value: v, Want: "a number"}
 		}

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"slices"
-	"strconv"
 
 	"cerebrum.dev/cerebrum/node/anonymize/hierarchy"
 	"cerebrum.dev/cerebrum/node/anonymize/operate"
@@ -297,7 +296,7 @@ func doubled(b *operate.Bucket, labels []string) (*hierarchy.Hierarchy, error) {
 func openEnded(values []string) (*hierarchy.Hierarchy, error) {
 	var numbers, others []string
 	for _, v := range values {
-		if _, err := strconv.ParseFloat(v, 64); err == nil {
+		if _, ok := hierarchy.Number(v); ok {
 			numbers = append(numbers, v)
 		} else if v != "" {
 			others = append(others, v)

@@ -95,6 +95,73 @@ func TestOpenEndedColumnsHaveIntervals(t *testing.T) {
 	}
 }
 
+// What is a number is said once: texts that only Go takes for numbers are groups of their
+// own like 90+, and blanks around a number change nothing. If two parts of the program
+// differed, no intervals would be made, and the column would be published as *.
+func TestTextsThatOnlyLookLikeNumbers(t *testing.T) {
+	folder := t.TempDir()
+	for name, others := range map[string][]string{
+		"NaN":       {"90+", "NaN"},
+		"infinity":  {"90+", "inf", "-Infinity"},
+		"hex":       {"90+", "0x1p4"},
+		"none":      {"90+"},
+		"no others": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			table := [][]string{{"age"}}
+			for i := range 90 {
+				table = append(table, []string{[]string{"", " "}[i%2] + fmt.Sprint(i)})
+			}
+			for _, text := range others {
+				table = append(table, slices.Repeat([][]string{{text}}, 5)...)
+			}
+			j := publish.Job{Input: filepath.Join(folder, "in.csv"), Output: filepath.Join(folder, "out.csv"), Quasi: []string{"age"}, Models: []guarantee.Model{guarantee.K(5)},
+				Beforehand: []operate.Step{step("age", "redacted", operate.Redact{})}, Replace: true}
+			writeTable(t, j.Input, ',', table)
+			r := run(t, j)
+			_, rows := readBack(t, j.Output, ',')
+			n := map[string]int{}
+			for _, row := range rows {
+				n[row[0]]++
+			}
+			if len(n) < 5 || r.Utility.GCP > 0.3 {
+				t.Errorf("%v, GCP %.2f", n, r.Utility.GCP)
+			}
+			for _, text := range others {
+				if text[0] == '-' {
+					text = "'" + text // as everywhere, against formulas
+				}
+				if n[text] != 5 {
+					t.Errorf("%d rows of %q: %v", n[text], text, n)
+				}
+			}
+		})
+	}
+}
+
+// Without an operation, such a text is refused beside numbers: it has no place in their order.
+func TestMixedColumns(t *testing.T) {
+	folder := t.TempDir()
+	for text, others := range map[string]int{"x": 1, "NaN": 1, "nan": 1, "inf": 1, "+Inf": 1, "Infinity": 1, "0x1p4": 1, " 5": 0, "7 ": 0, "1e3": 0, "": 0} {
+		t.Run(text, func(t *testing.T) {
+			table := [][]string{{"age", "sex"}, {text, "f"}}
+			for i := range 40 {
+				table = append(table, []string{fmt.Sprint(100 + i), "f"})
+			}
+			j := publish.Job{Input: filepath.Join(folder, "in.csv"), Output: filepath.Join(t.TempDir(), "out.csv"), Quasi: []string{"age"},
+				Models: []guarantee.Model{guarantee.K(5)}, Suppress: 0.1}
+			writeTable(t, j.Input, ',', table)
+			if others > 0 {
+				refused(t, j, 1, "column age mixes numbers and other texts: 40 different numbers and 1 others")
+				return
+			}
+			if r := run(t, j); r.Utility.GCP > 0.5 {
+				t.Errorf("GCP %.2f", r.Utility.GCP)
+			}
+		})
+	}
+}
+
 func TestOperationsThatAreRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*publish.Job)

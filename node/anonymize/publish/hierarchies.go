@@ -117,7 +117,7 @@ func intervals(numbers string, values []string) (*hierarchy.Hierarchy, error) {
 func mixed(name string, values []string) error {
 	numbers, others := 0, 0
 	for _, v := range values {
-		if _, err := strconv.ParseFloat(v, 64); err == nil {
+		if _, ok := hierarchy.Number(v); ok {
 			numbers++
 		} else if v != "" {
 			others++
