@@ -10,6 +10,7 @@ import (
 
 	"cerebrum.dev/cerebrum/node/anonymize"
 	"cerebrum.dev/cerebrum/node/anonymize/publish"
+	"cerebrum.dev/cerebrum/node/anonymize/quote"
 	"cerebrum.dev/cerebrum/node/anonymize/report"
 	"cerebrum.dev/cerebrum/node/anonymize/tabular"
 	"cerebrum.dev/cerebrum/node/fault"
@@ -211,10 +212,10 @@ func hierarchyFlags(in []string) (map[string]string, error) {
 	for _, h := range in {
 		column, file, ok := strings.Cut(h, "=")
 		if !ok || column == "" || file == "" {
-			return nil, fault.New(fault.Usage, "", "a hierarchy is COLUMN=FILE, not %q", h)
+			return nil, fault.New(fault.Usage, "", "a hierarchy is COLUMN=FILE, not %.80q", h)
 		}
 		if _, twice := out[column]; twice {
-			return nil, fault.New(fault.Usage, "", "column %s has two hierarchies", column)
+			return nil, fault.New(fault.Usage, "", "column %s has two hierarchies", quote.Name(column))
 		}
 		out[column] = file
 	}

@@ -14,6 +14,7 @@ import (
 
 	"cerebrum.dev/cerebrum/node/anonymize/dp"
 	"cerebrum.dev/cerebrum/node/anonymize/publish"
+	"cerebrum.dev/cerebrum/node/anonymize/quote"
 	"cerebrum.dev/cerebrum/node/anonymize/tabular"
 	"cerebrum.dev/cerebrum/node/fault"
 	"github.com/spf13/cobra"
@@ -154,7 +155,7 @@ func (f *privateFlags) checkBins() error {
 	seen := map[string]bool{}
 	for _, b := range f.bins {
 		if seen[b] {
-			return fault.New(fault.Usage, "name each value once", "--bins has %q twice", b)
+			return fault.New(fault.Usage, "name each value once", "--bins has %.80q twice", b)
 		}
 		seen[b] = true
 	}
@@ -327,16 +328,16 @@ func (f *privateFlags) rows(ctx context.Context, s *tabular.Source) (dp.Rows, er
 		}
 		c, ok := at[column]
 		if !ok {
-			return nil, fault.New(fault.Usage, "the columns are "+strings.Join(names, ", "), "the table has no column %s", column)
+			return nil, publish.NoColumn(column, s)
 		}
 		if _, twice := want[c]; twice {
-			return nil, fault.New(fault.Usage, "", "--where names column %s twice", column)
+			return nil, fault.New(fault.Usage, "", "--where names column %s twice", quote.Name(column))
 		}
 		want[c] = value
 	}
 	for _, name := range []string{f.column, f.person} {
 		if name != "" && !slices.Contains(names, name) {
-			return nil, fault.New(fault.Usage, "the columns are "+strings.Join(names, ", "), "the table has no column %s", name)
+			return nil, publish.NoColumn(name, s)
 		}
 	}
 	value, person := at[f.column], at[f.person]

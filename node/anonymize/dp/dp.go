@@ -269,7 +269,7 @@ func (b *Budget) Histogram(q Query, bins []string, rows Rows) ([]Bin, error) {
 	at := map[string]int{}
 	for i, name := range bins {
 		if _, twice := at[name]; twice {
-			return nil, fmt.Errorf("the bin %q is there twice", name)
+			return nil, fmt.Errorf("the bin %.80q is there twice", name)
 		}
 		at[name] = i
 		var err error

@@ -9,6 +9,7 @@ import (
 	"sort"
 
 	"cerebrum.dev/cerebrum/node/anonymize/hierarchy"
+	"cerebrum.dev/cerebrum/node/anonymize/quote"
 	"cerebrum.dev/cerebrum/node/anonymize/table"
 )
 
@@ -48,7 +49,7 @@ type Closeness struct {
 }
 
 func (c Closeness) String() string {
-	return fmt.Sprintf("%v-closeness of %s (%s distance)", c.T, c.Column, c.Ground)
+	return fmt.Sprintf("%v-closeness of %s (%s distance)", c.T, quote.Name(c.Column), c.Ground)
 }
 
 func (c Closeness) valid() error {
@@ -194,9 +195,9 @@ type Likeness struct {
 
 func (l Likeness) String() string {
 	if l.Enhanced {
-		return fmt.Sprintf("enhanced %v-likeness of %s", l.Beta, l.Column)
+		return fmt.Sprintf("enhanced %v-likeness of %s", l.Beta, quote.Name(l.Column))
 	}
-	return fmt.Sprintf("%v-likeness of %s", l.Beta, l.Column)
+	return fmt.Sprintf("%v-likeness of %s", l.Beta, quote.Name(l.Column))
 }
 
 func (l Likeness) valid() error {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"cerebrum.dev/cerebrum/node/anonymize/quote"
 	"cerebrum.dev/cerebrum/node/anonymize/table"
 )
 
@@ -19,7 +20,9 @@ type Distinct struct {
 	L      int
 }
 
-func (d Distinct) String() string { return fmt.Sprintf("distinct %d-diversity of %s", d.L, d.Column) }
+func (d Distinct) String() string {
+	return fmt.Sprintf("distinct %d-diversity of %s", d.L, quote.Name(d.Column))
+}
 
 func (d Distinct) valid() error {
 	if d.L < 1 {
@@ -48,7 +51,9 @@ type Entropy struct {
 	L      float64
 }
 
-func (e Entropy) String() string { return fmt.Sprintf("entropy %v-diversity of %s", e.L, e.Column) }
+func (e Entropy) String() string {
+	return fmt.Sprintf("entropy %v-diversity of %s", e.L, quote.Name(e.Column))
+}
 
 func (e Entropy) valid() error {
 	if !(e.L >= 1 && e.L < math.MaxInt32) {
@@ -89,7 +94,7 @@ type Recursive struct {
 }
 
 func (r Recursive) String() string {
-	return fmt.Sprintf("recursive (%v, %d)-diversity of %s", r.C, r.L, r.Column)
+	return fmt.Sprintf("recursive (%v, %d)-diversity of %s", r.C, r.L, quote.Name(r.Column))
 }
 
 func (r Recursive) valid() error {

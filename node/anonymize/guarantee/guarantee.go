@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strings"
 
+	"cerebrum.dev/cerebrum/node/anonymize/quote"
 	"cerebrum.dev/cerebrum/node/anonymize/table"
 )
 
@@ -163,7 +164,7 @@ func (r *Requirement) Global() bool {
 func column(t *table.Table, name string) (int, error) {
 	i := slices.IndexFunc(t.Sensitive(), func(c table.Column) bool { return c.Name == name })
 	if i < 0 {
-		return 0, fmt.Errorf("%q is not a sensitive column of the table", name)
+		return 0, fmt.Errorf("%s is not a sensitive column of the table", quote.Value(name))
 	}
 	return i, nil
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"cerebrum.dev/cerebrum/node/anonymize/quote"
 	"cerebrum.dev/cerebrum/node/anonymize/words"
 )
 
@@ -42,16 +43,16 @@ func Parse(text string, sensitive []string) ([]Model, error) {
 	name, rest, _ := strings.Cut(text, "=")
 	i := slices.IndexFunc(forms, func(f form) bool { return f.name == name })
 	if i < 0 {
-		return nil, fmt.Errorf("there is no model %q: the models are %s", name, strings.Join(Forms(), ", "))
+		return nil, fmt.Errorf("there is no model %.80q: the models are %s", name, strings.Join(Forms(), ", "))
 	}
 	f := forms[i]
 	numbers, column, one := strings.Cut(rest, "@")
 	columns := sensitive
 	switch {
 	case one && !f.sensitive:
-		return nil, fmt.Errorf("%s is about no sensitive column: write it without %q", f.name, "@"+column)
+		return nil, fmt.Errorf("%s is about no sensitive column: write it without %.80q", f.name, "@"+column)
 	case one && !slices.Contains(sensitive, column):
-		return nil, fmt.Errorf("%s is about column %q, which is not named as sensitive", f.name, column)
+		return nil, fmt.Errorf("%s is about column %s, which is not named as sensitive", f.name, quote.Value(column))
 	case one:
 		columns = []string{column}
 	case f.sensitive && len(sensitive) == 0:
@@ -64,7 +65,7 @@ func Parse(text string, sensitive []string) ([]Model, error) {
 		w := words.Split(numbers)
 		m := f.make(w, c)
 		if w.Bad || len(w.Rest) > 0 {
-			return nil, fmt.Errorf("%s is written %s=%s, and not %q", f.name, f.name, f.numbers, text)
+			return nil, fmt.Errorf("%s is written %s=%s, and not %.80q", f.name, f.name, f.numbers, text)
 		}
 		if err := m.valid(); err != nil {
 			return nil, fmt.Errorf("%s: %w", m, err)

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"cerebrum.dev/cerebrum/node/anonymize/quote"
 )
 
 // MaxFile is the largest file that [Read] takes, in bytes.
@@ -86,7 +88,7 @@ func readRows(c *csv.Reader) (rows [][]string, err error) {
 		case slices.ContainsFunc(record, func(cell string) bool { return strings.Contains(cell, "\r\n") }):
 			return nil, fmt.Errorf("line %d of the hierarchy has a value with carriage returns before a new line, which CSV does not keep", line)
 		case err != nil:
-			return nil, fmt.Errorf("line %d of the hierarchy (%q) has %d levels and the first has %d", line, record[0], len(record), c.FieldsPerRecord)
+			return nil, fmt.Errorf("line %d of the hierarchy (%s) has %d levels and the first has %d", line, quote.Value(record[0]), len(record), c.FieldsPerRecord)
 		case len(rows) == MaxLeaves || len(rows)*len(record) >= MaxCells:
 			return nil, fmt.Errorf("the hierarchy has more than %d values, or %d values times levels", MaxLeaves, MaxCells)
 		case len(record) > MaxLevels:

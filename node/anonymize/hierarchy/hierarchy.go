@@ -28,6 +28,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"cerebrum.dev/cerebrum/node/anonymize/quote"
 )
 
 // Bounds of a hierarchy, which keep what a file can make of memory within reason.
@@ -54,9 +56,9 @@ type TreeError struct {
 
 func (e *TreeError) Error() string {
 	if e.Parents[0] == e.Parents[1] {
-		return fmt.Sprintf("the value %q stands in the hierarchy twice", e.Value)
+		return fmt.Sprintf("the value %s stands in the hierarchy twice", quote.Value(e.Value))
 	}
-	return fmt.Sprintf("the hierarchy is not a tree: %q at level %d belongs to both %q and %q", e.Value, e.Level, e.Parents[0], e.Parents[1])
+	return fmt.Sprintf("the hierarchy is not a tree: %s at level %d belongs to both %s and %s", quote.Value(e.Value), e.Level, quote.Value(e.Parents[0]), quote.Value(e.Parents[1]))
 }
 
 // Hierarchy is an immutable tree over the values of a column. Leaves and groups
@@ -88,7 +90,7 @@ func New(rows [][]string) (*Hierarchy, error) {
 	}
 	for i, r := range rows {
 		if len(r) != depth {
-			return nil, fmt.Errorf("row %d of the hierarchy (%q) has %d levels and the first has %d", i+1, first(r), len(r), depth)
+			return nil, fmt.Errorf("row %d of the hierarchy (%s) has %d levels and the first has %d", i+1, quote.Value(first(r)), len(r), depth)
 		}
 	}
 	return build(rows)

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strconv"
+
+	"cerebrum.dev/cerebrum/node/anonymize/quote"
 )
 
 // A ValueError says which value of a column a hierarchy cannot be made for.
@@ -13,7 +15,9 @@ type ValueError struct {
 	Want  string // what the values have to be, such as "a number"
 }
 
-func (e *ValueError) Error() string { return fmt.Sprintf("the value %q is not %s", e.Value, e.Want) }
+func (e *ValueError) Error() string {
+	return fmt.Sprintf("the value %s is not %s", quote.Value(e.Value), e.Want)
+}
 
 // Intervals makes a hierarchy over numbers: level i groups them into intervals of
 // widths[i-1] that begin at multiples of it above base. Each width is a whole

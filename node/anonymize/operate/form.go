@@ -98,7 +98,7 @@ func FormOf(text string) (Form, error) {
 	for _, f := range forms {
 		names = append(names, f.Name)
 	}
-	return Form{}, fmt.Errorf("there is no operator %q: the operators are %s", name, strings.Join(names, ", "))
+	return Form{}, fmt.Errorf("there is no operator %.80q: the operators are %s", name, strings.Join(names, ", "))
 }
 
 // Parse reads what is done to columns as a person writes it, OPERATOR or OPERATOR:ARGS as
@@ -133,7 +133,7 @@ func Parse(text string, columns []string, s Setting) ([]Step, error) {
 		}
 	}
 	if w.Bad || len(w.Rest) > 0 {
-		return nil, fmt.Errorf("%s is written %s%s, and not %q", f.Name, f.Name, f.Args, text)
+		return nil, fmt.Errorf("%s is written %s%s, and not %.80q", f.Name, f.Name, f.Args, text)
 	}
 	if err != nil {
 		return nil, err
@@ -176,7 +176,7 @@ func mask(w *arguments) (Operator, error) {
 func format(s Setting, alphabet string) (Operator, error) {
 	named := map[string]string{"digits": Digits, "digits-upper": DigitsUpper, "alphanumeric": Alphanumeric}
 	if named[alphabet] == "" {
-		return nil, fmt.Errorf("there is no alphabet %q: the alphabets are digits, digits-upper and alphanumeric", alphabet)
+		return nil, fmt.Errorf("there is no alphabet %.80q: the alphabets are digits, digits-upper and alphanumeric", alphabet)
 	}
 	return NewFormat(s.Key, s.place(), named[alphabet])
 }

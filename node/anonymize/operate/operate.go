@@ -34,7 +34,8 @@ package operate
 import (
 	"errors"
 	"fmt"
-	"strings"
+
+	"cerebrum.dev/cerebrum/node/anonymize/quote"
 )
 
 // What is wrong with a value. The value is not part of the error.
@@ -87,7 +88,7 @@ type CellError struct {
 }
 
 func (e *CellError) Error() string {
-	return fmt.Sprintf("column %s, row %d: %v", e.Column, e.Row, e.Err)
+	return fmt.Sprintf("column %s, row %d: %v", quote.Name(e.Column), e.Row, e.Err)
 }
 
 func (e *CellError) Unwrap() error { return e.Err }
@@ -116,7 +117,7 @@ func New(header []string, steps []Step) (*Rewriter, error) {
 	at := map[string]int{}
 	for i, name := range header {
 		if _, twice := at[name]; twice {
-			return nil, fmt.Errorf("column %s is there twice: rename one of them", name)
+			return nil, fmt.Errorf("column %s is there twice: rename one of them", quote.Name(name))
 		}
 		at[name] = i
 	}
@@ -124,21 +125,21 @@ func New(header []string, steps []Step) (*Rewriter, error) {
 	for _, s := range steps {
 		i, ok := at[s.Column]
 		if !ok {
-			return nil, fmt.Errorf("there is no column %s: the columns are %s", s.Column, strings.Join(header, ", "))
+			return nil, fmt.Errorf("there is no column %s: the columns are %s", quote.Name(s.Column), quote.Names(header))
 		}
 		if s.Operator == nil {
-			return nil, fmt.Errorf("column %s has a step without an operator", s.Column)
+			return nil, fmt.Errorf("column %s has a step without an operator", quote.Name(s.Column))
 		}
 		if rw.steps[i] != nil {
-			return nil, fmt.Errorf("column %s has two operators: choose one", s.Column)
+			return nil, fmt.Errorf("column %s has two operators: choose one", quote.Name(s.Column))
 		}
 		rw.steps[i], rw.subject[i] = s.Operator, -1
 		if s.Subject != "" {
 			if rw.subject[i], ok = at[s.Subject]; !ok {
-				return nil, fmt.Errorf("there is no column %s, which is to say whose row it is", s.Subject)
+				return nil, fmt.Errorf("there is no column %s, which is to say whose row it is", quote.Name(s.Subject))
 			}
 		} else if _, needs := s.Operator.(*DateShift); needs {
-			return nil, fmt.Errorf("dates of %s are shifted by subject: name the column that says whose row it is", s.Column)
+			return nil, fmt.Errorf("dates of %s are shifted by subject: name the column that says whose row it is", quote.Name(s.Column))
 		}
 	}
 	for i, op := range rw.steps {

@@ -217,6 +217,31 @@ func TestStepsThatDoNotFit(t *testing.T) {
 	}
 }
 
+// A header comes from whoever made the table: what is said of it is short, and one line.
+func TestLongHeadersAreCutInErrors(t *testing.T) {
+	header := []string{"age\n\x1b[2J"}
+	for i := range 4000 {
+		header = append(header, fmt.Sprint(strings.Repeat("y", 1000), i))
+	}
+	evil, long := header[0], header[1]
+	for name, c := range map[string]struct {
+		header []string
+		steps  []Step
+		says   string
+	}{
+		"no such column": {header, []Step{{Column: "ago", Operator: Redact{}}}, `there is no column ago: the columns are "age\n\x1b[2J", "yyy`},
+		"asked for":      {header[:2], []Step{{Column: long + long, Operator: Redact{}}}, `there is no column "yyy`},
+		"two columns":    {[]string{long, long}, nil, `column "yyy`},
+		"no operator":    {header, []Step{{Column: evil}}, `column "age\n\x1b[2J" has a step`},
+		"two operators":  {header, []Step{{Column: evil, Operator: Redact{}}, {Column: evil, Operator: Redact{}}}, `column "age\n\x1b[2J" has two`},
+		"no subject":     {header, []Step{{Column: evil, Operator: Redact{}, Subject: evil + long}}, `there is no column "age\n\x1b[2Jyyy`},
+	} {
+		if _, err := New(c.header, c.steps); err == nil || !strings.Contains(err.Error(), c.says) || len(err.Error()) > 4000 || strings.ContainsAny(err.Error(), "\n\x1b") {
+			t.Errorf("%s: %.300v", name, err)
+		}
+	}
+}
+
 func TestArgumentsThatDoNotFit(t *testing.T) {
 	inf := math.Inf(1)
 	k, p := testKey(t, 1), Place{"d", "c"}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"cerebrum.dev/cerebrum/node/anonymize/detect"
+	"cerebrum.dev/cerebrum/node/anonymize/quote"
 )
 
 // OldestAge is the age up to which a year of birth may be published (45 CFR
@@ -39,7 +40,7 @@ func Steps(p *detect.Plan, k Key, dataset string, now time.Time) ([]Step, error)
 			err = fmt.Errorf("there is no operator for %v", s.Action)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("column %s: %w", s.Column, err)
+			return nil, fmt.Errorf("column %s: %w", quote.Name(s.Column), err)
 		}
 		steps = append(steps, Step{Column: s.Column, Operator: op})
 	}

@@ -8,6 +8,7 @@ import (
 
 	"cerebrum.dev/cerebrum/node/anonymize/hierarchy"
 	"cerebrum.dev/cerebrum/node/anonymize/operate"
+	"cerebrum.dev/cerebrum/node/anonymize/quote"
 	"cerebrum.dev/cerebrum/node/anonymize/table"
 	"cerebrum.dev/cerebrum/node/anonymize/tabular"
 	"cerebrum.dev/cerebrum/node/fault"
@@ -22,21 +23,21 @@ func (r *run) operations(part map[string]string) error {
 			return r.noColumn(name)
 		}
 		if other, twice := r.steps[name]; twice {
-			return fault.New(fault.Usage, "give each column one part", "column %s is named twice: %s, and %s", name, other.Name, step.Name)
+			return fault.New(fault.Usage, "give each column one part", "column %s is named twice: %s, and %s", quote.Name(name), other.Name, step.Name)
 		}
 		if what := part[name]; slices.Contains(r.Drop, name) || r.Rewrite[name] != nil {
-			return fault.New(fault.Usage, "give each column one part", "column %s is named twice: it is %s, and %s", name, what, step.Name)
+			return fault.New(fault.Usage, "give each column one part", "column %s is named twice: it is %s, and %s", quote.Name(name), what, step.Name)
 		}
 		if _, ok := r.at[step.Subject]; step.Subject != "" && !ok {
 			return r.noColumn(step.Subject)
 		}
 		if _, level := step.Operator.(*operate.Generalise); level && r.Hierarchies[name] == "" {
-			return fault.New(fault.Usage, "give it a --hierarchy", "column %s has no hierarchy of which %s could be published", name, step.Name)
+			return fault.New(fault.Usage, "give it a --hierarchy", "column %s has no hierarchy of which %s could be published", quote.Name(name), step.Name)
 		}
 		_, byRow := step.Operator.(operate.Rewinder)
 		if r.Population != "" && slices.Contains(r.Quasi, name) && (byRow || step.Subject != "") {
 			return fault.New(fault.Usage, "choose an operator that does the same to equal values, or no --population",
-				"column %s is a quasi-identifier, and %s would do something else to the people of the population than to their rows", name, step.Name)
+				"column %s is a quasi-identifier, and %s would do something else to the people of the population than to their rows", quote.Name(name), step.Name)
 		}
 		r.steps[name] = step
 	}
@@ -109,12 +110,12 @@ func (r *run) refuse(s *tabular.Source, row *tabular.Row, step stepAt, err error
 	case errors.Is(err, operate.ErrOther):
 		return errChanged
 	case errors.Is(err, operate.ErrRows):
-		return fault.New(fault.Failed, "take fewer rows, or noise or a bucket instead", "column %s has too many rows: %v", step.Column, err)
+		return fault.New(fault.Failed, "take fewer rows, or noise or a bucket instead", "column %s has too many rows: %v", quote.Name(step.Column), err)
 	case errors.Is(err, operate.ErrSubject):
-		return fault.New(fault.Failed, "fill in column "+step.Subject+", or drop the column",
-			"%s %d has in column %s a date, and does not say in column %s whose it is", s.Unit(), row.Number, step.Column, step.Subject)
+		return fault.New(fault.Failed, "fill in column "+quote.Name(step.Subject)+", or drop the column",
+			"%s %d has in column %s a date, and does not say in column %s whose it is", s.Unit(), row.Number, quote.Name(step.Column), quote.Name(step.Subject))
 	}
-	return fault.New(fault.Failed, hintOn(step, err), "%s %d has in column %s what cannot be published as %s: %v", s.Unit(), row.Number, step.Column, step.Name, err)
+	return fault.New(fault.Failed, hintOn(step, err), "%s %d has in column %s what cannot be published as %s: %v", s.Unit(), row.Number, quote.Name(step.Column), step.Name, err)
 }
 
 // hintOn is what to do about a cell that an operator cannot take.
@@ -220,7 +221,7 @@ func (r *run) ready(ctx context.Context, step stepAt, values map[string]bool) er
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return fault.Wrap(fault.Usage, err, "choose smaller groups, or give the table more rows", "%s of column %s", step.Name, step.Column)
+			return fault.Wrap(fault.Usage, err, "choose smaller groups, or give the table more rows", "%s of column %s", step.Name, quote.Name(step.Column))
 		}
 	}
 	g, ok := step.Operator.(*operate.Generalise)
@@ -233,11 +234,11 @@ func (r *run) ready(ctx context.Context, step stepAt, values map[string]bool) er
 		return err
 	}
 	if err := g.Use(h); err != nil {
-		return fault.Wrap(fault.Usage, err, "choose one of them", "column %s", step.Column)
+		return fault.Wrap(fault.Usage, err, "choose one of them", "column %s", quote.Name(step.Column))
 	}
 	above, err := upwards(h, g.Level())
 	if err != nil {
-		return fault.Wrap(fault.Failed, err, "", "the hierarchy of %s", step.Column)
+		return fault.Wrap(fault.Failed, err, "", "the hierarchy of %s", quote.Name(step.Column))
 	}
 	r.above[step.Column] = above
 	r.made = append(r.made, madeOf(step.Column, spec, file))

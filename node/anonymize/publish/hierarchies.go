@@ -11,6 +11,7 @@ import (
 
 	"cerebrum.dev/cerebrum/node/anonymize/hierarchy"
 	"cerebrum.dev/cerebrum/node/anonymize/operate"
+	"cerebrum.dev/cerebrum/node/anonymize/quote"
 	"cerebrum.dev/cerebrum/node/anonymize/report"
 	"cerebrum.dev/cerebrum/node/anonymize/table"
 	"cerebrum.dev/cerebrum/node/fault"
@@ -25,9 +26,9 @@ func hierarchyOf(column, spec string, values []string) (*hierarchy.Hierarchy, st
 	case errors.Is(err, hierarchy.ErrEmpty) && file == "":
 		return nil, "", Told(table.ErrEmpty)
 	case errors.As(err, &tree):
-		return nil, "", fault.Wrap(fault.Failed, err, "give each value and each group one group above it", "column %s", column)
+		return nil, "", fault.Wrap(fault.Failed, err, "give each value and each group one group above it", "column %s", quote.Name(column))
 	case err != nil:
-		return nil, "", fault.Wrap(fault.Failed, err, "one line for each value, with its groups from the finest to the coarsest, separated by ;", "the hierarchy of %s", column)
+		return nil, "", fault.Wrap(fault.Failed, err, "one line for each value, with its groups from the finest to the coarsest, separated by ;", "the hierarchy of %s", quote.Name(column))
 	}
 	return h, file, nil
 }
@@ -105,7 +106,7 @@ func intervals(numbers string, values []string) (*hierarchy.Hierarchy, error) {
 	for _, text := range strings.Split(numbers, ",") {
 		x, err := strconv.ParseFloat(text, 64)
 		if err != nil {
-			return nil, fmt.Errorf("intervals are made by numbers such as intervals:0,5,10, and %q is none", text)
+			return nil, fmt.Errorf("intervals are made by numbers such as intervals:0,5,10, and %.80q is none", text)
 		}
 		all = append(all, x)
 	}
@@ -127,5 +128,5 @@ func mixed(name string, values []string) error {
 		return nil
 	}
 	return fault.New(fault.Failed, "name texts that mean a missing value with --missing, correct them, or give the column a --hierarchy",
-		"column %s mixes numbers and other texts: %d different numbers and %d others", name, numbers, others)
+		"column %s mixes numbers and other texts: %d different numbers and %d others", quote.Name(name), numbers, others)
 }

@@ -91,5 +91,5 @@ func column(name string, s *tabular.Source) (int, error) {
 			return i, nil
 		}
 	}
-	return 0, noColumn(name, s)
+	return 0, NoColumn(name, s)
 }

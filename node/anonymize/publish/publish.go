@@ -38,6 +38,7 @@ import (
 	"cerebrum.dev/cerebrum/node/anonymize/guarantee"
 	"cerebrum.dev/cerebrum/node/anonymize/hierarchy"
 	"cerebrum.dev/cerebrum/node/anonymize/operate"
+	"cerebrum.dev/cerebrum/node/anonymize/quote"
 	"cerebrum.dev/cerebrum/node/anonymize/report"
 	"cerebrum.dev/cerebrum/node/anonymize/table"
 	"cerebrum.dev/cerebrum/node/anonymize/tabular"
@@ -180,7 +181,7 @@ func (r *run) open(context.Context) error {
 				return r.noColumn(name)
 			}
 			if other, twice := part[name]; twice {
-				return fault.New(fault.Usage, "give each column one part", "column %s is named twice: it is %s and %s", name, other, p.what)
+				return fault.New(fault.Usage, "give each column one part", "column %s is named twice: it is %s and %s", quote.Name(name), other, p.what)
 			}
 			part[name] = p.what
 		}
@@ -190,7 +191,7 @@ func (r *run) open(context.Context) error {
 			return r.noColumn(name)
 		}
 		if part[name] != "a quasi-identifier" && part[name] != "sensitive" && !r.generalised(name) {
-			return fault.New(fault.Usage, "name it with --quasi or --sensitive", "column %s has a hierarchy and is neither a quasi-identifier nor sensitive", name)
+			return fault.New(fault.Usage, "name it with --quasi or --sensitive", "column %s has a hierarchy and is neither a quasi-identifier nor sensitive", quote.Name(name))
 		}
 	}
 	if err := r.operations(part); err != nil {
@@ -211,15 +212,16 @@ func (r *run) generalised(name string) bool {
 }
 
 func (r *run) noColumn(name string) error {
-	return noColumn(name, r.source)
+	return NoColumn(name, r.source)
 }
 
-func noColumn(name string, s *tabular.Source) error {
+// NoColumn is the refusal of a name that no column of a table has, with those that it has.
+func NoColumn(name string, s *tabular.Source) error {
 	var all []string
 	for _, c := range s.Columns() {
 		all = append(all, c.Name)
 	}
-	return fault.New(fault.Usage, "the columns are "+strings.Join(all, ", "), "the table has no column %s", name)
+	return fault.New(fault.Usage, "the columns are "+quote.Names(all), "the table has no column %s", quote.Name(name))
 }
 
 // Open opens a table. The file is the caller's to close.

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"cerebrum.dev/cerebrum/node/anonymize/operate"
+	"cerebrum.dev/cerebrum/node/anonymize/quote"
 	"cerebrum.dev/cerebrum/node/anonymize/tabular"
 	"cerebrum.dev/cerebrum/node/fault"
 )
@@ -91,7 +92,7 @@ func (r Reversal) columns(s *tabular.Source) (columns []tabular.Column, steps []
 			return nil, nil, fault.New(fault.Usage, "only reversible and ff1 can be undone", "nobody can undo %s", step.Name)
 		}
 		if seen[step.Column] {
-			return nil, nil, fault.New(fault.Usage, "give each column one operator", "column %s is named twice", step.Column)
+			return nil, nil, fault.New(fault.Usage, "give each column one operator", "column %s is named twice", quote.Name(step.Column))
 		}
 		seen[step.Column], columns[at].Type = true, tabular.TextType
 		steps = append(steps, undoing{step, at, op.Reverse})
@@ -108,7 +109,7 @@ func undo(room []byte, s *tabular.Source, steps []undoing, row *tabular.Row) (_ 
 		begin := len(room)
 		if room, err = step.reverse(room, row.Cells[step.at]); err != nil {
 			return room, fault.New(fault.Integrity, "name the key file, the --dataset and the columns with which the release was made",
-				"%s %d has in column %s what cannot be undone as %s: %v", s.Unit(), row.Number, step.Column, step.Name, err)
+				"%s %d has in column %s what cannot be undone as %s: %v", s.Unit(), row.Number, quote.Name(step.Column), step.Name, err)
 		}
 		row.Cells[step.at] = room[begin:len(room):len(room)]
 		if row.Kinds != nil {

@@ -38,7 +38,7 @@ func Risk(ctx context.Context, path string, o tabular.Options, quasi []string, p
 	for i, name := range quasi {
 		c, ok := at[name]
 		if !ok {
-			return nil, noColumn(name, s)
+			return nil, NoColumn(name, s)
 		}
 		columns[i] = c
 	}

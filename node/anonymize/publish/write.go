@@ -17,6 +17,7 @@ import (
 	"cerebrum.dev/cerebrum/node/anonymize/measure"
 	"cerebrum.dev/cerebrum/node/anonymize/operate"
 	"cerebrum.dev/cerebrum/node/anonymize/partition"
+	"cerebrum.dev/cerebrum/node/anonymize/quote"
 	"cerebrum.dev/cerebrum/node/anonymize/report"
 	"cerebrum.dev/cerebrum/node/anonymize/tabular"
 	"cerebrum.dev/cerebrum/node/fault"
@@ -230,7 +231,7 @@ func (p *rewriter) row(row *tabular.Row) (*tabular.Row, error) {
 			begin := len(p.room)
 			var err error
 			if p.room, err = f(p.room, cell); err != nil {
-				return nil, fmt.Errorf("column %s: %w", p.run.source.Columns()[c].Name, err)
+				return nil, fmt.Errorf("column %s: %w", quote.Name(p.run.source.Columns()[c].Name), err)
 			}
 			cell, kind = p.room[begin:len(p.room):len(p.room)], tabular.Text
 		}

@@ -20,6 +20,7 @@ import (
 	"slices"
 
 	"cerebrum.dev/cerebrum/node/anonymize/hierarchy"
+	"cerebrum.dev/cerebrum/node/anonymize/quote"
 )
 
 // ErrEmpty means that no row was added.
@@ -32,7 +33,7 @@ var ErrTooLarge = errors.New("the table has more than 4,294,967,295 rows")
 type MissingValueError struct{ Column, Value string }
 
 func (e *MissingValueError) Error() string {
-	return fmt.Sprintf("the hierarchy of %s has no value %q", e.Column, e.Value)
+	return fmt.Sprintf("the hierarchy of %s has no value %s", quote.Name(e.Column), quote.Value(e.Value))
 }
 
 // A ColumnError says what is wrong with a column.
@@ -41,7 +42,9 @@ type ColumnError struct {
 	Err    error
 }
 
-func (e *ColumnError) Error() string { return fmt.Sprintf("column %s: %v", e.Column, e.Err) }
+func (e *ColumnError) Error() string {
+	return fmt.Sprintf("column %s: %v", quote.Name(e.Column), e.Err)
+}
 
 func (e *ColumnError) Unwrap() error { return e.Err }
 
@@ -91,7 +94,7 @@ func NewBuilder(quasi, sensitive []string) (*Builder, error) {
 	b := &Builder{row: make([]uint32, len(quasi))}
 	for i, name := range slices.Concat(quasi, sensitive) {
 		if named[name] {
-			return nil, fmt.Errorf("column %s is named twice", name)
+			return nil, fmt.Errorf("column %s is named twice", quote.Name(name))
 		}
 		named[name] = true
 		d := dictionary{column: name, code: map[string]uint32{}}

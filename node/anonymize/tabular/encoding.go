@@ -39,7 +39,7 @@ func EncodingNamed(name string) (Encoding, error) {
 			return Encoding(e), nil
 		}
 	}
-	return Unknown, fmt.Errorf("there is no encoding %q: the encodings are utf-8, utf-16le, utf-16be, windows-1252 and latin-1", name)
+	return Unknown, fmt.Errorf("there is no encoding %.80q: the encodings are utf-8, utf-16le, utf-16be, windows-1252 and latin-1", name)
 }
 
 var marks = map[Encoding][]byte{UTF8: []byte("\ufeff"), UTF16LE: {0xff, 0xfe}, UTF16BE: {0xfe, 0xff}}

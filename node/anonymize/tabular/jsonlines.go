@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"cerebrum.dev/cerebrum/node/anonymize/quote"
 )
 
 func isArray(text []byte) bool {
@@ -79,10 +81,10 @@ func (o *objects) rows(in io.Reader, out *feed) error {
 			number = l.number + 1
 			c, ok := o.at[string(name)]
 			if !ok {
-				return fmt.Errorf("has a field %q, which no object at the beginning of the file has: %w", name, ErrRagged)
+				return fmt.Errorf("has a field %s, which no object at the beginning of the file has: %w", quote.Value(string(name)), ErrRagged)
 			}
 			if row[c].seen {
-				return fmt.Errorf("has the field %q twice", name)
+				return fmt.Errorf("has the field %s twice", quote.Value(string(name)))
 			}
 			row[c] = value{len(room), len(room) + len(text), kind, true}
 			room = append(room, text...)
@@ -192,7 +194,7 @@ func (o *objects) value(name, text []byte) (value []byte, kind Kind, after []byt
 		value, after, err = o.text(text)
 		return value, Text, after, err
 	case '{', '[':
-		return nil, 0, nil, fmt.Errorf("%w: field %q", ErrNested, name)
+		return nil, 0, nil, fmt.Errorf("%w: field %s", ErrNested, quote.Value(string(name)))
 	}
 	n := bytes.IndexAny(text, ",} \t\r\n")
 	if n < 0 {

@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"cerebrum.dev/cerebrum/node/anonymize/quote"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/parquet-go/parquet-go/encoding"
@@ -53,7 +54,7 @@ func (s *Source) openParquet() (err error) {
 		most := MaxRow
 		if l := leaf.Type().LogicalType(); l != nil && l.Decimal != nil {
 			if l.Decimal.Scale > maxScale {
-				return damaged("numbers of column %q have %d decimal places", leaf.Name(), l.Decimal.Scale)
+				return damaged("numbers of column %s have %d decimal places", quote.Value(leaf.Name()), l.Decimal.Scale)
 			}
 			most = maxDecimal
 		}
@@ -216,12 +217,12 @@ func (p *columnar) row(row []parquet.Value, number int, out *feed) error {
 		kind, text := Missing, out.open()
 		if !v.IsNull() {
 			if k := v.Kind(); (k == parquet.ByteArray || k == parquet.FixedLenByteArray) && len(v.ByteArray()) > p.most[c] {
-				return &RowError{number, "row", fmt.Errorf("has a value of %d bytes in column %q, which are too many", len(v.ByteArray()), p.source.columns[c].Name)}
+				return &RowError{number, "row", fmt.Errorf("has a value of %d bytes in column %s, which are too many", len(v.ByteArray()), quote.Value(p.source.columns[c].Name))}
 			}
 			before := len(text)
 			kind, text = p.kinds[c], p.show[c](text, v)
 			if !utf8.Valid(text[before:]) {
-				return &RowError{number, "row", fmt.Errorf("has bytes in column %q that are not text: %w", p.source.columns[c].Name, ErrEncoding)}
+				return &RowError{number, "row", fmt.Errorf("has bytes in column %s that are not text: %w", quote.Value(p.source.columns[c].Name), ErrEncoding)}
 			}
 		}
 		out.shut(text)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 
+	"cerebrum.dev/cerebrum/node/anonymize/quote"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
@@ -104,10 +105,10 @@ func flat(schema []format.SchemaElement) error {
 	}
 	for _, e := range schema[1:] {
 		if e.NumChildren != nil && *e.NumChildren > 0 || e.Type == nil || e.RepetitionType != nil && *e.RepetitionType == format.Repeated {
-			return fmt.Errorf("%w: column %q", ErrNested, e.Name)
+			return fmt.Errorf("%w: column %s", ErrNested, quote.Value(e.Name))
 		}
 		if e.TypeLength != nil && (*e.TypeLength < 0 || *e.TypeLength > MaxRow) {
-			return damaged("values of column %q have %d bytes", e.Name, *e.TypeLength)
+			return damaged("values of column %s have %d bytes", quote.Value(e.Name), *e.TypeLength)
 		}
 	}
 	if n := schema[0].NumChildren; n == nil || int(*n) != len(schema)-1 {

@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"io"
 
+	"cerebrum.dev/cerebrum/node/anonymize/quote"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
@@ -60,7 +61,7 @@ func newChunk(s *scratch, leaf *parquet.Column, meta *format.ColumnMetaData, siz
 		at = d
 	}
 	if at < 4 || at > size || meta.TotalCompressedSize < 0 || meta.TotalCompressedSize > size-at {
-		return nil, fmt.Errorf("column %q is not within the file", leaf.Name())
+		return nil, fmt.Errorf("column %s is not within the file", quote.Value(leaf.Name()))
 	}
 	return &chunk{scratch: s, leaf: leaf, codec: meta.Codec, at: at, end: at + meta.TotalCompressedSize, given: 4}, nil
 }

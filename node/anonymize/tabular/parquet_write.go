@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"cerebrum.dev/cerebrum/node/anonymize/quote"
 	"github.com/parquet-go/parquet-go"
 )
 
@@ -68,7 +69,7 @@ func (p *parquetWriter) Write(r *Row) error {
 	for i, cell := range r.Cells {
 		v, err := valueOf(cell, p.columns[i].Type)
 		if err != nil {
-			return fmt.Errorf("column %s: %w", p.columns[i].Name, err)
+			return fmt.Errorf("column %s: %w", quote.Name(p.columns[i].Name), err)
 		}
 		defined := 1
 		if v.IsNull() {

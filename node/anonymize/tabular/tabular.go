@@ -44,6 +44,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"cerebrum.dev/cerebrum/node/anonymize/quote"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -238,7 +239,7 @@ func (s *Source) name(name string, t Type) error {
 	}
 	for _, c := range s.columns {
 		if c.Name == name {
-			return fmt.Errorf("two columns are named %q", name)
+			return fmt.Errorf("two columns are named %s", quote.Value(name))
 		}
 	}
 	if len(s.columns) == MaxColumns {
