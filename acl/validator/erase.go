@@ -86,8 +86,13 @@ func (j *Judge) Erase(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	if err := j.mayErase(r.Entry, b.Owner); err != nil {
-		// Nobody has proven to be the owner, so the receipt is for nobody.
-		return nil, j.denyFor(ctx, event.Erase, id, statement.ID{}, event.Act{Actor: b.Owner, Grant: id[:]}, err)
+		// Nobody has proven to be the owner, so the receipt is for nobody, and there is one
+		// entry, whatever it names: anybody can sign an order.
+		events, lerr := j.ordered(b, b.KeyIDs()[:1], id, event.Denied, because(err, event.Act{}))
+		if lerr != nil {
+			return nil, lerr
+		}
+		return nil, j.denyFor(ctx, id, statement.ID{}, err, events...)
 	}
 	logged, holds, err := j.bar(ctx, c, r.Entry, b, id)
 	if err != nil {
@@ -152,17 +157,28 @@ func (j *Judge) bar(ctx context.Context, c Conn, e revocation.Entry, b *revocati
 	}
 	if len(holds) > 0 {
 		holds = slices.CompactFunc(holds, func(a, b statement.ID) bool { return a == b })
-		act := because(&broken{"legal-hold", "under a legal hold"}, event.Act{Actor: b.Owner, Grant: id[:]})
-		logged, err = j.enter(ctx, id, b.Owner, j.event(event.Erase, event.Denied, act))
+		events, err := j.ordered(b, keys, id, event.Denied, because(&broken{"legal-hold", "under a legal hold"}, event.Act{}))
+		if err != nil {
+			return nil, nil, err
+		}
+		logged, err = j.enter(ctx, id, b.Owner, events...)
 		return logged, holds[:min(len(holds), maxHoldsShown)], err
 	}
 	if errors.Is(kept, ErrUnavailable) {
 		return nil, nil, kept
 	}
 	if kept != nil {
-		return nil, nil, j.denyFor(ctx, event.Erase, id, b.Owner, event.Act{Actor: b.Owner, Grant: id[:]}, kept)
+		events, err := j.ordered(b, keys, id, event.Denied, because(kept, event.Act{}))
+		if err != nil {
+			return nil, nil, err
+		}
+		return nil, nil, j.denyFor(ctx, id, b.Owner, kept, events...)
 	}
-	if logged, err = j.enter(ctx, id, b.Owner, j.event(event.Erase, event.OK, event.Act{Actor: b.Owner, Grant: id[:], Reason: b.Reason})); err != nil {
+	events, err := j.ordered(b, keys, id, event.OK, event.Act{Reason: b.Reason})
+	if err != nil {
+		return nil, nil, err
+	}
+	if logged, err = j.enter(ctx, id, b.Owner, events...); err != nil {
 		return nil, nil, err
 	}
 	if _, err := j.appendLone(c, e, revocation.KindErasure, keys[0], b.Owner); err != nil {
@@ -206,6 +222,7 @@ func (j *Judge) destroy(ctx context.Context, owner statement.ID, keys []statemen
 	defer unlock()
 	var pending []keystore.Sealed
 	var ops, done []kv.Op
+	var events []event.Event
 	for _, key := range keys {
 		e, deletes, err := j.forget(key, owner, use)
 		if err != nil {
@@ -214,6 +231,11 @@ func (j *Judge) destroy(ctx context.Context, owner statement.ID, keys []statemen
 		if e == nil {
 			continue
 		}
+		act := event.Act{Object: e.Address, Owner: owner, Detail: fmt.Sprintf("%d shares of its key", len(e.Pending))}
+		if len(act.Object) == 0 {
+			act.Object = key[:]
+		}
+		events = append(events, j.event(event.Destroy, event.OK, act))
 		at := slices.Concat(erasedPrefix, key[:])
 		ops = append(append(ops, deletes...), kv.Op{Key: at, Value: encode(*e)})
 		pending = append(pending, e.Pending...)
@@ -221,7 +243,7 @@ func (j *Judge) destroy(ctx context.Context, owner statement.ID, keys []statemen
 		done = append(done, kv.Op{Key: at, Value: encode(*e)})
 	}
 	if len(done) > 0 {
-		if err := j.note(ctx, j.event(event.Destroy, event.OK, event.Act{Detail: fmt.Sprintf("%d shares of %d keys", len(pending), len(done))})); err != nil {
+		if err := j.note(ctx, events...); err != nil {
 			return err
 		}
 		if err := j.Store.Apply(append(ops, use.ops()...)); err != nil {

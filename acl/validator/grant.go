@@ -44,7 +44,7 @@ func (j *Judge) Sign(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 	mayKnow := j.askedBy(c, r, d.asker)
 	if d.asker != d.owner && !mayKnow { // a reason in another's name would be worth nothing
 		id, of := d.audience.ID(), d.statement.ID()
-		return nil, j.deny(ctx, event.GrantIssue, event.Act{Actor: id, Grant: of[:]}, &broken{"consent-audience", "under a standing consent the audience asks by itself"})
+		return nil, j.deny(ctx, event.GrantIssue, event.Act{Actor: id, Object: d.Target.Ref[:], Owner: d.Owner, Grant: of[:]}, &broken{"consent-audience", "under a standing consent the audience asks by itself"})
 	}
 	j.desk.mu.Lock() // two requests for one grant must not both begin to wait
 	defer j.desk.mu.Unlock()
@@ -55,7 +55,7 @@ func (j *Judge) Sign(ctx context.Context, c Conn, raw []byte) ([]byte, error) {
 		return nil, err
 	} else if err != nil {
 		id, of := d.asker.ID(), d.statement.ID()
-		return nil, j.deny(ctx, event.GrantIssue, event.Act{Actor: id, Subject: d.Audience, Grant: of[:]}, err)
+		return nil, j.deny(ctx, event.GrantIssue, event.Act{Actor: id, Subject: d.Audience, Object: d.Target.Ref[:], Owner: d.Owner, Grant: of[:]}, err)
 	}
 	v, err := j.decideGrant(d, r.Reason)
 	if err != nil {

@@ -80,12 +80,12 @@ func ErasureDenialIn(reply []byte) *Denied {
 
 // denyRelease is deny with a receipt.
 func (j *Judge) denyRelease(ctx context.Context, request statement.ID, a event.Act, err error) error {
-	return j.denyFor(ctx, event.Release, request, a.Actor, a, err)
+	return j.denyFor(ctx, request, a.Actor, err, j.event(event.Release, event.Denied, because(err, a)))
 }
 
 // denyFor is deny with a receipt, for whoever proved to ask.
-func (j *Judge) denyFor(ctx context.Context, action event.Action, request, who statement.ID, a event.Act, err error) error {
-	signed, failed := j.enter(ctx, request, who, j.event(action, event.Denied, because(err, a)))
+func (j *Judge) denyFor(ctx context.Context, request, who statement.ID, err error, denials ...event.Event) error {
+	signed, failed := j.enter(ctx, request, who, denials...)
 	if failed != nil {
 		return failed
 	}

@@ -12,6 +12,8 @@ import (
 	"cerebrum.dev/cerebrum/acl/audit"
 	"cerebrum.dev/cerebrum/acl/audit/journal"
 	"cerebrum.dev/cerebrum/acl/audit/ocsf"
+	"cerebrum.dev/cerebrum/acl/validator"
+	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
 	"cerebrum.dev/cerebrum/node/forward"
@@ -25,7 +27,7 @@ const tailEvery = 200 * time.Millisecond
 
 // AuditLog implements api.Service.
 func (n *Node) AuditLog(ctx context.Context, r api.AuditLogRequest, w io.Writer) error {
-	f, err := n.auditFilter(r)
+	f, err := n.auditFilter(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -68,7 +70,7 @@ func (n *Node) AuditLog(ctx context.Context, r api.AuditLogRequest, w io.Writer)
 }
 
 // auditFilter is which entries are asked for.
-func (n *Node) auditFilter(r api.AuditLogRequest) (*ocsf.Filter, error) {
+func (n *Node) auditFilter(ctx context.Context, r api.AuditLogRequest) (*ocsf.Filter, error) {
 	f := &ocsf.Filter{Since: r.Since, Action: r.Action, Outcome: r.Outcome, Object: r.Object, Identity: r.Identity}
 	if i := slices.IndexFunc(n.home.Principals(), func(p *home.Principal) bool { return p.Name == r.Identity }); i >= 0 {
 		f.Identity = n.home.Principals()[i].Identity.ID().String()
@@ -76,7 +78,25 @@ func (n *Node) auditFilter(r api.AuditLogRequest) (*ocsf.Filter, error) {
 	if err := f.Check(); err != nil {
 		return nil, fault.Wrap(fault.Usage, err, "see `cerebrum audit log --help`", "the filter")
 	}
+	if address, err := cid.Decode(f.Object); err == nil {
+		if f.Same, err = n.namesOf(ctx, address); err != nil {
+			return nil, err
+		}
+	}
 	return f, nil
+}
+
+// namesOf are the ids under which grants, holds and orders name an object, as far as it is
+// known here.
+func (n *Node) namesOf(ctx context.Context, address cid.Cid) ([]statement.ID, error) {
+	if h, err := n.library.Find(ctx, address); err == nil {
+		m := h.Manifest.Claims()
+		return validator.NamesOf(h.CID, &m), nil
+	}
+	if n.judge == nil {
+		return nil, nil
+	}
+	return n.judge.Names(address)
 }
 
 // auditRecord is what can be shown of an entry; nil where it is not asked for.

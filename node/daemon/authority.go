@@ -222,9 +222,29 @@ func (n *Node) noAuthority(address cid.Cid, reason error) error {
 	const hint = "ask its owner for a grant; your contact is what `cerebrum id show` prints"
 	switch {
 	case errors.Is(reason, capability.ErrRevoked):
-		return fault.New(fault.Denied, hint, "the grant for %s was revoked", address)
+		return fault.New(fault.Denied, hint, "the grant for %s was revoked", address).Because(reason)
 	case errors.Is(reason, capability.ErrExpired):
-		return fault.New(fault.Denied, hint, "the grant for %s has expired", address)
+		return fault.New(fault.Denied, hint, "the grant for %s has expired", address).Because(reason)
 	}
-	return fault.New(fault.Denied, hint, "nobody granted you %s", address)
+	return fault.New(fault.Denied, hint, "nobody granted you %s", address).Because(errNoGrant)
+}
+
+// Why a node does not ask validators for a key.
+var (
+	errNoGrant = errors.New("no grant for it is here")
+	errPurpose = errors.New("its grant is for other purposes")
+)
+
+// ruleOf names the rule of a denied read for the log: what this node knew itself, or that
+// validators denied it, whose logs say why.
+func ruleOf(err error) string {
+	switch {
+	case errors.Is(err, errNoGrant):
+		return "no-grant"
+	case errors.Is(err, errPurpose):
+		return "grant-purpose"
+	case errors.Is(err, capability.ErrRevoked), errors.Is(err, capability.ErrExpired):
+		return validator.RuleOf(err)
+	}
+	return "validators"
 }

@@ -13,6 +13,7 @@ import (
 	"cerebrum.dev/cerebrum/acl/audit/journal"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/api"
+	"cerebrum.dev/cerebrum/node/fault"
 )
 
 // logged is an event of a node's log with what can be shown of it.
@@ -75,7 +76,7 @@ func TestActsAreLoggedWhereTheyHappen(t *testing.T) {
 	m.refresh()
 	owner, reader := m.nodes[0], m.nodes[1]
 	who := func(n *Node) string { return n.home.Principals()[0].Identity.ID().String() }
-	address, _ := addSmall(t, owner, "granted")
+	address, elsewhere := addRetained(t, owner, nil), addRetained(t, owner, map[string]string{"project": "another"})
 	object := event.Ref(address.Bytes())
 
 	chain := chainFor(t, m, address, "read")
@@ -89,8 +90,24 @@ func TestActsAreLoggedWhereTheyHappen(t *testing.T) {
 		event.Actor: who(owner), event.Subject: who(reader), event.Object: object, event.Grant: grant,
 	})
 	mustLog(t, judge, event.GrantIssue, event.OK, map[string]string{event.Actor: who(owner), event.Subject: who(reader)})
+	for of, want := range map[string]bool{address.String(): true, elsewhere.String(): false} { // a grant names a key or a lineage
+		var found bytes.Buffer
+		if err := judge.AuditLog(t.Context(), api.AuditLogRequest{Object: of, Action: "grant", Format: "words"}, &found); err != nil || found.Len() > 0 != want {
+			t.Errorf("who was granted %s: %q, %v", of, found.String(), err)
+		}
+	}
 
 	var plain bytes.Buffer
+	reader.running.Store(true)
+	_, err = reader.GetStream(t.Context(), api.GetRequest{Address: elsewhere.String()}, &plain)
+	wantExit(t, "not granted", err, fault.Denied)
+	reader.running.Store(false)
+	for _, e := range eventsOf(t, reader) {
+		if e.Action == event.Get && (e.Outcome != event.Denied || e.Rule != "no-grant") { // it asked no validator
+			t.Errorf("denied by the rule %q", e.Rule)
+		}
+	}
+	mustLog(t, reader, event.Get, event.Denied, map[string]string{event.Actor: who(reader), event.Object: event.Ref(elsewhere.Bytes())})
 	if _, err := owner.GetStream(t.Context(), api.GetRequest{Address: address.String()}, &plain); err != nil {
 		t.Fatal(err)
 	}

@@ -124,7 +124,7 @@ func (n *Node) get(ctx context.Context, r api.GetRequest, to *target) (*api.Got,
 	if err != nil {
 		f := fault.Of(err)
 		if f.Exit == fault.Denied {
-			if err := n.record(ctx, event.Get, event.Denied, event.Act{Actor: p.Identity.ID(), Object: address.Bytes(), Rule: "validators", Purpose: r.Purpose, Reason: f.Message}); err != nil {
+			if err := n.record(ctx, event.Get, event.Denied, event.Act{Actor: p.Identity.ID(), Object: address.Bytes(), Rule: ruleOf(f), Purpose: r.Purpose, Reason: f.Message}); err != nil {
 				return nil, err
 			}
 		}
@@ -221,7 +221,8 @@ func wanted(r api.GetRequest, o *object.Opened) int64 {
 func (n *Node) getGranted(ctx context.Context, rd *reading, address cid.Cid, to *target) error {
 	// Validators only say "denied"; whoever holds the grant may know what it asks.
 	if rd.v.AllowsPurpose(rd.ask.Purpose) != nil {
-		return fault.New(fault.Denied, "state one of them with --purpose", "the grant for %s is for the purposes %s", address, strings.Join(rd.v.Grant().Caveats.Purposes, ", "))
+		return fault.New(fault.Denied, "state one of them with --purpose", "the grant for %s is for the purposes %s",
+			address, strings.Join(rd.v.Grant().Caveats.Purposes, ", ")).Because(errPurpose)
 	}
 	if err := rd.release(ctx, [][]byte{address.Bytes()}); err != nil {
 		if err := rd.offline(address, err); err != nil {

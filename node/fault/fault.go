@@ -47,6 +47,12 @@ func Wrap(exit int, cause error, hint, format string, a ...any) *Error {
 	return &Error{Exit: exit, Hint: sentence(hint), Message: sentence(fmt.Sprintf(format, a...) + ": " + cause.Error()), cause: cause}
 }
 
+// Because names what caused a fault whose sentence says it in other words.
+func (e *Error) Because(cause error) *Error {
+	e.cause = cause
+	return e
+}
+
 // Of finds the fault in an error, or makes the plainest one. It is never nil: for a
 // nil error its Exit is [OK], so that an exit code can be read off whatever came back.
 // Return the error itself and not Of(err) where nothing may have failed: an error that

@@ -107,7 +107,7 @@ func (c *Committee) checkReceipts(receipts [][]byte, order statement.ID, keys []
 // SignHold gathers K signatures under a hold or the release of one.
 func (c *Committee) SignHold(ctx context.Context, officer *home.Principal, unsigned *statement.Statement) (*statement.Statement, error) {
 	c = c.pin()
-	var t tally
+	t := tally{hint: hintHold}
 	need := int(c.record.Numbers.K)
 	draft := unsigned.Bytes() // signatures are added while others are still asked
 	c.ask(ctx, Hold, c.everybody(), 0, func(_ int, s Session) ([]byte, error) {
@@ -152,7 +152,7 @@ func (c *Committee) SendHold(ctx context.Context, e revocation.Entry, id stateme
 	if err != nil {
 		return 0, err
 	}
-	var t tally
+	t := tally{hint: hintHold}
 	need := c.record.Numbers.Effective()
 	c.ask(ctx, Keep, c.everybody(), 100*time.Millisecond, func(int, Session) ([]byte, error) { return request, nil }, func(a answer) bool {
 		if a.err == nil {
@@ -171,7 +171,7 @@ func (c *Committee) SendHold(ctx context.Context, e revocation.Entry, id stateme
 // what the address names, whoever sent it; nobody's signature is verified.
 func (c *Committee) FindHeld(ctx context.Context, officer *home.Principal, address cid.Cid) (*envelope.UnverifiedManifest, error) {
 	c = c.pin()
-	var t tally
+	t := tally{hint: hintHold}
 	var out *envelope.UnverifiedManifest
 	need := int(c.record.Numbers.T)
 	c.ask(ctx, Hold, c.everybody(), 0, func(_ int, s Session) ([]byte, error) {

@@ -257,7 +257,15 @@ type tally struct {
 	policy  []*validator.PolicyError // of those that denied
 	reasons []string                 // of persons who denied
 	clocks  int                      // denied because of the time
+	hint    string                   // what whoever is denied this may do; none: get a grant
 }
+
+// Next steps of denials that no grant helps against.
+const (
+	hintGrant = "the object's label residency may keep it from the holder: see `cerebrum role list`; `cerebrum policy simulate` says what policy wants"
+	hintHold  = "holds are for identities with the role legal-officer and for validators' own: ask the validators for the role"
+	hintRole  = "roles are given by validators' own identities"
+)
 
 func (t *tally) add(a answer) {
 	switch {
@@ -305,7 +313,11 @@ func (c *Committee) denial(t *tally, what string) error {
 	case len(t.reasons) > 0:
 		return fault.New(fault.Denied, "change what it asks for, or talk to the validators", "%s was denied by %d of %d validators: %s", what, len(t.denied), n, strings.Join(t.reasons, "; "))
 	}
-	return fault.New(fault.Denied, "ask its owner for a grant, or see `cerebrum grants --mine`", "%s was denied by %d of %d validators", what, len(t.denied), n)
+	hint := t.hint
+	if hint == "" {
+		hint = "ask its owner for a grant, or see `cerebrum grants --mine`"
+	}
+	return fault.New(fault.Denied, hint, "%s was denied by %d of %d validators", what, len(t.denied), n)
 }
 
 // words names validators as people count them, from 1.

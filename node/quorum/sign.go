@@ -44,7 +44,7 @@ type Signing struct {
 func (c *Committee) SignGrant(ctx context.Context, ask SignAsk) (*Signing, error) {
 	c = c.pin()
 	out := &Signing{Grant: ask.Grant}
-	t := tally{answered: ask.Grant.Signers()} // verified when they were merged
+	t := tally{answered: ask.Grant.Signers(), hint: hintGrant} // verified when they were merged
 	which := slices.DeleteFunc(c.everybody(), func(i int) bool { return slices.Contains(t.answered, i) })
 	need := int(c.record.Numbers.K)
 	if !c.decided(&t, need) {
@@ -179,7 +179,7 @@ func (c *Committee) SendRole(ctx context.Context, s *statement.Statement) (*Role
 	if err != nil {
 		return nil, err
 	}
-	var t tally
+	t := tally{hint: hintRole}
 	kept, need := 0, int(c.record.Numbers.K)
 	complete := c.record.VerifyK(policy.KindRole, s) == nil
 	ctx, cancel := context.WithCancel(ctx)

@@ -18,6 +18,9 @@ type Filter struct {
 	Outcome  string
 	Identity string // who acted, or for whom: an id or a contact
 	Object   string // what it was done to, or the grant: an address or an id
+	// Same are other ids of what Object names, and of what it is part of: grants and holds
+	// name a key, a lineage or a scope, not an address.
+	Same []statement.ID
 }
 
 // Check refuses a filter that could match nothing, and writes its ids as claims have
@@ -57,5 +60,6 @@ func (f *Filter) Claims(all []event.Claim) bool {
 	says := func(value string, names ...string) bool {
 		return value == "" || slices.ContainsFunc(all, func(c event.Claim) bool { return c.Value == value && slices.Contains(names, c.Name) })
 	}
-	return says(f.Object, event.Object, event.Grant) && says(f.Identity, event.Actor, event.Subject)
+	return says(f.Identity, event.Actor, event.Subject) &&
+		(says(f.Object, event.Object, event.Grant) || slices.ContainsFunc(f.Same, func(id statement.ID) bool { return says(id.String(), event.Object) }))
 }

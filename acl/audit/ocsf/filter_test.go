@@ -18,20 +18,23 @@ func TestFiltersLetThroughWhatIsAskedFor(t *testing.T) {
 		f    Filter
 		want bool
 	}{
-		"everything":        {Filter{}, true},
-		"the action":        {Filter{Action: "release"}, true},
-		"another action":    {Filter{Action: "add"}, false},
-		"the outcome":       {Filter{Outcome: "denied"}, true},
-		"another outcome":   {Filter{Outcome: "ok"}, false},
-		"since before":      {Filter{Since: r.Leaf.Time}, true},
-		"since after":       {Filter{Since: r.Leaf.Time + 1}, false},
-		"who acted":         {Filter{Identity: bob.String()}, true},
-		"for whom":          {Filter{Identity: statement.Hash("carol").String()}, true},
-		"somebody else":     {Filter{Identity: statement.Hash("dan").String()}, false},
-		"the object":        {Filter{Object: id}, true},
-		"another object":    {Filter{Object: statement.Hash("x").String()}, false},
-		"all of them":       {Filter{Action: "release", Outcome: "denied", Identity: bob.String(), Object: id}, true},
-		"all of them but 1": {Filter{Action: "release", Outcome: "ok", Identity: bob.String(), Object: id}, false},
+		"everything":            {Filter{}, true},
+		"the action":            {Filter{Action: "release"}, true},
+		"another action":        {Filter{Action: "add"}, false},
+		"the outcome":           {Filter{Outcome: "denied"}, true},
+		"another outcome":       {Filter{Outcome: "ok"}, false},
+		"since before":          {Filter{Since: r.Leaf.Time}, true},
+		"since after":           {Filter{Since: r.Leaf.Time + 1}, false},
+		"who acted":             {Filter{Identity: bob.String()}, true},
+		"for whom":              {Filter{Identity: statement.Hash("carol").String()}, true},
+		"somebody else":         {Filter{Identity: statement.Hash("dan").String()}, false},
+		"the object":            {Filter{Object: id}, true},
+		"another object":        {Filter{Object: statement.Hash("x").String()}, false},
+		"its other name":        {Filter{Object: statement.Hash("x").String(), Same: []statement.ID{statement.Hash("y"), statement.Hash("an id")}}, true},
+		"other names":           {Filter{Object: statement.Hash("x").String(), Same: []statement.ID{statement.Hash("y")}}, false},
+		"a name, not the actor": {Filter{Object: id, Same: []statement.ID{statement.Hash("an id")}, Identity: statement.Hash("dan").String()}, false},
+		"all of them":           {Filter{Action: "release", Outcome: "denied", Identity: bob.String(), Object: id}, true},
+		"all of them but 1":     {Filter{Action: "release", Outcome: "ok", Identity: bob.String(), Object: id}, false},
 	} {
 		if err := c.f.Check(); err != nil {
 			t.Errorf("%s: %v", name, err)
