@@ -28,7 +28,9 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // Format is the version of the format.
@@ -206,4 +208,15 @@ func strict(raw []byte, v any) error {
 		return fmt.Errorf("%w: there is more than one JSON value", ErrDossier)
 	}
 	return nil
+}
+
+// brief is an error of another package in one line of bounded length: what it quotes may
+// come from a stranger.
+func brief(err error) string {
+	return fmt.Sprintf("%.200s", strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, err.Error()))
 }

@@ -18,6 +18,13 @@ import (
 // logged makes the parts of an export: one event of a real log, with its proof.
 func logged(t testing.TB) ([]Part, *Event) {
 	t.Helper()
+	parts, events := several(t, 1)
+	return parts, events[0]
+}
+
+// several is logged for so many events.
+func several(t testing.TB, n int) ([]Part, []*Event) {
+	t.Helper()
 	key := statement.GenerateKey()
 	binding, err := audit.Bind(statement.GenerateKey(), key)
 	if err != nil {
@@ -32,34 +39,39 @@ func logged(t testing.TB) ([]Part, *Event) {
 	go func() { done <- log.Run(ctx) }()
 	<-log.Running()
 	t.Cleanup(func() { stop(); <-done; log.Close() })
-	made := event.Event{
-		Time: 1_800_000_000_000, Action: event.Get, Outcome: event.OK, Actor: statement.Hash("ada"),
-		Claims: []event.Claim{{Name: event.Object, Value: "an address"}, {Name: event.Purpose, Value: "care"}},
+	var lines []byte
+	var events []*Event
+	for range n {
+		made := event.Event{
+			Time: 1_800_000_000_000, Action: event.Get, Outcome: event.OK, Actor: statement.Hash("ada"),
+			Claims: []event.Claim{{Name: event.Object, Value: "an address"}, {Name: event.Purpose, Value: "care"}},
+		}
+		leaf, open, err := made.Commit(event.Pseudonym{1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := log.Record(ctx, [][]byte{leaf}, [][]byte{nil}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := log.Checkpoint(ctx); err != nil {
+			t.Fatal(err)
+		}
+		proof, err := log.ProveInclusion(log.Size() - 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed, err := event.ParseLeaf(leaf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := Say(parsed, made.Claims)
+		e.Index, e.Leaf, e.Proof = log.Size()-1, leaf, string(proof)
+		for _, d := range open {
+			e.Disclosures = append(e.Disclosures, d.Text)
+		}
+		events, lines = append(events, e), append(lines, line(t, e)...)
 	}
-	leaf, open, err := made.Commit(event.Pseudonym{1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := log.Record(ctx, [][]byte{leaf}, [][]byte{nil}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := log.Checkpoint(ctx); err != nil {
-		t.Fatal(err)
-	}
-	proof, err := log.ProveInclusion(log.Size() - 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parsed, err := event.ParseLeaf(leaf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := Say(parsed, made.Claims)
-	e.Index, e.Leaf, e.Proof = log.Size()-1, leaf, string(proof)
-	for _, d := range open {
-		e.Disclosures = append(e.Disclosures, d.Text)
-	}
-	return []Part{{EventsName, line(t, e)}, {BindingName, binding}, {"roles.json", []byte("[]")}}, e
+	return []Part{{EventsName, lines}, {BindingName, binding}, {"roles.json", []byte("[]")}}, events
 }
 
 func line(t testing.TB, e *Event) []byte {

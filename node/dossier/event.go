@@ -1,15 +1,17 @@
 package dossier
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/audit"
 	"cerebrum.dev/cerebrum/acl/audit/event"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // maxLine bounds the line of one event.
@@ -41,40 +43,46 @@ type Checked struct {
 }
 
 // Check holds every event of a file's parts against its leaf, and the leaf against a
-// checkpoint that the log's key signed. It needs nothing but the file; that the peer
-// is the one which it should be, the caller compares.
+// checkpoint that the log's key signed. Each line must be the one that an export writes,
+// and they stand in the order of the log. It needs nothing but the file; that the peer is
+// the one which it should be, the caller compares. Every error is [ErrDossier], in one
+// short line.
 func Check(parts map[string][]byte) (*Checked, error) {
 	b, err := audit.VerifyBinding(parts[BindingName])
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDossier, err)
+		return nil, fmt.Errorf("%w: %s: %s", ErrDossier, BindingName, brief(err))
 	}
-	policy, err := b.Policy()
-	if err != nil {
-		return nil, err
+	lines, ok := parts[EventsName]
+	if !ok {
+		return nil, fmt.Errorf("%w: it has no %s", ErrDossier, EventsName)
 	}
 	out := &Checked{Origin: b.Origin, Peer: b.Peer.String()}
-	lines := bufio.NewScanner(bytes.NewReader(parts[EventsName]))
-	lines.Buffer(nil, maxLine)
-	for lines.Scan() {
+	last := int64(-1)
+	for len(lines) > 0 {
+		line, rest, ended := bytes.Cut(lines, []byte("\n")) // bufio.Scanner would take "\r\n" too
+		if !ended || len(line) > maxLine {
+			return nil, fmt.Errorf("%w: line %d of %s has no end, or more than %d bytes", ErrDossier, out.Events+1, EventsName, maxLine)
+		}
 		var e Event
-		if err := strict(lines.Bytes(), &e); err != nil {
-			return nil, err
+		if err := json.Unmarshal(line, &e); err != nil { // whose text quotes what it read, of any length
+			return nil, fmt.Errorf("%w: line %d of %s is no event", ErrDossier, out.Events+1, EventsName)
 		}
-		if err := e.check(); err != nil {
-			return nil, fmt.Errorf("%w: event %d: %w", ErrDossier, e.Index, err)
+		if err := e.check(line); err != nil {
+			return nil, fmt.Errorf("%w: event %d: %s", ErrDossier, e.Index, brief(err))
 		}
+		if e.Index <= last {
+			return nil, fmt.Errorf("%w: event %d does not stand in the order of the log, or stands twice", ErrDossier, e.Index)
+		}
+		lines, last = rest, e.Index
 		out.Events++
 		if e.Proof == "" {
 			out.Unproved++
 			continue
 		}
-		if err := audit.VerifyInclusion(policy, e.Leaf, []byte(e.Proof)); err != nil {
-			return nil, fmt.Errorf("%w: event %d: its proof does not hold: %w", ErrDossier, e.Index, err)
+		if _, err := b.CheckProof(e.Index, tlog.RecordHash(e.Leaf), []byte(e.Proof)); err != nil {
+			return nil, fmt.Errorf("%w: event %d: its proof does not hold: %s", ErrDossier, e.Index, brief(err))
 		}
 		out.Proved++
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDossier, err)
 	}
 	return out, nil
 }
@@ -95,8 +103,10 @@ func Say(leaf *event.Leaf, claims []event.Claim) *Event {
 }
 
 // check compares what an event says in words with what its leaf and its disclosures
-// say.
-func (e *Event) check() error {
+// say, and its line with the one that an export writes. Other readers of JSON than ours
+// take the first of two members of one name, or tell capital letters from small ones:
+// they would read something else on a line that we call proved.
+func (e *Event) check(line []byte) error {
 	leaf, err := event.ParseLeaf(e.Leaf)
 	if err != nil {
 		return err
@@ -109,13 +119,20 @@ func (e *Event) check() error {
 	if said.Time != e.Time || said.Action != e.Action || said.Outcome != e.Outcome || said.Rule != e.Rule || said.Pseudonym != e.Pseudonym {
 		return errors.New("its words are not those of its leaf")
 	}
-	if len(said.Claims) != len(e.Claims) {
-		return errors.New("it claims what it does not disclose")
+	if !maps.Equal(said.Claims, e.Claims) {
+		return errors.New("its claims are not what it discloses")
 	}
-	for name, value := range said.Claims {
-		if e.Claims[name] != value {
-			return fmt.Errorf("its %s is not what it discloses", name)
-		}
+	if e.Index < 0 || e.Forgotten < 0 || e.Withheld < 0 || e.Withheld > len(leaf.Digests)-len(claims) {
+		return errors.New("it counts what cannot be")
+	}
+	said.Index, said.Withheld, said.Forgotten, said.Leaf, said.Proof = e.Index, e.Withheld, e.Forgotten, e.Leaf, e.Proof
+	said.Disclosures = append(said.Disclosures, e.Disclosures...)
+	again, err := json.Marshal(said)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(again, line) {
+		return errors.New("its line is not written as an export writes it")
 	}
 	return nil
 }
