@@ -5,7 +5,8 @@
 // # Format
 //
 // A ZIP file, or one JSON object with a member "parts", holds the same parts under the
-// same names. The first, manifest.json, lists all others with size and digest. Entries
+// same names. The first, manifest.json, lists all others with size and digest. Either has
+// one encoding, that of [Write], so that no two programs unpack different parts. Entries
 // of the log are in events.jsonl, one [Event] a line, each with its leaf, the
 // disclosures that may be shown, and a C2SP tlog-proof that the leaf stands under a
 // checkpoint which the log's key signed. binding.cbor says whose key that is.
@@ -19,7 +20,6 @@
 package dossier
 
 import (
-	"archive/zip"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
@@ -27,6 +27,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 	"strings"
 	"time"
@@ -47,6 +48,8 @@ const (
 const (
 	MaxFile  = 512 << 20 // bytes
 	MaxParts = 64
+
+	maxManifest = MaxParts*320 + 100 // bytes: indented, a part with the longest name takes 310
 )
 
 // ErrDossier reports a file that is not what [Write] made.
@@ -71,21 +74,30 @@ type Manifest struct {
 	Parts  []Listed `json:"parts"`
 }
 
-type document struct {
-	Manifest Manifest          `json:"manifest"`
-	Parts    map[string][]byte `json:"parts"` // base64
-}
-
 var partName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,16}){0,2}$`)
+
+// names are those that parts of a file have. Capital letters are the same as small ones:
+// on some systems a part would be unpacked over the other, which was checked.
+type names map[string]bool
+
+func newNames() names { return names{ManifestName: true} }
+
+// take takes a name, once.
+func (n names) take(name string) bool {
+	if !partName.MatchString(name) || n[strings.ToLower(name)] {
+		return false
+	}
+	n[strings.ToLower(name)] = true
+	return true
+}
 
 func list(parts []Part) (Manifest, error) {
 	m := Manifest{Format: Format, Parts: []Listed{}}
-	seen := map[string]bool{ManifestName: true}
+	names := newNames()
 	for _, p := range parts {
-		if seen[p.Name] || !partName.MatchString(p.Name) || len(parts) > MaxParts {
+		if len(parts) > MaxParts || !names.take(p.Name) {
 			return m, fmt.Errorf("%w: the part %.80q stands twice, has no good name, or there are too many", ErrDossier, p.Name)
 		}
-		seen[p.Name] = true
 		sum := sha256.Sum256(p.Content)
 		m.Parts = append(m.Parts, Listed{p.Name, len(p.Content), hex.EncodeToString(sum[:])})
 	}
@@ -99,113 +111,79 @@ func Write(w io.Writer, asZIP bool, made time.Time, parts []Part) (*Manifest, er
 		return nil, err
 	}
 	if asZIP {
+		if s := made.Unix(); s < 0 || s > math.MaxUint32 {
+			return nil, fmt.Errorf("%w: a ZIP file cannot say that it was made at %s: set the clock", ErrDossier, made.UTC().Format(time.RFC3339))
+		}
 		return &m, writeZIP(w, made, m, parts)
 	}
-	d := document{Manifest: m, Parts: map[string][]byte{}}
-	for _, p := range parts {
-		d.Parts[p.Name] = p.Content
-	}
-	return &m, json.NewEncoder(w).Encode(d)
+	return &m, writeObject(w, m, parts)
 }
 
-func writeZIP(w io.Writer, made time.Time, m Manifest, parts []Part) error {
-	first, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return err
+// Open reads a file of either form, in the one encoding of it that [Write] makes, and
+// checks every part against the list. Every error is [ErrDossier], in one short line.
+func Open(raw []byte) (map[string][]byte, error) {
+	if len(raw) > MaxFile {
+		return nil, fmt.Errorf("%w: it has more than %d bytes", ErrDossier, MaxFile)
 	}
-	z := zip.NewWriter(w)
-	for _, p := range append([]Part{{ManifestName, first}}, parts...) {
-		f, err := z.CreateHeader(&zip.FileHeader{Name: p.Name, Method: zip.Deflate, Modified: made.UTC()})
-		if err != nil {
-			return err
-		}
-		if _, err := f.Write(p.Content); err != nil {
-			return err
-		}
-	}
-	return z.Close()
-}
-
-// Open reads a file of either form and checks every part against the list. Every
-// error but one of reading is [ErrDossier].
-func Open(raw []byte) (parts map[string][]byte, err error) {
-	var m Manifest
+	read := readZIP
 	if bytes.HasPrefix(raw, []byte("{")) {
-		var d document
-		if err := strict(raw, &d); err != nil {
-			return nil, err
-		}
-		m, parts = d.Manifest, d.Parts
-	} else {
-		if parts, err = readZIP(raw); err != nil {
-			return nil, err
-		}
-		if err := strict(parts[ManifestName], &m); err != nil {
-			return nil, err
-		}
-		delete(parts, ManifestName)
+		read = readObject
 	}
-	return parts, m.check(parts)
-}
-
-func (m *Manifest) check(parts map[string][]byte) error {
-	if m.Format != Format {
-		return fmt.Errorf("%w: its format is %.40q, not %q", ErrDossier, m.Format, Format)
+	m, parts, err := read(raw)
+	if err == nil {
+		err = m.holds(parts)
 	}
-	if len(m.Parts) != len(parts) {
-		return fmt.Errorf("%w: it lists %d parts and has %d", ErrDossier, len(m.Parts), len(parts))
-	}
-	seen := map[string]bool{}
-	for _, l := range m.Parts {
-		content, ok := parts[l.Name]
-		sum := sha256.Sum256(content)
-		if !ok || seen[l.Name] || len(content) != l.Bytes || hex.EncodeToString(sum[:]) != l.SHA256 {
-			return fmt.Errorf("%w: the part %.80q is missing or was changed", ErrDossier, l.Name)
-		}
-		seen[l.Name] = true
-	}
-	return nil
-}
-
-func readZIP(raw []byte) (map[string][]byte, error) {
-	bad := func(err error) (map[string][]byte, error) { return nil, fmt.Errorf("%w: %w", ErrDossier, err) }
-	z, err := zip.NewReader(bytes.NewReader(raw), int64(len(raw)))
 	if err != nil {
-		return bad(err)
-	}
-	if len(z.File) > MaxParts+1 {
-		return bad(errors.New("it has too many parts"))
-	}
-	parts, room := map[string][]byte{}, int64(MaxFile)
-	for _, f := range z.File {
-		if _, twice := parts[f.Name]; twice {
-			return bad(fmt.Errorf("the part %.80q stands twice", f.Name))
-		}
-		r, err := f.Open()
-		if err != nil {
-			return bad(err)
-		}
-		content, err := io.ReadAll(io.LimitReader(r, room+1))
-		if err = errors.Join(err, r.Close()); err != nil {
-			return bad(err)
-		}
-		if room -= int64(len(content)); room < 0 {
-			return bad(fmt.Errorf("it holds more than %d bytes", int64(MaxFile)))
-		}
-		parts[f.Name] = content
+		return nil, fmt.Errorf("%w: %s", ErrDossier, brief(err))
 	}
 	return parts, nil
 }
 
-// strict decodes one JSON value without unknown members or anything after it.
-func strict(raw []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return fmt.Errorf("%w: %w", ErrDossier, err)
+// readManifest reads a list of parts as encode writes it, and no other.
+func readManifest(text []byte, encode func(any) ([]byte, error)) (Manifest, error) {
+	var m Manifest
+	if len(text) > maxManifest {
+		return m, errors.New("its list of parts is too long")
 	}
-	if _, err := d.Token(); err != io.EOF {
-		return fmt.Errorf("%w: there is more than one JSON value", ErrDossier)
+	if err := json.Unmarshal(text, &m); err != nil { // whose text quotes what it read
+		return m, errors.New("its list of parts is no such JSON")
+	}
+	if err := m.check(); err != nil {
+		return m, err
+	}
+	if again, err := encode(m); err != nil || !bytes.Equal(again, text) {
+		return m, errors.New("its list of parts is not written as an export writes it")
+	}
+	return m, nil
+}
+
+// check says whether it can be the list of a file.
+func (m *Manifest) check() error {
+	if m.Format != Format {
+		return fmt.Errorf("its format is %.40q, not %q", m.Format, Format)
+	}
+	if m.Parts == nil || len(m.Parts) > MaxParts {
+		return fmt.Errorf("it lists %d parts, at most %d", len(m.Parts), MaxParts)
+	}
+	names, room := newNames(), MaxFile
+	for _, l := range m.Parts {
+		if !names.take(l.Name) {
+			return fmt.Errorf("the part %.80q stands twice, or has no good name", l.Name)
+		}
+		if l.Bytes < 0 || l.Bytes > room {
+			return fmt.Errorf("it lists more than %d bytes", MaxFile)
+		}
+		room -= l.Bytes
+	}
+	return nil
+}
+
+// holds compares parts, those that are listed, with their digests.
+func (m *Manifest) holds(parts map[string][]byte) error {
+	for _, l := range m.Parts {
+		if sum := sha256.Sum256(parts[l.Name]); hex.EncodeToString(sum[:]) != l.SHA256 {
+			return fmt.Errorf("the part %s was changed", l.Name)
+		}
 	}
 	return nil
 }

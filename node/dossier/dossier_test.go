@@ -1,11 +1,12 @@
 package dossier
 
 import (
-	"archive/zip"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -118,19 +119,23 @@ func TestAChangedPartIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, spoil := range map[string]func(*document){
-		"a byte":         func(d *document) { d.Parts["roles.json"] = []byte("{}") },
-		"a part gone":    func(d *document) { delete(d.Parts, "roles.json") },
-		"a part more":    func(d *document) { d.Parts["more.json"] = nil },
-		"not listed":     func(d *document) { d.Manifest.Parts = d.Manifest.Parts[1:] },
-		"listed twice":   func(d *document) { d.Manifest.Parts[1] = d.Manifest.Parts[0] },
-		"another format": func(d *document) { d.Manifest.Format = "cerebrum-subject-2" },
+		"a byte":               func(d *document) { d.Parts["roles.json"] = []byte("{}") },
+		"a byte more":          func(d *document) { d.Parts["roles.json"] = []byte("[] ") },
+		"another digest":       func(d *document) { d.Manifest.Parts[2].SHA256 = d.Manifest.Parts[1].SHA256 },
+		"a digest in capitals": func(d *document) { d.Manifest.Parts[2].SHA256 = strings.ToUpper(d.Manifest.Parts[2].SHA256) },
+		"a part gone":          func(d *document) { delete(d.Parts, "roles.json") },
+		"a part more":          func(d *document) { d.Parts["more.json"] = nil },
+		"not listed":           func(d *document) { d.Manifest.Parts = d.Manifest.Parts[1:] },
+		"listed twice":         func(d *document) { d.Manifest.Parts[1] = d.Manifest.Parts[0] },
+		"another format":       func(d *document) { d.Manifest.Format = "cerebrum-subject-2" },
 	} {
-		raw, _ := json.Marshal(d)
-		var bad document
-		json.Unmarshal(raw, &bad)
+		bad := document{Manifest{d.Manifest.Format, slices.Clone(d.Manifest.Parts)}, maps.Clone(d.Parts)}
 		spoil(&bad)
-		raw, _ = json.Marshal(bad)
-		if _, err := Open(raw); !errors.Is(err, ErrDossier) {
+		var raw bytes.Buffer
+		if err := json.NewEncoder(&raw).Encode(bad); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(raw.Bytes()); !errors.Is(err, ErrDossier) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -141,16 +146,6 @@ func TestAChangedPartIsFound(t *testing.T) {
 		if _, err := Open(raw); !errors.Is(err, ErrDossier) {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-	var twice bytes.Buffer
-	z := zip.NewWriter(&twice)
-	for range 2 {
-		w, _ := z.Create(ManifestName)
-		w.Write([]byte(`{}`))
-	}
-	z.Close()
-	if _, err := Open(twice.Bytes()); !errors.Is(err, ErrDossier) || !strings.Contains(err.Error(), "twice") {
-		t.Errorf("a part that stands twice: %v", err)
 	}
 }
 
@@ -204,23 +199,4 @@ func TestAForgedEventIsFound(t *testing.T) {
 	if c, err := Check(with(parts[1].Content, &unproved)); err != nil || c.Unproved != 1 || c.Proved != 0 {
 		t.Errorf("an event without a proof counts: %+v, %v", c, err)
 	}
-}
-
-func FuzzOpen(f *testing.F) {
-	parts, _ := logged(f)
-	f.Add(written(f, true, parts))
-	f.Add(written(f, false, parts))
-	f.Add([]byte(`{"manifest":{"format":"cerebrum-subject-1","parts":[]},"parts":{}}`))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		got, err := Open(raw)
-		if err != nil {
-			if !errors.Is(err, ErrDossier) {
-				t.Errorf("%v", err)
-			}
-			return
-		}
-		if _, err := Check(got); err != nil && !errors.Is(err, ErrDossier) {
-			t.Errorf("%v", err)
-		}
-	})
 }
