@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -96,18 +97,12 @@ func subjectVerify(e *Env) *cobra.Command {
 		Use: "verify FILE", Short: "Check the export of a person, offline", Args: cobra.ExactArgs(1),
 		Long: `Check every part of an export against its list, and every log entry against its
 disclosures and against a checkpoint that the log's key signed. Compare the peer that
-it prints with the node that the file came from.`,
+it prints with the node that the file came from. A file that was packed or saved again
+by another program is refused: check it as it came.`,
 		RunE: func(c *cobra.Command, args []string) error {
-			info, err := os.Stat(args[0])
+			raw, err := readExport(args[0])
 			if err != nil {
-				return fault.Wrap(fault.Failed, err, "", "the export")
-			}
-			if info.Size() > dossier.MaxFile {
-				return fault.New(fault.Integrity, "", "%s is no export: it is larger than any", args[0])
-			}
-			raw, err := os.ReadFile(args[0])
-			if err != nil {
-				return fault.Wrap(fault.Failed, err, "", "the export")
+				return err
 			}
 			parts, err := dossier.Open(raw)
 			var checked *dossier.Checked
@@ -126,6 +121,37 @@ it prints with the node that the file came from.`,
 			})
 		},
 	}
+}
+
+// readExport reads a file that is no larger than an export. Devices and pipes say that
+// they have no bytes, and give any number: they are refused before they are opened, since
+// opening a pipe waits for somebody who writes.
+func readExport(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fault.Wrap(fault.Failed, err, "", "the export")
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fault.New(fault.Failed, "copy the export to a file first", "%s is no regular file", path)
+	}
+	large := fault.New(fault.Integrity, "", "%s is no export: it is larger than any", path)
+	if info.Size() > dossier.MaxFile {
+		return nil, large
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fault.Wrap(fault.Failed, err, "", "the export")
+	}
+	defer f.Close()
+	var raw bytes.Buffer
+	raw.Grow(int(info.Size()) + bytes.MinRead)
+	if _, err := raw.ReadFrom(io.LimitReader(f, dossier.MaxFile+1)); err != nil { // it may have grown since
+		return nil, fault.Wrap(fault.Failed, err, "", "the export")
+	}
+	if raw.Len() > dossier.MaxFile {
+		return nil, large
+	}
+	return raw.Bytes(), nil
 }
 
 func subjectForget(e *Env) *cobra.Command {
