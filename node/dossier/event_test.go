@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"cerebrum.dev/cerebrum/acl/audit/event"
+	"cerebrum.dev/cerebrum/crypto/statement"
 )
 
 // lied are the ways in which a line can read differently from its leaf, to one reader or
@@ -39,7 +44,7 @@ func lied(t testing.TB, e *Event) map[string]string {
 		"less than nothing withheld":   with(func(e *Event) { e.Withheld = -1 }),
 		"less than nobody forgotten":   with(func(e *Event) { e.Forgotten = -1 }),
 		"more withheld than there is":  with(func(e *Event) { e.Withheld = 7 }),
-		"far more withheld":            with(func(e *Event) { e.Withheld = 1<<63 - 1 }),
+		"far more withheld":            with(func(e *Event) { e.Withheld = math.MaxInt }),
 		"an extra line in its proof":   with(func(e *Event) { e.Proof = strings.Replace(e.Proof, "\nindex", "\nextra aGVsbG8=\nindex", 1) }),
 		"a sign in its proof":          with(func(e *Event) { e.Proof = strings.Replace(e.Proof, "\nindex ", "\nindex +0", 1) }),
 		"null for no claims":           with(func(e *Event) { e.Claims, e.Disclosures = nil, []string{} }),
@@ -118,6 +123,35 @@ func TestEventsThatAreMissingAreNotNone(t *testing.T) {
 	}
 	if c, err := Check(map[string][]byte{BindingName: parts[1].Content, EventsName: nil}); err != nil || c.Events != 0 {
 		t.Errorf("no events: %+v, %v", c, err)
+	}
+}
+
+// The limit of a line leaves room for the longest that is written.
+func TestTheLongestEventIsRead(t *testing.T) {
+	parts, _ := logged(t)
+	long := event.Event{Time: 1, Action: event.Get, Outcome: event.OK, Rule: "r", Actor: statement.Hash("ada")}
+	for i := range event.MaxClaims {
+		long.Claims = append(long.Claims, event.Claim{Name: fmt.Sprintf("%0*d", event.MaxName, i), Value: strings.Repeat("<", event.MaxValue)})
+	}
+	leaf, open, err := long.Commit(event.Pseudonym{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := event.ParseLeaf(leaf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := Say(parsed, long.Claims)
+	e.Leaf = leaf
+	for _, d := range open {
+		e.Disclosures = append(e.Disclosures, d.Text)
+	}
+	raw := line(t, e)
+	if most := len(raw) + 6*72<<10; most > maxLine {
+		t.Errorf("with a proof, it has up to %d bytes", most)
+	}
+	if c, err := Check(map[string][]byte{EventsName: raw, BindingName: parts[1].Content}); err != nil || c.Unproved != 1 {
+		t.Errorf("%+v, %v", c, err)
 	}
 }
 
