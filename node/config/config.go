@@ -9,6 +9,7 @@
 //	                      # ["/ip4/198.51.100.7/tcp/4801/p2p/PEER"]: through these
 //	audit_syslog = "tls://collector.example:6514" # stream the audit log to a syslog
 //	                      # server; also tcp://, udp:// and unix:///path
+//	unlogged_reads = false # read and serve although the audit log cannot be written
 //
 // Unknown keys are refused, so that a typing error does not pass for a setting.
 package config
@@ -53,6 +54,9 @@ type Config struct {
 	// AuditSyslog is the syslog server that the audit log is streamed to, persons and
 	// all: see package forward. Empty: none.
 	AuditSyslog string `toml:"audit_syslog,omitempty"`
+	// UnloggedReads lets reads at this node, and ciphertext that it serves, go on where
+	// they cannot be recorded. Nothing else does, and no validator releases a key.
+	UnloggedReads bool `toml:"unlogged_reads,omitempty"`
 }
 
 // AutoRelay among Config.ViaRelays stands for connected members that are relays.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"sort"
 	"time"
@@ -101,6 +102,9 @@ func (n *Node) Status(ctx context.Context) (*api.Status, error) {
 		out.Problems = append(out.Problems, err.Error())
 	} else if err := n.store.Room(0); err != nil {
 		out.Problems = append(out.Problems, "nothing more is stored: "+err.Error())
+	}
+	if unlogged := n.unlogged.Load(); unlogged > 0 {
+		out.Problems = append(out.Problems, fmt.Sprintf("the audit log cannot be written, and lacks reads that went on all the same: %d so far", unlogged))
 	}
 	out.Healthy = len(out.Problems) == 0
 	return out, nil

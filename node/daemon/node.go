@@ -101,6 +101,7 @@ type Node struct {
 	turns     turns         // at peers
 	synced    atomic.Uint64 // changes of the set at which the identities were brought up to date; 0: never
 	changed   atomic.Int64  // when the committee had a new record, Unix nanoseconds
+	unlogged  atomic.Int64  // reads that could not be recorded
 	ops       sync.Map      // name of an operation -> *object.Progress
 }
 
@@ -331,16 +332,30 @@ func (n *Node) bootstrap() []peer.AddrInfo {
 	return out
 }
 
-// record writes an event of this node to its audit log, durably.
+// record writes an event of this node to its audit log, durably. What cannot be recorded
+// is not done, but for reads where the configuration says so.
 func (n *Node) record(ctx context.Context, action event.Action, outcome event.Outcome, a event.Act) error {
 	err := n.audit.Append(ctx, a.Event(n.now(), action, outcome))
-	if errors.Is(err, audit.ErrDisowned) {
+	switch {
+	case err == nil:
+		return nil
+	case n.home.Config.UnloggedReads && outcome == event.OK && isRead(action):
+		n.unlogged.Add(1)
+		n.log.Warn("a read could not be recorded", "action", action, "err", err)
+		return nil
+	case errors.Is(err, audit.ErrDisowned):
 		return n.disowned(err)
-	}
-	if err != nil {
+	default:
 		return fault.Wrap(fault.Failed, err, "free the disk, then start the node again", "nothing is done that cannot be recorded, and the audit log")
 	}
-	return nil
+}
+
+func isRead(action event.Action) bool {
+	switch action {
+	case event.Get, event.Range, event.Serve, event.List:
+		return true
+	}
+	return false
 }
 
 func (n *Node) needsNetwork() error {

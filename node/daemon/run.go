@@ -44,7 +44,7 @@ func (n *Node) withAudit(ctx context.Context, fn func(context.Context) error) er
 	}
 	err := fn(ctx)
 	stop()
-	if werr := <-done; !errors.Is(werr, context.Canceled) {
+	if werr := <-done; !errors.Is(werr, context.Canceled) && (err != nil || n.unlogged.Load() == 0) {
 		err = errors.Join(err, werr)
 	}
 	return err
