@@ -165,6 +165,7 @@ type Status struct {
 	Replicated       int      `json:"replicated"`             // targets of replication
 	UnderReplicated  []Short  `json:"under_replicated"`       // those of them with fewer copies than wanted
 	AuditEntries     int64    `json:"audit_entries"`
+	AuditLost        int64    `json:"audit_lost,omitempty"` // of them, what they are about is lost
 	Healthy          bool     `json:"healthy"`
 	Problems         []string `json:"problems,omitempty"`
 

@@ -158,6 +158,9 @@ func printStatus(w io.Writer, s *api.Status) {
 		row("erasing", "%s", plain(s.ErasingSays))
 	}
 	row("audit", "%s", counted(s.AuditEntries, "entry", "entries"))
+	if s.AuditLost > 0 {
+		row("", "what %s about is lost", counted(s.AuditLost, "of them is", "of them are"))
+	}
 	if s.Witnessed != nil {
 		row("witnessed", "%s", witnessedSays(s.Witnessed))
 		for _, r := range s.Witnessed.Refused {

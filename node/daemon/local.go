@@ -32,7 +32,7 @@ func parseAddress(s string) (cid.Cid, error) {
 func (n *Node) Status(ctx context.Context) (*api.Status, error) {
 	out := &api.Status{
 		Role: "node", PeerID: PeerID(n.home.PeerKey()), Home: n.home.Dir, Running: n.running.Load(),
-		Identity: n.home.Principals()[0].Identity.ID().String(), AuditEntries: n.audit.Size(), Addresses: []string{},
+		Identity: n.home.Principals()[0].Identity.ID().String(), AuditEntries: n.audit.Size(), AuditLost: n.audit.Lost(), Addresses: []string{},
 	}
 	err := n.store.Objects(func(o store.Object) (bool, error) {
 		out.Objects++

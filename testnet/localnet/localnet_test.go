@@ -351,9 +351,9 @@ func TestStubbornProgram(t *testing.T) {
 	if err := n.launch(context.Background(), p); err != nil {
 		t.Fatal(err)
 	}
-	for lastLine(p.Log(n.Dir)) != "ignoring" {
+	for ends(p.Log(n.Dir)) != "ignoring" {
 		if !alive(p.PID) {
-			t.Fatalf("it ended: %s", lastLine(p.Log(n.Dir)))
+			t.Fatalf("it ended: %s", ends(p.Log(n.Dir)))
 		}
 		runtime.Gosched()
 	}
@@ -432,23 +432,33 @@ func TestLoadRefuses(t *testing.T) {
 	}
 }
 
-func TestLastLine(t *testing.T) {
+// ends is why a process says that it ended.
+func ends(path string) string {
+	why, _ := lastWords(path)
+	return why
+}
+
+// Of a process that ends at once a person reads what is wrong, and what to do.
+func TestLastWords(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
-	if got := lastLine(path); got != "no log" {
+	if got := ends(path); got != "no log" {
 		t.Errorf("no file: %q", got)
 	}
-	for content, want := range map[string]string{
-		"":                                    "its log is empty",
-		"\n\n":                                "its log is empty",
-		"one":                                 "one",
-		"one\ntwo\n\n  \n":                    "two",
-		strings.Repeat("x", 9000) + "\nend\n": "end",
+	for content, want := range map[string][2]string{
+		"":                                      {"its log is empty"},
+		"\n\n":                                  {"its log is empty"},
+		"one":                                   {"one"},
+		"one\ntwo\n\n  \n":                      {"two"},
+		strings.Repeat("x", 9000) + "\nend\n":   {"end"},
+		"one\ncerebrum: tampered\n  keep it\n":  {"tampered", "keep it"},
+		"cerebrum: tampered\n":                  {"tampered"},
+		"cerebrum: old\nbegins again\n  at 1\n": {"at 1"},
 	} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got := lastLine(path); got != want {
-			t.Errorf("%.20q: %q is not %q", content, got, want)
+		if why, hint := lastWords(path); why != want[0] || hint != want[1] {
+			t.Errorf("%.20q: %q and %q are not %q", content, why, hint, want)
 		}
 	}
 }

@@ -92,11 +92,13 @@ func (n *Network) await(ctx context.Context, p *Process, ready func(*api.Status)
 			return nil
 		}
 		if !alive(p.PID) {
-			return fault.New(fault.Failed, "", "%s ended before it was ready: %s", p.Name, lastLine(p.Log(n.Dir)))
+			why, hint := lastWords(p.Log(n.Dir))
+			return fault.New(fault.Failed, hint, "%s ended before it was ready: %s", p.Name, why)
 		}
 		select {
 		case <-ctx.Done():
-			return fault.New(fault.Failed, "look at its log", "%s was not ready in time: %s", p.Name, lastLine(p.Log(n.Dir)))
+			why, _ := lastWords(p.Log(n.Dir))
+			return fault.New(fault.Failed, "look at its log", "%s was not ready in time: %s", p.Name, why)
 		case <-tick.C:
 		}
 	}
@@ -117,23 +119,30 @@ func (n *Network) ask(ctx context.Context, p *Process) *api.Status {
 	return s
 }
 
-// lastLine is the end of a log, for an error message.
-func lastLine(path string) string {
+// lastWords is the end of a log: its last line or, where a command has ended with an
+// error, that and its hint.
+func lastWords(path string) (why, hint string) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "no log"
+		return "no log", ""
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err == nil && info.Size() > 4096 {
 		f.Seek(-4096, io.SeekEnd)
 	}
-	last := "its log is empty"
+	why = "its log is empty"
+	failed := false // the last line is a command's error
 	for s := bufio.NewScanner(f); s.Scan(); {
-		if t := strings.TrimSpace(s.Text()); t != "" {
-			last = t
+		line := strings.TrimRight(s.Text(), " \r")
+		if line == "" {
+			continue
 		}
+		if failed && strings.HasPrefix(line, "  ") {
+			return why, strings.TrimSpace(line)
+		}
+		why, failed = strings.CutPrefix(strings.TrimSpace(line), "cerebrum: ")
 	}
-	return last
+	return why, ""
 }
 
 // Stop ends every process: it asks, waits, and kills what is left. It touches
