@@ -204,6 +204,9 @@ func TestErasure(t *testing.T) {
 	w.reads("node2", stays, other)
 	w.refuse(3, "node1", "export", gone, "--car", w.path("again.car"))
 	w.checkReceipts(receipts)
+	w.eventually("receipts of the erasure, by the address that is gone", func() bool {
+		return len(w.ok("node1", "audit", "receipts", "--object", gone).list("receipts")) > 0
+	})
 
 	w.restart("validator4") // it was down, and destroys by itself
 	slot := slotOf(t, filepath.Join(before, "validator4"), secretsIn(t, filepath.Join(before, "validator4"))[0])

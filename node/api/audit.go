@@ -45,7 +45,8 @@ type Receipt struct {
 	Peer      string   `json:"peer"`
 	Action    string   `json:"action"`
 	Outcome   string   `json:"outcome"`
-	Objects   []string `json:"objects"` // addresses, or ids of keys that were to be erased
+	Objects   []string `json:"objects"`        // addresses; of an order to erase the ids of those keys whose address is not known here
+	Keys      []string `json:"keys,omitempty"` // ids of the keys that were to be erased
 	Purpose   string   `json:"purpose,omitempty"`
 	First     int64    `json:"first"` // entry in the validator's log
 	Entries   int      `json:"entries"`

@@ -35,14 +35,18 @@ evidence against it.`,
 					for i := range l.Receipts {
 						printReceipt(w, &l.Receipts[i])
 					}
-					if len(l.Receipts) == 0 && !e.Quiet {
+					switch {
+					case len(l.Receipts) > 0 || e.Quiet:
+					case r.Object != "":
+						fmt.Fprintf(e.Err, "no receipt here is about %s\n", plain(r.Object))
+					default:
 						fmt.Fprintln(e.Err, "no validator has given this home a receipt")
 					}
 				})
 			})
 		},
 	}
-	c.Flags().StringVar(&r.Object, "object", "", "only of requests for this address")
+	c.Flags().StringVar(&r.Object, "object", "", "only of requests for this address, and of orders to erase it")
 	return c
 }
 

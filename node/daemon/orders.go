@@ -98,20 +98,27 @@ func (e *erasures) at(address cid.Cid) ([]*order, error) {
 	}
 	var out []*order
 	for _, id := range ids {
-		raw, err := e.store.Get(slices.Concat(orderPrefix, id[:]))
-		if errors.Is(err, kv.ErrNotFound) {
-			continue
-		}
+		o, err := e.byID(id)
 		if err != nil {
 			return nil, err
 		}
-		o, err := decodeOrder(id, raw)
-		if err != nil {
-			return nil, err
+		if o != nil {
+			out = append(out, o)
 		}
-		out = append(out, o)
 	}
 	return out, nil
+}
+
+// byID finds an order; nil where it is not here, or was dropped.
+func (e *erasures) byID(id statement.ID) (*order, error) {
+	raw, err := e.store.Get(slices.Concat(orderPrefix, id[:]))
+	if errors.Is(err, kv.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return decodeOrder(id, raw)
 }
 
 func decodeOrder(id statement.ID, raw []byte) (*order, error) {

@@ -220,8 +220,12 @@ func (n *Node) Receipts(ctx context.Context, r api.ReceiptsRequest) (*api.Receip
 		}
 		object = c.String()
 	}
+	keys := &erasedKeys{n: n}
 	err := n.receipts.scan(func(_ []byte, k *keptReceipt, r *receipt.Receipt, id statement.ID) (bool, error) {
-		x := n.describeReceipt(k, r, id)
+		x, err := n.describeReceipt(ctx, k, r, id, keys)
+		if err != nil {
+			return false, err
+		}
 		if object == "" || slices.Contains(x.Objects, object) {
 			out.Receipts = append(out.Receipts, x)
 		}
@@ -230,7 +234,7 @@ func (n *Node) Receipts(ctx context.Context, r api.ReceiptsRequest) (*api.Receip
 	return out, err
 }
 
-func (n *Node) describeReceipt(k *keptReceipt, r *receipt.Receipt, id statement.ID) api.Receipt {
+func (n *Node) describeReceipt(ctx context.Context, k *keptReceipt, r *receipt.Receipt, id statement.ID, keys *erasedKeys) (api.Receipt, error) {
 	out := api.Receipt{
 		ID: id.String(), Action: string(r.Action), Outcome: r.Outcome().String(), Objects: []string{}, First: r.First, Entries: r.Entries(),
 		Time: stampMilli(r.Time), By: stampMilli(r.By), State: receiptPromised, Peer: k.Server.String(), Says: k.Broken,
@@ -243,6 +247,12 @@ func (n *Node) describeReceipt(k *keptReceipt, r *receipt.Receipt, id statement.
 		for _, o := range objects {
 			out.Objects = append(out.Objects, event.Ref(o))
 		}
+		if r.Action == event.Erase {
+			out.Keys = out.Objects
+			if out.Objects, err = keys.objects(ctx, r.Request, objects); err != nil {
+				return out, err
+			}
+		}
 	}
 	switch {
 	case k.Broken != "":
@@ -252,7 +262,7 @@ func (n *Node) describeReceipt(k *keptReceipt, r *receipt.Receipt, id statement.
 	case n.now().UnixMilli() > r.By:
 		out.State = receiptOpen
 	}
-	return out
+	return out, nil
 }
 
 func stampMilli(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC3339) }
@@ -296,7 +306,11 @@ func (n *Node) Receipt(ctx context.Context, q api.ReceiptRequest) (*api.ReceiptF
 	if len(raw) > evidence.MaxReceipt {
 		return nil, fmt.Errorf("the receipt with its proofs has %d bytes, at most %d", len(raw), evidence.MaxReceipt)
 	}
-	out := &api.ReceiptFile{Receipt: n.describeReceipt(k, r, id), File: raw}
+	described, err := n.describeReceipt(ctx, k, r, id, &erasedKeys{n: n})
+	if err != nil {
+		return nil, err
+	}
+	out := &api.ReceiptFile{Receipt: described, File: raw}
 	if says != "" {
 		out.Says = says
 	}

@@ -19,6 +19,7 @@ import (
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
 	"cerebrum.dev/cerebrum/node/quorum"
+	"github.com/ipfs/go-cid"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -126,7 +127,8 @@ func TestReceiptsOfAnErasureAreKeptListedAndRedeemed(t *testing.T) {
 		t.Fatalf("%v, %+v", err, l)
 	}
 	first := l.Receipts[0]
-	if first.Action != "erase" || first.Outcome != "ok" || first.State != receiptPromised || first.Validator == 0 || len(first.Objects) != 1 {
+	if first.Action != "erase" || first.Outcome != "ok" || first.State != receiptPromised || first.Validator == 0 ||
+		!slices.Equal(first.Objects, []string{address.String()}) || len(first.Keys) != 1 {
 		t.Errorf("%+v", first)
 	}
 	f, err := n.Receipt(t.Context(), api.ReceiptRequest{ID: first.ID[:12]})
@@ -136,8 +138,9 @@ func TestReceiptsOfAnErasureAreKeptListedAndRedeemed(t *testing.T) {
 	if l, err = n.Receipts(t.Context(), api.ReceiptsRequest{}); err != nil || l.Receipts[0].State != receiptProven {
 		t.Errorf("that it is proven is forgotten: %+v", l.Receipts[0])
 	}
-	if l, err = n.Receipts(t.Context(), api.ReceiptsRequest{Object: address.String()}); err != nil || len(l.Receipts) != 0 {
-		t.Errorf("an erasure names keys, not addresses: %+v", l)
+	other, _ := addSmall(t, n, "two")
+	if l, err = n.Receipts(t.Context(), api.ReceiptsRequest{Object: other.String()}); err != nil || len(l.Receipts) != 0 {
+		t.Errorf("of an object that nobody erased: %+v", l)
 	}
 	m.setDown(0, 1, 2, 3)
 	if f, err = n.Receipt(t.Context(), api.ReceiptRequest{ID: last(t, n).ID}); err != nil || f.State == receiptProven || f.Says == "" || len(f.File) == 0 {
@@ -174,6 +177,60 @@ func TestReceiptsOfADeniedErasureAreKept(t *testing.T) {
 	}
 	for _, r := range l.Receipts {
 		if r.Action != "erase" || r.Outcome != "denied" {
+			t.Errorf("%+v", r)
+		}
+	}
+	// An order that was taken back is found by its address all the same.
+	orders, err := n.erasures.at(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.erasures.drop(orders); err != nil {
+		t.Fatal(err)
+	}
+	if l, err = n.Receipts(t.Context(), api.ReceiptsRequest{Object: c.String()}); err != nil || len(l.Receipts) != 4 {
+		t.Errorf("after the order was taken back: %+v, %v", l, err)
+	}
+}
+
+// The object is gone, and whoever asked for its erasure finds the receipts by the
+// address that was erased, each version's and each file's of a folder.
+func TestReceiptsOfAnErasureAreFoundByAddress(t *testing.T) {
+	t.Parallel()
+	m := found(t, 1)
+	n := m.nodes[0]
+	m.refresh()
+	ctx, stop := context.WithCancel(t.Context())
+	first, dealt := addSmall(t, n, "one")
+	if _, err := n.outbox.deliver(ctx, dealt); err != nil {
+		t.Fatal(err)
+	}
+	second, dealt := updateSmall(t, n, first, "two")
+	if _, err := n.outbox.deliver(ctx, dealt); err != nil {
+		t.Fatal(err)
+	}
+	kept, _ := addSmall(t, n, "kept")
+	n.running.Store(true)
+	defer n.running.Store(false)
+	if _, err := n.Erase(ctx, api.EraseRequest{Address: second.String()}); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if err := n.runReceipts(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for c, want := range map[cid.Cid]bool{first: true, second: true, kept: false} {
+		l, err := n.Receipts(t.Context(), api.ReceiptsRequest{Object: c.String()})
+		if err != nil || len(l.Receipts) > 0 != want {
+			t.Errorf("%s was erased: %t; receipts: %+v, %v", c, want, l, err)
+		}
+	}
+	l, err := n.Receipts(t.Context(), api.ReceiptsRequest{})
+	if err != nil || len(l.Receipts) == 0 {
+		t.Fatalf("%+v, %v", l, err)
+	}
+	for _, r := range l.Receipts {
+		if len(r.Objects) != 2 || !slices.Contains(r.Objects, first.String()) || !slices.Contains(r.Objects, second.String()) || len(r.Keys) != 2 {
 			t.Errorf("%+v", r)
 		}
 	}
