@@ -36,6 +36,7 @@ type ReceiptsRequest struct {
 // ReceiptList has the oldest first.
 type ReceiptList struct {
 	Receipts []Receipt `json:"receipts"`
+	Damaged  int       `json:"damaged"` // kept here, cannot be read, and left out
 }
 
 // Receipt is a validator's promise in words.

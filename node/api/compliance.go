@@ -95,6 +95,7 @@ type SubjectForgotten struct {
 	Events   int      `json:"events"`   // whose claims about the person are destroyed
 	Grants   int      `json:"grants"`   // stored here, over, and deleted
 	Receipts int      `json:"receipts"` // of validators, that named the person, and deleted
+	Damaged  int      `json:"damaged"`  // receipts that cannot be read, so that they may have named the person, and deleted
 	Remains  []string `json:"remains"`
 }
 

@@ -24,7 +24,10 @@ validator's log. "audit receipt" has the validator keep the promise.
 
 A state is promised, open (nobody asked for the proof yet), proven, or broken: then
 the validator answered and could not prove what it signed, and the receipt is
-evidence against it.`,
+evidence against it.
+
+A home keeps 10,000 receipts. Where there are more, proven ones give way first, then
+those that nobody asked a proof for, the oldest first, and broken ones last.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return e.service(c.Context(), func(ctx context.Context, s api.Service) error {
 				l, err := s.Receipts(ctx, r)
@@ -34,6 +37,9 @@ evidence against it.`,
 				return e.print(l, func(w io.Writer) {
 					for i := range l.Receipts {
 						printReceipt(w, &l.Receipts[i])
+					}
+					if l.Damaged > 0 {
+						fmt.Fprintf(e.Err, "not listed: %s on this disk; a backup of this home may have what was there\n", counted(l.Damaged, "damaged receipt", "damaged receipts"))
 					}
 					switch {
 					case len(l.Receipts) > 0 || e.Quiet:

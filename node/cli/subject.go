@@ -158,9 +158,10 @@ func subjectForget(e *Env) *cobra.Command {
 	var r api.SubjectForgetRequest
 	c := &cobra.Command{
 		Use: "forget SUBJECT", Short: "Destroy what this node may destroy of a person", Args: cobra.ExactArgs(1),
-		Long: `Destroy the key under which this node's log keeps what concerns a person, and the
-grants here that are over and name the person. The log and its proofs stay valid. It
-cannot be taken back. A legal hold forbids it (exit code 3). It prints what remains.`,
+		Long: `Destroy the key under which this node's log keeps what concerns a person, the grants
+here that are over and name the person, and receipts of validators that name the person
+or cannot be read. The log and its proofs stay valid. It cannot be taken back. A legal
+hold forbids it (exit code 3). It prints what remains.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			var err error
 			if r.Subject, err = e.line(args[0]); err != nil {
@@ -173,6 +174,9 @@ cannot be taken back. A legal hold forbids it (exit code 3). It prints what rema
 				}
 				return e.print(f, func(w io.Writer) {
 					also := counted(f.Grants, "grant that was over", "grants that were over") + " and " + counted(f.Receipts, "receipt", "receipts")
+					if f.Damaged > 0 {
+						also += ", and " + counted(f.Damaged, "receipt that could not be read", "receipts that could not be read")
+					}
 					if f.Known {
 						fmt.Fprintf(w, "forgotten: what %s said of the person, %s\n", counted(f.Events, "event", "events"), also)
 					} else {

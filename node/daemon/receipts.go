@@ -9,25 +9,32 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
-	"time"
 
-	"cerebrum.dev/cerebrum/acl/audit/event"
-	"cerebrum.dev/cerebrum/acl/audit/evidence"
 	"cerebrum.dev/cerebrum/acl/audit/receipt"
 	"cerebrum.dev/cerebrum/acl/kv"
 	"cerebrum.dev/cerebrum/crypto/statement"
-	"cerebrum.dev/cerebrum/node/api"
-	"cerebrum.dev/cerebrum/node/fault"
 	"cerebrum.dev/cerebrum/node/quorum"
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
 const (
-	maxReceipts    = 10_000 // the oldest give way
+	maxReceipts    = 10_000 // others give way, see rank
 	queuedReceipts = 1024   // that are not on the disk yet
+)
+
+// rank says which receipts give way first where there are too many, the oldest of a
+// rank before the others of it. A broken promise is evidence against a validator, so
+// that a validator must not be rid of it by making others.
+type rank int
+
+const (
+	rankDamaged rank = iota // nobody can read it
+	rankProven              // the promise was kept: the entry is in the validator's log
+	rankWaiting             // nobody has asked for the proof, or none has come
+	rankBroken
+	ranks
 )
 
 // receipts keeps what validators gave this node for its requests, sealed under the
@@ -38,8 +45,9 @@ type receipts struct {
 	queue chan quorum.Receipt
 	most  int
 
-	mu    sync.Mutex // held by whoever writes
-	count int        // kept; -1 before they were counted
+	mu     sync.Mutex      // held by whoever writes
+	ranked [ranks][]string // keys of what is kept, in order; owned by mu
+	known  bool            // ranked is what is on the disk; owned by mu
 }
 
 // keptReceipt is one of them.
@@ -58,8 +66,10 @@ func newReceipts(store kv.Store, master []byte) (*receipts, error) {
 		return nil, err
 	}
 	aead, err := chacha20poly1305.NewX(key)
-	return &receipts{store: store, aead: aead, queue: make(chan quorum.Receipt, queuedReceipts), most: maxReceipts, count: -1}, err
+	return &receipts{store: store, aead: aead, queue: make(chan quorum.Receipt, queuedReceipts), most: maxReceipts}, err
 }
+
+const receiptTime = 8 // bytes of the time in a key
 
 // receiptKey has the time first, so that the oldest come first.
 func receiptKey(r *receipt.Receipt, id statement.ID) []byte {
@@ -94,42 +104,123 @@ func (n *Node) runReceipts(ctx context.Context) error {
 	return nil
 }
 
+func (k *keptReceipt) rank() rank {
+	switch {
+	case k.Broken != "":
+		return rankBroken
+	case len(k.Proofs) > 0:
+		return rankProven
+	}
+	return rankWaiting
+}
+
+// know ranks what is on the disk, once. The caller holds mu.
+func (s *receipts) know() error {
+	if s.known {
+		return nil
+	}
+	s.ranked = [ranks][]string{}
+	damaged, err := s.scan(func(key []byte, k *keptReceipt, _ *receipt.Receipt, _ statement.ID) (bool, error) {
+		s.ranked[k.rank()] = append(s.ranked[k.rank()], string(key))
+		return true, nil
+	})
+	for _, key := range damaged {
+		s.ranked[rankDamaged] = append(s.ranked[rankDamaged], string(key))
+	}
+	s.known = err == nil
+	return err
+}
+
+// find is the place of a key in its rank. The caller holds mu.
+func (s *receipts) find(key string) (in rank, at int, found bool) {
+	for r, keys := range s.ranked {
+		if i, ok := slices.BinarySearch(keys, key); ok {
+			return rank(r), i, true
+		}
+	}
+	return 0, 0, false
+}
+
+// place gives a key a rank. The caller holds mu.
+func (s *receipts) place(key string, in rank) {
+	if old, i, found := s.find(key); found {
+		s.ranked[old] = slices.Delete(s.ranked[old], i, i+1)
+	}
+	i, _ := slices.BinarySearch(s.ranked[in], key)
+	s.ranked[in] = slices.Insert(s.ranked[in], i, key)
+}
+
+// giveWay takes out what is too much and says how it is deleted. The caller holds mu.
+func (s *receipts) giveWay() (ops []kv.Op) {
+	excess := -s.most
+	for _, keys := range s.ranked {
+		excess += len(keys)
+	}
+	for r, keys := range s.ranked {
+		k := max(0, min(excess, len(keys)))
+		for _, key := range keys[:k] {
+			ops = append(ops, kv.Op{Key: []byte(key), Delete: true})
+		}
+		s.ranked[r] = slices.Delete(keys, 0, k)
+		excess -= k
+	}
+	return ops
+}
+
+// apply writes. After an error it is not known what is on the disk. The caller holds mu.
+func (s *receipts) apply(ops []kv.Op) error {
+	err := s.store.Apply(ops)
+	s.known = s.known && err == nil
+	return err
+}
+
+// keep puts new receipts on the disk; one that is there already stays as it is.
 func (s *receipts) keep(batch []quorum.Receipt) error {
 	if len(batch) == 0 {
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.count < 0 {
-		s.count = 0
-		if err := s.store.Scan(nil, nil, func(_, _ []byte) (bool, error) { s.count++; return true, nil }); err != nil {
-			return err
-		}
+	if err := s.know(); err != nil {
+		return err
 	}
 	var ops []kv.Op
 	for _, r := range batch {
-		op, err := s.put(receiptKey(r.Receipt, r.ID), keptReceipt{Receipt: r.Raw, Request: r.Request, Server: r.Server})
+		key := receiptKey(r.Receipt, r.ID)
+		if _, _, found := s.find(string(key)); found {
+			continue
+		}
+		op, err := s.put(key, keptReceipt{Receipt: r.Raw, Request: r.Request, Server: r.Server})
 		if err != nil {
+			s.known = false // those before it are ranked and not written
 			return err
 		}
 		ops = append(ops, op)
+		s.place(string(key), rankWaiting)
 	}
-	excess := s.count + len(ops) - s.most
-	if excess > 0 {
-		if err := s.store.Scan(nil, nil, func(key, _ []byte) (bool, error) {
-			ops = append(ops, kv.Op{Key: slices.Clone(key), Delete: true})
-			excess--
-			return excess > 0, nil
-		}); err != nil {
-			return err
-		}
+	if len(ops) == 0 {
+		return nil
 	}
-	if err := s.store.Apply(ops); err != nil {
-		s.count = -1
+	return s.apply(append(ops, s.giveWay()...))
+}
+
+// redeemed keeps what a validator answered. A receipt that gave way or was forgotten
+// meanwhile does not come back.
+func (s *receipts) redeemed(key []byte, k *keptReceipt) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.know(); err != nil {
 		return err
 	}
-	s.count = min(s.count+len(batch), s.most)
-	return nil
+	if _, _, found := s.find(string(key)); !found {
+		return nil
+	}
+	op, err := s.put(key, *k)
+	if err != nil {
+		return err
+	}
+	s.place(string(key), k.rank())
+	return s.apply([]kv.Op{op})
 }
 
 // queued takes what waits for the disk.
@@ -145,25 +236,33 @@ func (s *receipts) queued() (batch []quorum.Receipt) {
 }
 
 // forget deletes the receipts that name a person, in the request or in the grants that
-// came with it, those that are queued too, and says how many.
-func (s *receipts) forget(who statement.ID) (int, error) {
+// came with it, those that are queued too, and says how many. What is damaged may have
+// named the person, so it goes as well.
+func (s *receipts) forget(who statement.ID) (named, damaged int, err error) {
 	if err := s.keep(s.queued()); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var ops []kv.Op
-	err := s.scan(func(key []byte, k *keptReceipt, _ *receipt.Receipt, _ statement.ID) (bool, error) {
+	unread, err := s.scan(func(key []byte, k *keptReceipt, _ *receipt.Receipt, _ statement.ID) (bool, error) {
 		if bytes.Contains(k.Request, who[:]) || bytes.Contains(k.Receipt, who[:]) {
 			ops = append(ops, kv.Op{Key: key, Delete: true})
 		}
 		return true, nil
 	})
-	if err != nil || len(ops) == 0 {
-		return 0, err
+	if err != nil {
+		return 0, 0, err
 	}
-	s.count = -1
-	return len(ops), s.store.Apply(ops)
+	named = len(ops)
+	for _, key := range unread {
+		ops = append(ops, kv.Op{Key: key, Delete: true})
+	}
+	if len(ops) == 0 {
+		return 0, 0, nil
+	}
+	s.known = false
+	return named, len(unread), s.apply(ops)
 }
 
 func (s *receipts) put(key []byte, k keptReceipt) (kv.Op, error) {
@@ -176,167 +275,32 @@ func (s *receipts) put(key []byte, k keptReceipt) (kv.Op, error) {
 	return kv.Op{Key: key, Value: s.aead.Seal(nonce, nonce, raw, key)}, nil
 }
 
-// scan hands out what is kept, the oldest first.
-func (s *receipts) scan(fn func(key []byte, k *keptReceipt, r *receipt.Receipt, id statement.ID) (more bool, err error)) error {
-	return s.store.Scan(nil, nil, func(key, sealed []byte) (bool, error) {
-		if len(sealed) < chacha20poly1305.NonceSizeX {
-			return false, errors.New("a receipt that is kept here is damaged")
-		}
-		raw, err := s.aead.Open(nil, sealed[:chacha20poly1305.NonceSizeX], sealed[chacha20poly1305.NonceSizeX:], key)
+// scan hands out what is kept, the oldest first, and returns the keys of what it cannot
+// read: one flipped bit must not hide all the others.
+func (s *receipts) scan(fn func(key []byte, k *keptReceipt, r *receipt.Receipt, id statement.ID) (more bool, err error)) (damaged [][]byte, err error) {
+	err = s.store.Scan(nil, nil, func(key, sealed []byte) (bool, error) {
+		k, r, id, err := s.open(key, sealed)
 		if err != nil {
-			return false, errors.New("a receipt that is kept here is damaged")
+			damaged = append(damaged, slices.Clone(key))
+			return true, nil
 		}
-		var k keptReceipt
-		if err := statement.Unmarshal(raw, &k); err != nil {
-			return false, err
-		}
-		r, id, err := receipt.Peek(k.Receipt)
-		if err != nil {
-			return false, err
-		}
-		return fn(slices.Clone(key), &k, r, id)
+		return fn(slices.Clone(key), k, r, id)
 	})
+	return damaged, err
 }
 
-// States of a receipt.
-const (
-	receiptPromised = "promised" // the entry is to be under a checkpoint by a time to come
-	receiptOpen     = "open"     // that time has passed, and nobody has redeemed it yet
-	receiptProven   = "proven"   // it was redeemed
-	receiptBroken   = "broken"   // the validator could not: evidence against it
-)
-
-// Receipts implements api.Service.
-func (n *Node) Receipts(ctx context.Context, r api.ReceiptsRequest) (*api.ReceiptList, error) {
-	if n.trust == nil {
-		return nil, errNoNetwork
+func (s *receipts) open(key, sealed []byte) (*keptReceipt, *receipt.Receipt, statement.ID, error) {
+	if len(sealed) < chacha20poly1305.NonceSizeX {
+		return nil, nil, statement.ID{}, errors.New("too short")
 	}
-	out := &api.ReceiptList{Receipts: []api.Receipt{}}
-	object := r.Object
-	if object != "" {
-		c, err := parseAddress(object)
-		if err != nil {
-			return nil, err
-		}
-		object = c.String()
-	}
-	keys := &erasedKeys{n: n}
-	err := n.receipts.scan(func(_ []byte, k *keptReceipt, r *receipt.Receipt, id statement.ID) (bool, error) {
-		x, err := n.describeReceipt(ctx, k, r, id, keys)
-		if err != nil {
-			return false, err
-		}
-		if object == "" || slices.Contains(x.Objects, object) {
-			out.Receipts = append(out.Receipts, x)
-		}
-		return true, ctx.Err()
-	})
-	return out, err
-}
-
-func (n *Node) describeReceipt(ctx context.Context, k *keptReceipt, r *receipt.Receipt, id statement.ID, keys *erasedKeys) (api.Receipt, error) {
-	out := api.Receipt{
-		ID: id.String(), Action: string(r.Action), Outcome: r.Outcome().String(), Objects: []string{}, First: r.First, Entries: r.Entries(),
-		Time: stampMilli(r.Time), By: stampMilli(r.By), State: receiptPromised, Peer: k.Server.String(), Says: k.Broken,
-	}
-	if i, sits := n.trust.Current().ByPeer(k.Server); sits {
-		out.Validator = i + 1
-	}
-	if _, objects, purpose, err := quorum.RequestDigest(r.Action, k.Request); err == nil {
-		out.Purpose = purpose
-		for _, o := range objects {
-			out.Objects = append(out.Objects, event.Ref(o))
-		}
-		if r.Action == event.Erase {
-			out.Keys = out.Objects
-			if out.Objects, err = keys.objects(ctx, r.Request, objects); err != nil {
-				return out, err
-			}
-		}
-	}
-	switch {
-	case k.Broken != "":
-		out.State = receiptBroken
-	case len(k.Proofs) > 0:
-		out.State = receiptProven
-	case n.now().UnixMilli() > r.By:
-		out.State = receiptOpen
-	}
-	return out, nil
-}
-
-func stampMilli(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC3339) }
-
-// Receipt implements api.Service: the file of one receipt, redeemed where its validator
-// can be asked.
-func (n *Node) Receipt(ctx context.Context, q api.ReceiptRequest) (*api.ReceiptFile, error) {
-	if n.trust == nil {
-		return nil, errNoNetwork
-	}
-	key, k, r, id, err := n.findReceipt(q.ID)
+	raw, err := s.aead.Open(nil, sealed[:chacha20poly1305.NonceSizeX], sealed[chacha20poly1305.NonceSizeX:], key)
 	if err != nil {
-		return nil, err
+		return nil, nil, statement.ID{}, err
 	}
-	says := ""
-	if len(k.Proofs) == 0 && n.running.Load() {
-		proofs, err := n.quorum.Redeem(ctx, k.Server, k.Receipt)
-		switch {
-		case err == nil:
-			k.Proofs, k.Broken = proofs, ""
-		case errors.Is(err, quorum.ErrBroken):
-			k.Broken = event.Clean(err.Error())
-		default:
-			says = "its validator cannot be asked now: " + err.Error()
-		}
-		if says == "" {
-			op, err := n.receipts.put(key, *k)
-			if err == nil {
-				err = n.receipts.store.Apply([]kv.Op{op})
-			}
-			if err != nil {
-				return nil, err
-			}
-		}
+	var k keptReceipt
+	if err := statement.Unmarshal(raw, &k); err != nil {
+		return nil, nil, statement.ID{}, err
 	}
-	f := evidence.ReceiptFile{Receipt: k.Receipt, Request: k.Request, Proofs: k.Proofs, Network: evidence.Records(n.trust.Current())}
-	raw, err := f.Bytes()
-	if err != nil {
-		return nil, err
-	}
-	if len(raw) > evidence.MaxReceipt {
-		return nil, fmt.Errorf("the receipt with its proofs has %d bytes, at most %d", len(raw), evidence.MaxReceipt)
-	}
-	described, err := n.describeReceipt(ctx, k, r, id, &erasedKeys{n: n})
-	if err != nil {
-		return nil, err
-	}
-	out := &api.ReceiptFile{Receipt: described, File: raw}
-	if says != "" {
-		out.Says = says
-	}
-	return out, nil
-}
-
-// findReceipt finds a receipt by its id or an unambiguous beginning of it.
-func (n *Node) findReceipt(name string) (key []byte, kept *keptReceipt, r *receipt.Receipt, id statement.ID, err error) {
-	const hint = "see `cerebrum audit receipts`"
-	if len(name) < shortestID {
-		return nil, nil, nil, id, fault.New(fault.Usage, hint, "an id, or at least its first %d digits, names a receipt", shortestID)
-	}
-	found := 0
-	err = n.receipts.scan(func(at []byte, k *keptReceipt, x *receipt.Receipt, i statement.ID) (bool, error) {
-		if s := i.String(); len(name) <= len(s) && s[:len(name)] == name {
-			key, kept, r, id = at, k, x, i
-			found++
-		}
-		return found < 2, nil
-	})
-	switch {
-	case err != nil:
-	case found == 0:
-		err = fault.New(fault.NotFound, hint, "there is no receipt %.64s here", name)
-	case found > 1:
-		err = fault.New(fault.Usage, "give more of the id", "several receipts begin with %.64s", name)
-	}
-	return key, kept, r, id, err
+	r, id, err := receipt.Peek(k.Receipt)
+	return &k, r, id, err
 }

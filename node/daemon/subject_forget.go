@@ -61,7 +61,7 @@ func (n *Node) SubjectForget(ctx context.Context, r api.SubjectForgetRequest) (*
 		}
 	}
 	out.Grants = count + len(denied)
-	if out.Receipts, err = n.receipts.forget(s.who); err != nil {
+	if out.Receipts, out.Damaged, err = n.receipts.forget(s.who); err != nil {
 		return nil, err
 	}
 	if err := n.audit.Forget(ctx, s.who, n.now(), forgetRule); err != nil {
