@@ -168,11 +168,22 @@ type ProcessingRecord struct {
 	Classification int      `json:"classification"`
 	Purposes       []string `json:"purposes"`   // of grants in force
 	Recipients     []string `json:"recipients"` // of grants in force
-	Regions        []string `json:"regions"`    // where recipients must be; empty: anywhere
-	Transfers      string   `json:"transfers"`  // in words
-	Retention      string   `json:"retention"`  // in words
-	Created        string   `json:"created"`
-	Versions       int      `json:"versions"`
-	Releases       int      `json:"releases"` // reads that this node's log knows
-	LastAccess     string   `json:"last_access,omitempty"`
+	// PastRecipients had a grant that is over, or read it as this node's log knows, and
+	// have no grant in force.
+	PastRecipients []PastRecipient `json:"past_recipients"`
+	Regions        []string        `json:"regions"`   // where recipients must be; empty: anywhere
+	Transfers      string          `json:"transfers"` // in words
+	Retention      string          `json:"retention"` // in words
+	Created        string          `json:"created"`
+	Versions       int             `json:"versions"` // that are here; of what is erased: that were
+	Releases       int             `json:"releases"` // reads that this node's log knows
+	LastAccess     string          `json:"last_access,omitempty"`
+	Erased         bool            `json:"erased"`              // by its owner's order, every version known here
+	ErasedAt       string          `json:"erased_at,omitempty"` // time of the last order, where it is known here
+}
+
+// PastRecipient is somebody to whom an object may have been disclosed.
+type PastRecipient struct {
+	Identity string `json:"identity"`
+	LastRead string `json:"last_read,omitempty"` // that this node's log knows
 }

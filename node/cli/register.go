@@ -20,7 +20,10 @@ func recordsCommand(e *Env) *cobra.Command {
 		Use: "records", Short: "A register of processing, from manifests, grants and the log", Args: cobra.NoArgs,
 		Long: `Write a register like that of Article 30 GDPR, as far as a node can know it: for each
 object its owner, labels, purposes, recipients, regions, retention, reads, and for all
-the technical measures. It says what people have to add.`,
+the technical measures. Who has no grant any more and had one, or read the object as the
+log here knows, is a past recipient, with the time of the last read known here. What was
+erased stays in the register, with the time. It says what people have to add, and what
+cannot be known here.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if asCSV && e.JSON {
 				return fault.New(fault.Usage, "", "name one of --csv and --json")
@@ -41,7 +44,8 @@ the technical measures. It says what people have to add.`,
 	return c
 }
 
-// columns are the cells of a record with their names.
+// columns are the cells of a record with their names. Programs read the CSV by place, so
+// what came later stands after the measures, see [laterColumns].
 func columns(r *api.ProcessingRecord) [][2]string {
 	return [][2]string{
 		{"object", r.Object}, {"name", r.Name}, {"controller", r.Controller}, {"categories", strings.Join(r.Categories, "; ")},
@@ -52,19 +56,44 @@ func columns(r *api.ProcessingRecord) [][2]string {
 	}
 }
 
+// laterColumns are further cells of a record with their names; new ones go to the end.
+func laterColumns(r *api.ProcessingRecord) [][2]string {
+	var past []string
+	for _, p := range r.PastRecipients {
+		read := "no read known here"
+		if p.LastRead != "" {
+			read = "last read known here " + p.LastRead
+		}
+		past = append(past, p.Identity+" ("+read+")")
+	}
+	erased := r.ErasedAt
+	if r.Erased && erased == "" {
+		erased = "at a time that is not known here"
+	}
+	return [][2]string{{"past recipients", strings.Join(past, "; ")}, {"erased", erased}}
+}
+
 func writeRecords(out io.Writer, rs *api.ProcessingRecords) error {
 	w := csv.NewWriter(out)
 	var head []string
 	for _, c := range columns(&api.ProcessingRecord{}) {
 		head = append(head, c[0])
 	}
-	w.Write(append(head, "measures"))
+	head = append(head, "measures")
+	for _, c := range laterColumns(&api.ProcessingRecord{}) {
+		head = append(head, c[0])
+	}
+	w.Write(head)
 	for _, r := range rs.Records {
 		var cells []string
 		for _, c := range columns(&r) {
 			cells = append(cells, ocsf.Guard(c[1]))
 		}
-		w.Write(append(cells, ocsf.Guard(strings.Join(rs.Measures, "; "))))
+		cells = append(cells, ocsf.Guard(strings.Join(rs.Measures, "; ")))
+		for _, c := range laterColumns(&r) {
+			cells = append(cells, ocsf.Guard(c[1]))
+		}
+		w.Write(cells)
 	}
 	w.Flush()
 	return w.Error()
@@ -74,7 +103,7 @@ func printRecords(w io.Writer, rs *api.ProcessingRecords) {
 	fmt.Fprintf(w, "register of processing of the node %s, made %s\n", rs.Node, rs.Made)
 	for _, r := range rs.Records {
 		fmt.Fprintln(w)
-		for _, c := range columns(&r) {
+		for _, c := range append(columns(&r), laterColumns(&r)...) {
 			if c[1] != "" {
 				fmt.Fprintf(w, "%-17s %s\n", c[0], plain(c[1]))
 			}

@@ -4,12 +4,15 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/audit/journal"
 	"cerebrum.dev/cerebrum/acl/capability"
+	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/acl/validator"
 	"cerebrum.dev/cerebrum/crypto/envelope"
 	"cerebrum.dev/cerebrum/crypto/statement"
@@ -23,8 +26,18 @@ import (
 type registered struct {
 	row      api.ProcessingRecord
 	sequence uint64
-	object   capability.Object
-	held     *object.Held
+	objects  []capability.Object // its versions, erased ones too: a grant may be of one of them
+	held     *object.Held        // the newest that is left, or else the newest
+	erased   int                 // versions
+	reads    map[statement.ID]time.Time
+}
+
+// left reports whether a version is not erased.
+func (r *registered) left() bool { return r.erased < len(r.objects) }
+
+// covers reports whether a grant is of the lineage, or of one of its versions.
+func (r *registered) covers(g *capability.Grant) bool {
+	return slices.ContainsFunc(r.objects, func(o capability.Object) bool { return g.Owner == o.Owner && g.Target.Matches(o) })
 }
 
 // ProcessingRecords implements api.Compliance.
@@ -36,7 +49,7 @@ func (n *Node) ProcessingRecords(ctx context.Context) (*api.ProcessingRecords, e
 	if err != nil {
 		return nil, err
 	}
-	grants, err := n.registeredGrants(ctx)
+	grants, past, err := n.registeredGrants(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -49,6 +62,7 @@ func (n *Node) ProcessingRecords(ctx context.Context) (*api.ProcessingRecords, e
 	}
 	for _, r := range all {
 		n.fillIn(ctx, r, grants)
+		r.fillInPast(grants, past)
 		out.Records = append(out.Records, r.row)
 	}
 	slices.SortFunc(out.Records, func(a, b api.ProcessingRecord) int {
@@ -58,9 +72,11 @@ func (n *Node) ProcessingRecords(ctx context.Context) (*api.ProcessingRecords, e
 }
 
 // lineages groups this home's objects by lineage, each with its newest version that is
-// here, and tells which lineage an address is of. What was erased is left out.
+// left here, and tells which lineage an address is of. What this home owned and was
+// erased is among them: its manifest stays.
 func (n *Node) lineages(ctx context.Context) (map[statement.ID]*registered, map[string]statement.ID, error) {
 	all, versions := map[statement.ID]*registered{}, map[string]statement.ID{}
+	ordered := n.erasedAt()
 	err := n.store.Objects(func(o store.Object) (bool, error) {
 		c, err := cid.Cast(o.Address)
 		if err != nil {
@@ -70,48 +86,78 @@ func (n *Node) lineages(ctx context.Context) (map[statement.ID]*registered, map[
 		if err != nil {
 			return ctx.Err() == nil, ctx.Err() // damaged: `verify` says so
 		}
-		if h.State == object.StateErased {
-			return true, nil
-		}
 		m := h.Manifest.Claims()
 		line := m.LineageID()
 		versions[c.String()] = line
 		r := all[line]
 		if r == nil {
-			r = &registered{row: api.ProcessingRecord{Created: stamp(m.Created)}}
+			r = &registered{row: api.ProcessingRecord{Created: stamp(m.Created)}, reads: map[statement.ID]time.Time{}}
 			all[line] = r
 		}
-		r.row.Versions++
-		if r.held == nil || m.Sequence > r.sequence {
-			r.sequence, r.held, r.object = m.Sequence, h, validator.ObjectOf(c, &m)
+		better := r.held == nil || m.Sequence > r.sequence
+		if gone := h.State == object.StateErased; gone {
+			r.row.ErasedAt = max(r.row.ErasedAt, ordered[m.KeyID()])
+			better = better && !r.left()
+			r.erased++
+		} else {
+			better = better || !r.left()
+		}
+		r.objects = append(r.objects, validator.ObjectOf(c, &m))
+		if better {
+			r.sequence, r.held = m.Sequence, h
 			r.row.Object, r.row.Controller = c.String(), m.Owner.String()
 		}
 		return true, nil
 	})
+	for _, r := range all {
+		if r.row.Erased = !r.left(); r.row.Erased {
+			r.row.Versions = r.erased
+			continue
+		}
+		r.row.Versions, r.row.ErasedAt = len(r.objects)-r.erased, ""
+	}
 	return all, versions, err
 }
 
-// registeredGrants are the grants in force that identities of this home gave or hold.
-func (n *Node) registeredGrants(ctx context.Context) ([]inForce, error) {
-	out, err := n.grantsInForce(ctx, "", false)
-	if err != nil {
-		return nil, err
+// erasedAt is when the owners of keys ordered their erasure, as they say.
+func (n *Node) erasedAt() map[statement.ID]string {
+	out := map[statement.ID]string{}
+	for _, f := range n.set.OfKind(revocation.KindErasure) {
+		for _, key := range f.Subjects {
+			out[key] = max(out[key], stamp(f.Body.(*revocation.Erasure).Time))
+		}
 	}
-	return out, n.eachChain(func(_ []byte, d validator.Delivery) error {
+	return out
+}
+
+// registeredGrants are the grants that identities of this home gave or hold: those in
+// force, and those that are over.
+func (n *Node) registeredGrants(ctx context.Context) (now, past []inForce, err error) {
+	if now, err = n.grantsInForce(ctx, "", false); err != nil {
+		return nil, nil, err
+	}
+	err = n.eachChain(func(_ []byte, d validator.Delivery) error {
 		c, err := capability.ParseChain(d.Chain)
 		if err != nil {
 			return nil
 		}
-		v, err := n.verifier.Verify(c)
-		if err != nil || slices.ContainsFunc(out, func(o inForce) bool { return o.v.Leaf() == v.Leaf() }) {
+		v, err := n.verifier.VerifyPast(c)
+		if err != nil {
 			return nil
 		}
-		out = append(out, inForce{v, d.Hint})
+		switch state, _ := n.stateOf(v); {
+		case state == "early": // nobody could use it yet
+		case state != "valid":
+			past = append(past, inForce{v, d.Hint})
+		case !slices.ContainsFunc(now, func(o inForce) bool { return o.v.Leaf() == v.Leaf() }):
+			now = append(now, inForce{v, d.Hint})
+		}
 		return nil
 	})
+	return now, past, err
 }
 
-// countReads counts what this node's log knows of reads of each lineage.
+// countReads counts what this node's log knows of reads of each lineage, and by whom.
 func (n *Node) countReads(ctx context.Context, all map[statement.ID]*registered, versions map[string]statement.ID) error {
 	return n.audit.Scan(func(e *journal.Entry) error {
 		if err := ctx.Err(); err != nil || e.Leaf == nil || !isUse(e.Leaf) || e.Leaf.Action == event.Carry {
@@ -122,11 +168,18 @@ func (n *Node) countReads(ctx context.Context, all map[statement.ID]*registered,
 			return err
 		}
 		at, _ := event.Find(opened.Claims, event.Object)
-		if c, err := envelope.ParseAddress(at); err == nil {
-			if r := all[versions[c.String()]]; r != nil {
-				r.row.Releases++
-				r.row.LastAccess = stamp(e.Time().Unix())
-			}
+		c, err := envelope.ParseAddress(at)
+		if err != nil {
+			return nil
+		}
+		r := all[versions[c.String()]]
+		if r == nil {
+			return nil
+		}
+		r.row.Releases++
+		r.row.LastAccess = stamp(e.Time().Unix())
+		if who, known := e.Actor(); known {
+			r.reads[who] = e.Time()
 		}
 		return nil
 	})
@@ -151,6 +204,9 @@ func (n *Node) fillIn(ctx context.Context, r *registered, grants []inForce) {
 	if n.set.Held(idsOf(&m)...) {
 		row.Retention += "; under a legal hold"
 	}
+	if row.Erased {
+		row.Retention = "over: its owner ordered its erasure"
+	}
 	var resident []string
 	if labels, err := r.held.Labels(); err == nil && r.held.Owned {
 		resident, _ = validator.ReadResidency(labels.Labels)
@@ -158,7 +214,7 @@ func (n *Node) fillIn(ctx context.Context, r *registered, grants []inForce) {
 	anywhere := 0
 	for _, g := range grants {
 		claims := g.v.Grant()
-		if claims.Owner != r.object.Owner || !claims.Target.Matches(r.object) {
+		if row.Erased || !r.covers(&claims) { // what is erased is released to nobody, whatever grants say
 			continue
 		}
 		row.Recipients = append(row.Recipients, claims.Audience.String())
@@ -179,10 +235,50 @@ func (n *Node) fillIn(ctx context.Context, r *registered, grants []inForce) {
 	case len(resident) > 0:
 		row.Transfers = "keys within " + strings.Join(resident, ", ") + " alone, by the label residency"
 	case anywhere > 0:
-		row.Transfers = fmt.Sprintf("to anywhere: %d grants name no region", anywhere)
+		row.Transfers = fmt.Sprintf("to anywhere: %s no region", several(anywhere, "grant names", "grants name"))
 	default:
 		row.Transfers = "to people whose signed role places them in the regions named"
 	}
+}
+
+// fillInPast writes who had access and has none now.
+func (r *registered) fillInPast(grants, past []inForce) {
+	who := map[string]string{}
+	add := func(id statement.ID, read string) {
+		if s := id.String(); s != r.row.Controller && !slices.Contains(r.row.Recipients, s) {
+			who[s] = max(who[s], read)
+		}
+	}
+	for _, g := range slices.Concat(past, grants) {
+		if claims := g.v.Grant(); r.covers(&claims) {
+			add(claims.Audience, "")
+		}
+	}
+	for id, at := range r.reads {
+		add(id, stamp(at.Unix()))
+	}
+	r.row.PastRecipients = []api.PastRecipient{}
+	for _, id := range slices.Sorted(maps.Keys(who)) {
+		r.row.PastRecipients = append(r.row.PastRecipients, api.PastRecipient{Identity: id, LastRead: who[id]})
+	}
+	then := ""
+	if k := len(who); k > 0 {
+		then = fmt.Sprintf(", and %s may keep what was got", several(k, "past recipient", "past recipients"))
+	}
+	switch {
+	case r.row.Erased:
+		r.row.Transfers = "none now: it is erased" + then
+	case len(r.row.Recipients) == 0 && then != "":
+		r.row.Transfers = "none now: nobody has a grant in force" + then
+	}
+}
+
+// several counts things in words.
+func several(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
 }
 
 // measures are the technical ones that hold for every object of the network.
@@ -202,6 +298,9 @@ func registerLimits() []string {
 	return []string{
 		"contact details, the legal basis, the categories of data subjects and of data beyond the labels: people write those",
 		"grants that others handed on are listed while the node runs and its validators answer; what readers do with plaintext is in no register",
+		"past recipients are those of grants that this home keeps and of reads in this node's log, where a request for several objects stands with the first: a reader under a grant that was handed on and is over, who got the bytes elsewhere, is in validators' logs alone (`cerebrum audit log` there)",
+		"whom `subject forget` has forgotten is no past recipient here any more",
+		"objects of others that are not here any more, because they were erased or dropped; and those whose manifest is damaged, which `cerebrum verify` names",
 		"a region is what a signed role says of a person, not where bytes are: ciphertext may be anywhere that a mirror is",
 	}
 }
