@@ -354,6 +354,23 @@ type Info struct {
 	Created   string   `json:"created"`
 	MediaType string   `json:"media_type,omitempty"`
 	Origin    *Origin  `json:"origin,omitempty"`
+
+	// What follows stands in labels, which a home knows of its own objects alone: absent
+	// means that they are not known here, and an empty map that there are none.
+	Labels         map[string]string `json:"labels,omitzero"`
+	Classification *int              `json:"classification,omitempty"`
+	Retention      *Retention        `json:"retention,omitempty"` // absent too where its labels set none
+	Residency      []string          `json:"residency,omitempty"` // regions; none: anywhere
+
+	Holds []string `json:"holds,omitempty"` // legal ones in force that this home knows of: what `hold release` takes
+}
+
+// Retention is what an object's labels say of how long it is kept.
+type Retention struct {
+	Mode   string `json:"mode,omitempty"`      // compliance or governance
+	Until  string `json:"until,omitempty"`     // nobody erases it before, but for the role in the mode governance
+	Expire string `json:"expire_at,omitempty"` // when its owner's node erases it
+	Says   string `json:"says"`                // in words
 }
 
 // VerifyRequest names an object, or nothing for everything.

@@ -4,6 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
 
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
@@ -45,6 +49,10 @@ func printObjects(w io.Writer, l *api.Objects) {
 func infoCommand(e *Env) *cobra.Command {
 	return &cobra.Command{
 		Use: "info ADDRESS", Short: "What this home knows about an object", Args: cobra.ExactArgs(1),
+		Long: `Show what this home knows about an object: name, size and state, whose it is, its
+version and its parts. Of your own objects it shows the labels with classification,
+retention and residency too; of others' they are not known here. A legal hold is shown
+where this home has heard of it: "cerebrum hold list" asks the validators.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			return e.service(c.Context(), func(ctx context.Context, s api.Service) error {
 				i, err := s.Info(ctx, api.InfoRequest{Address: args[0]})
@@ -73,6 +81,19 @@ func printInfo(w io.Writer, i *api.Info) {
 		row("pinned", "yes")
 	}
 	row("created", i.Created)
+	if i.Classification != nil {
+		row("class", strconv.Itoa(*i.Classification))
+	}
+	for _, k := range slices.Sorted(maps.Keys(i.Labels)) {
+		row("label", k+"="+i.Labels[k])
+	}
+	if i.Retention != nil {
+		row("retention", i.Retention.Says)
+	}
+	row("residency", strings.Join(i.Residency, ", "))
+	for _, h := range i.Holds {
+		row("hold", h)
+	}
 	row("owner", i.Owner)
 	row("network", i.Network)
 	row("lineage", fmt.Sprintf("%s, version %d", i.Lineage, i.Sequence))

@@ -169,43 +169,6 @@ func kindName(k uint8) string {
 	return "file"
 }
 
-// Info implements api.Service.
-func (n *Node) Info(ctx context.Context, r api.InfoRequest) (*api.Info, error) {
-	c, err := parseAddress(r.Address)
-	if err != nil {
-		return nil, err
-	}
-	h, err := n.library.Find(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	m := h.Manifest.Claims()
-	out := &api.Info{
-		Object: n.describe(ctx, c, h.Object), Owner: m.Owner.String(), Network: m.Network.String(), Sequence: m.Sequence,
-		KeyID:   envelope.KeyID(m.Network, m.Owner, m.KeyNonce).String(),
-		Lineage: envelope.LineageID(m.Network, m.Owner, m.Lineage).String(),
-		Created: time.Unix(m.Created, 0).UTC().Format(time.RFC3339),
-	}
-	if previous, ok := m.PreviousAddress(); ok {
-		out.Previous = previous.String()
-	}
-	for _, s := range m.Scopes {
-		out.Scopes = append(out.Scopes, envelope.ScopeID(m.Network, m.Owner, s).String())
-	}
-	for _, x := range []struct {
-		to  *string
-		raw []byte
-	}{{&out.File, m.File}, {&out.Header, m.Header}, {&out.Payload, m.Payload}} {
-		if c, err := cid.Cast(x.raw); err == nil {
-			*x.to = c.String()
-		}
-	}
-	if opened, err := n.library.Open(ctx, h); err == nil {
-		out.MediaType, out.Origin = opened.Details.MediaType, originShown(opened.Details.Origin)
-	}
-	return out, nil
-}
-
 // Verify implements api.Service: all blocks of the home, or one object with its
 // manifest's signature.
 func (n *Node) Verify(ctx context.Context, r api.VerifyRequest) (*api.Verified, error) {
