@@ -1,8 +1,8 @@
 // Package forward streams a node's audit log to a syslog server.
 //
 // The log on the disk is the buffer: what the server has not taken is read again from
-// there, also after a restart, from behind the last entry that was written to it. So a
-// server that is gone costs neither memory nor entries, and never holds up the node.
+// there, also after a restart. So a server that is gone costs neither memory nor
+// entries, and never holds up the node.
 // Only so many entries are kept for it, though: where it was gone for longer, the
 // oldest are passed over, and one message says how many and which
 // ([Config.Backlog]). They are in the log all the same.
@@ -16,9 +16,11 @@
 //
 // # What it cannot promise
 //
-// Syslog has no acknowledgements. What a connection had taken when it broke may be
-// lost on the way; so after a break the last entries are sent once more ([Config.Again]).
-// A message names its entry's index: whoever collects them drops what it has.
+// Syslog has no acknowledgements. What a connection had taken when it ended may be
+// lost on the way; so the next one begins with the last entries once more
+// ([Config.Again]), and with the mark of a gap that they follow, also where the node was
+// started in between: what the disk keeps is where a next connection would begin. A
+// message names its entry's index: whoever collects them drops what it has.
 package forward
 
 import (
@@ -89,14 +91,14 @@ func (t Target) String() string { return t.scheme + "://" + t.address }
 type Config struct {
 	Target Target
 	Log    Log
-	Store  kv.Store // of its own; keeps how far the target is
+	Store  kv.Store // of its own; keeps where to go on
 	Host   string   // of this node, for the message about a gap
 	Now    func() time.Time
 	Logger *slog.Logger
 
 	TLS     *tls.Config   // nil: the system's roots
 	Backlog int64         // most entries that wait for the target; 0: 100,000
-	Again   int64         // entries that are sent once more after a break; 0: 1,000
+	Again   int64         // entries that are sent once more after a break or a start; 0: 1,000
 	Every   time.Duration // between looks at the log; 0: 200 ms
 	Retry   time.Duration // before the second try to connect, doubled up to a minute; 0: 1 s
 }
@@ -112,7 +114,10 @@ const (
 // in Config.
 type Forwarder struct {
 	c    Config
-	next int64 // the first entry that the target has not
+	next int64 // the first entry that this connection, or the last one, did not take
+	back int64 // where the next connection begins
+
+	gap struct{ first, end int64 } // entries that marks stand for which may be lost too
 }
 
 // New makes a forwarder that goes on where the last one for the same target was.
@@ -135,12 +140,13 @@ func New(c Config) (*Forwarder, error) {
 		return f, nil
 	}
 	if err == nil {
-		err = statement.Unmarshal(raw, &f.next)
+		err = statement.Unmarshal(raw, &f.back)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("how far the syslog target is: %w", err)
 	}
-	f.next = max(0, min(f.next, c.Log.Size())) // a log that was put back in its place
+	f.back = max(0, min(f.back, c.Log.Size())) // a log that was put back in its place
+	f.next = f.back
 	return f, nil
 }
 
@@ -161,7 +167,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 		}
 		if f.next > before { // it took something: the next try is the first
 			wait, said = f.c.Retry, ""
-			f.next = max(before, f.next-f.c.Again)
+			f.next = f.back
 		}
 		if text := err.Error(); text != said {
 			f.c.Logger.Warn("the audit log cannot be forwarded; it is tried again", "target", f.c.Target, "err", err)
@@ -222,16 +228,17 @@ func watch(conn net.Conn, framed bool) <-chan error {
 // errBatch ends a batch.
 var errBatch = errors.New("that is a batch")
 
-// catchUp sends what the target has not, and notes after each batch how far it is.
+// catchUp sends what the target has not, and notes after each batch where to go on.
 func (f *Forwarder) catchUp(conn net.Conn, framed bool, at *audit.Cursor) error {
 	for f.next < f.c.Log.Size() {
 		var out [][]byte
-		if gap := max(f.c.Log.Size()-f.c.Backlog, f.c.Log.First()); gap > f.next {
-			out = append(out, f.gap(f.next, gap-1))
-			f.next = gap
+		from := f.next
+		if end := max(f.c.Log.Size()-f.c.Backlog, f.c.Log.First()); end > from {
+			out = append(out, f.mark(from, end-1))
+			from = end
 		}
-		next := f.next
-		err := f.c.Log.Messages(at, f.next, func(index int64, message []byte) error {
+		next := from
+		err := f.c.Log.Messages(at, from, func(index int64, message []byte) error {
 			if next = index + 1; message != nil {
 				out = append(out, bytes.Clone(message))
 			}
@@ -243,13 +250,13 @@ func (f *Forwarder) catchUp(conn net.Conn, framed bool, at *audit.Cursor) error 
 		if err != nil && !errors.Is(err, errBatch) {
 			return err
 		}
-		if next = max(next, at.Next()); next == f.next && len(out) == 0 {
+		if next = max(next, at.Next()); next == f.next {
 			return nil
 		}
 		if err := send(conn, framed, out); err != nil {
 			return err
 		}
-		f.next = next
+		f.took(from, next)
 		if err := f.note(); err != nil {
 			return err
 		}
@@ -257,14 +264,34 @@ func (f *Forwarder) catchUp(conn net.Conn, framed bool, at *audit.Cursor) error 
 	return nil
 }
 
-// gap is the message about entries that are passed over.
-func (f *Forwarder) gap(first, last int64) []byte {
+// took says that a connection took the entries from one to before another, and the mark
+// of a gap where the first is not the next one. It moves where the next connection
+// begins: so far back that it sends once more what may be lost, but not before where
+// this one began. A gap does not count as sent: where its mark may be lost, that is made
+// anew, however many entries it stands for.
+func (f *Forwarder) took(from, next int64) {
+	if from > f.next {
+		if f.gap.end <= max(0, f.next-f.c.Again) { // the mark of an earlier one is safe; else both are one
+			f.gap.first = f.next
+		}
+		f.gap.end = from
+	}
+	f.next = next
+	back := next - f.c.Again
+	if back < f.gap.end {
+		back -= f.gap.end - f.gap.first
+	}
+	f.back = max(f.back, back)
+}
+
+// mark is the message about entries that are passed over.
+func (f *Forwarder) mark(first, last int64) []byte {
 	f.c.Logger.Warn("entries of the audit log are not forwarded: the target was gone for too long", "target", f.c.Target, "first", first, "last", last)
 	return ocsf.SyslogGap(f.c.Host, f.c.Now(), first, last)
 }
 
 func (f *Forwarder) note() error {
-	raw, err := statement.Marshal(f.next)
+	raw, err := statement.Marshal(f.back)
 	if err != nil {
 		return err
 	}

@@ -214,11 +214,137 @@ func TestEntriesArriveAndGoOnAfterBreaksAndStarts(t *testing.T) {
 	}
 	complete(t, got, again, 899)
 
-	// The node starts again: what was taken is not sent once more.
+	// The node starts again, which is a break too: the last are sent once more, and no others.
 	stop()
+	before := len(got)
 	l.n.Store(1000)
 	run(t, "tcp://"+address, l, s)
-	complete(t, c2.until("entry 998"), again, 999)
+	got = c2.until("entry 998")
+	complete(t, got, again, 999)
+	if n := len(got) - before; n > 90+150 {
+		t.Errorf("%d messages for 90 entries: more were sent once more than should be", n)
+	}
+}
+
+// A server takes what it is sent into its buffers and dies without having read a byte. Nobody
+// has those entries, and the node stops before it has found the next server: only what it
+// keeps on the disk can say that they are to be sent once more.
+func TestWhatDiedWithAServerIsSentOnceMoreAfterAStart(t *testing.T) {
+	for _, noticed := range []bool{true, false} {
+		t.Run(fmt.Sprintf("the break was noticed %v", noticed), func(t *testing.T) {
+			l, s := &numbers{}, &noting{noted: make(chan bool, 1)}
+			l.n.Store(100)
+			first, conn, stop, broke := deaf(t, l, s)
+			if noticed {
+				first.Close()
+				conn.Close()
+				<-broke
+			}
+			stop()
+			first.Close()
+			conn.Close()
+			l.n.Store(120)
+			c := collect(t, listen(t, "tcp", first.Addr().String()))
+			run(t, "tcp://"+first.Addr().String(), l, s)
+			complete(t, c.until("entry 118"), 0, 119)
+		})
+	}
+}
+
+// The mark of a gap can die with a server as entries can, and then stands for more of
+// them than are sent once more.
+func TestAGapMarkThatDiedWithAServerIsSentOnceMore(t *testing.T) {
+	for _, restarted := range []bool{true, false} {
+		t.Run(fmt.Sprintf("with a start between %v", restarted), func(t *testing.T) {
+			l, s := &numbers{}, &noting{noted: make(chan bool, 1)}
+			l.n.Store(500)
+			short := func(c *Config) { c.Backlog = 100 }
+			first, conn, stop, broke := deaf(t, l, s, short)
+			first.Close()
+			conn.Close()
+			<-broke
+			if restarted {
+				stop()
+			}
+			c := collect(t, listen(t, "tcp", first.Addr().String()))
+			if restarted {
+				run(t, "tcp://"+first.Addr().String(), l, s, short)
+			}
+			got := c.until("entry 498")
+			if !strings.Contains(got[0], `Gap [cerebrum@32473 first="0" last="399" count="400"]`) {
+				t.Errorf("the gap is marked with %q", got[0])
+			}
+			complete(t, got[1:], 400, 499)
+		})
+	}
+}
+
+// A connection that breaks while the mark of a gap is written has not taken it.
+func TestAGapMarkThatCouldNotBeSentIsMadeAnew(t *testing.T) {
+	l := &numbers{}
+	l.n.Store(5000)
+	f, err := New(Config{Log: l, Store: new(kv.Memory), Now: time.Now, Logger: slog.New(slog.DiscardHandler), Backlog: 100, Again: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, there := net.Pipe()
+	there.Close()
+	if err := f.catchUp(here, true, new(audit.Cursor)); err == nil || f.next != 0 {
+		t.Errorf("nothing was taken, and the next entry is %d: %v", f.next, err)
+	}
+}
+
+// Two gaps within what is sent once more, as where a server is slower than the log
+// grows: neither mark may be forgotten before the entries behind it are safe.
+func TestMarksOfSeveralGapsAreAllSentOnceMore(t *testing.T) {
+	f := &Forwarder{c: Config{Again: 100}}
+	for _, step := range []struct{ from, next, back int64 }{
+		{400, 410, 0},     // 0 to 399 are left out
+		{600, 610, 0},     // and 410 to 599
+		{610, 690, 0},     // the last 100 that were sent began before the second gap
+		{690, 700, 600},   // now they are all behind it
+		{700, 900, 800},   // as if there had been none
+		{1200, 1210, 810}, // 900 to 1199 are left out: the last 100 are 10 behind and 90 before
+	} {
+		f.took(step.from, step.next)
+		if f.next != step.next || f.back != step.back {
+			t.Errorf("%+v: the next entry is %d, and after a break %d", step, f.next, f.back)
+		}
+	}
+}
+
+// noting says when it was noted how far a target is.
+type noting struct {
+	kv.Memory
+	noted chan bool
+}
+
+func (s *noting) Apply(ops []kv.Op) error {
+	err := s.Memory.Apply(ops)
+	select {
+	case s.noted <- true:
+	default:
+	}
+	return err
+}
+
+// deaf forwards to a server that takes what there is and reads nothing. broke tells of
+// the first try that failed.
+func deaf(t *testing.T, l Log, s *noting, change ...func(*Config)) (server net.Listener, conn net.Conn, stop func(), broke chan string) {
+	t.Helper()
+	server, broke = listen(t, "tcp", "127.0.0.1:0"), make(chan string, 1)
+	conns := make(chan net.Conn, 1)
+	go func() { // ends with the listener
+		if c, err := server.Accept(); err == nil {
+			conns <- c
+		}
+	}()
+	stop = run(t, "tcp://"+server.Addr().String(), l, s, append(change, func(c *Config) {
+		c.Logger = slog.New(slog.NewTextHandler(tell(broke), nil))
+	})...)
+	conn = <-conns
+	<-s.noted
+	return server, conn, stop, broke
 }
 
 func TestWhoIsGoneForTooLongFindsAGapMark(t *testing.T) {
@@ -227,7 +353,7 @@ func TestWhoIsGoneForTooLongFindsAGapMark(t *testing.T) {
 	tcp.Close() // nobody is there
 	l, s := &numbers{}, new(kv.Memory)
 	l.n.Store(500)
-	refused := make(chan bool, 1)
+	refused := make(chan string, 1)
 	run(t, "tcp://"+address, l, s, func(c *Config) {
 		c.Backlog, c.Host = 100, "node"
 		c.Logger = slog.New(slog.NewTextHandler(tell(refused), nil))
@@ -256,13 +382,15 @@ func TestEntriesThatWereRemovedLeaveAGapMark(t *testing.T) {
 	complete(t, got[1:], 250, 299)
 }
 
-// tell says that something was logged.
-type tell chan bool
+// tell gives the first thing that is logged about a try that failed.
+type tell chan string
 
 func (c tell) Write(p []byte) (int, error) {
-	select {
-	case c <- true:
-	default:
+	if strings.Contains(string(p), "cannot be forwarded") {
+		select {
+		case c <- string(p):
+		default:
+		}
 	}
 	return len(p), nil
 }
@@ -324,7 +452,7 @@ func TestOverTLSOnlyToWhoIsTrusted(t *testing.T) {
 	l := &numbers{}
 	l.n.Store(5)
 	target := "tls://" + server.Addr().String()
-	refused := make(chan bool, 1)
+	refused := make(chan string, 1)
 	run(t, target, l, new(kv.Memory), func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(tell(refused), nil)) })() // the system's roots
 	select {
 	case <-refused:
@@ -345,7 +473,7 @@ func TestALogThatFailsAndOneThatIsShorter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &Forwarder{c: Config{Target: to, Store: s}, next: 50}
+	f := &Forwarder{c: Config{Target: to, Store: s}, back: 50}
 	if err := f.note(); err != nil {
 		t.Fatal(err)
 	}
