@@ -11,7 +11,7 @@
 //
 //	tcp://host:port   octet counting (RFC 6587, section 3.4.1)
 //	tls://host:port   the same over TLS (RFC 5425), against the system's roots
-//	udp://host:port   a datagram for each message (RFC 5426)
+//	udp://host:port   a datagram for each message (RFC 5426): see below
 //	unix:///path      a datagram for each message, or a stream with octet counting
 //
 // # What it cannot promise
@@ -21,6 +21,10 @@
 // ([Config.Again]), and with the mark of a gap that they follow, also where the node was
 // started in between: what the disk keeps is where a next connection would begin. A
 // message names its entry's index: whoever collects them drops what it has.
+//
+// A datagram over UDP to another machine is taken whether somebody receives it or not:
+// nothing breaks when the server is away, nothing is sent once more, and no gap is
+// marked. Whoever must have every entry takes a stream.
 package forward
 
 import (
