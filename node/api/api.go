@@ -171,6 +171,7 @@ type Status struct {
 
 	Witnessed *Witnessed `json:"witnessed,omitempty"` // how far the audit log is; null: without a network
 	Forks     []Fork     `json:"forks,omitempty"`     // audit logs with evidence against them
+	Syslog    *Syslog    `json:"syslog,omitempty"`    // null: no server is configured, or the node does not run
 }
 
 // Witnessed is how far an audit log is witnessed by the validators.

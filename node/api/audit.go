@@ -28,6 +28,16 @@ type Audit interface {
 	Receipt(ctx context.Context, r ReceiptRequest) (*ReceiptFile, error)
 }
 
+// Syslog is how far the audit log was sent to the syslog server of the configuration.
+type Syslog struct {
+	Target         string  `json:"target"`
+	Behind         int64   `json:"behind"`             // entries still to be sent, those that are sent once more among them
+	LeftOut        int64   `json:"left_out,omitempty"` // entries that were left out since the node started; a message in their place says which
+	FailingSeconds float64 `json:"failing_seconds"`    // for how long it has failed; 0: it does not
+	Stopped        bool    `json:"stopped,omitempty"`  // it could not begin
+	Error          string  `json:"error,omitempty"`    // why it fails or could not begin
+}
+
 // ReceiptsRequest asks for receipts of requests for an object, or for all.
 type ReceiptsRequest struct {
 	Object string `json:"object,omitempty"` // address

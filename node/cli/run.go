@@ -170,6 +170,9 @@ func printStatus(w io.Writer, s *api.Status) {
 			row("", "this witness was restored from an old copy: noticed %s", s.Witnessed.Restored)
 		}
 	}
+	if s.Syslog != nil {
+		row("syslog", "%s", plain(syslogSays(s.Syslog)))
+	}
 	for _, f := range s.Forks {
 		row("evidence", "%s", plain(f.Says))
 	}
@@ -185,6 +188,25 @@ func witnessedSays(w *api.Witnessed) string {
 	says := fmt.Sprintf("%s by %d of %d validators, %s ago", counted(w.Cosigned, "entry", "entries"), w.Have, w.Of, ago(*w.AgeSeconds))
 	if w.BehindSeconds > 0 {
 		says += fmt.Sprintf("; more have waited for %s", ago(w.BehindSeconds))
+	}
+	return says
+}
+
+func syslogSays(s *api.Syslog) string {
+	says := s.Target + ": "
+	switch {
+	case s.Stopped:
+		return says + "nothing is sent: " + s.Error
+	case s.Behind > 0:
+		says += counted(s.Behind, "entry waits", "entries wait")
+	default:
+		says += "all is sent"
+	}
+	if s.LeftOut > 0 {
+		says += fmt.Sprintf("; %s left out since the node started", counted(s.LeftOut, "entry was", "entries were"))
+	}
+	if s.Error != "" {
+		says += fmt.Sprintf("; it has failed for %s: %s", ago(s.FailingSeconds), s.Error)
 	}
 	return says
 }

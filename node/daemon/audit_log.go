@@ -16,7 +16,6 @@ import (
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
-	"cerebrum.dev/cerebrum/node/forward"
 	"cerebrum.dev/cerebrum/node/home"
 	"github.com/ipfs/go-cid"
 	"golang.org/x/mod/sumdb/tlog"
@@ -171,54 +170,4 @@ func hostname() string {
 		return ""
 	}
 	return name
-}
-
-// forwarded is the audit log as package forward reads it.
-type forwarded struct {
-	n    *Node
-	host string
-}
-
-// Size implements forward.Log.
-func (f forwarded) Size() int64 { return f.n.audit.Size() }
-
-// First implements forward.Log.
-func (f forwarded) First() int64 { return f.n.audit.Log().First() }
-
-// Messages implements forward.Log.
-func (f forwarded) Messages(c *audit.Cursor, from int64, fn func(index int64, message []byte) error) error {
-	return f.n.audit.Tail(c, func(e *journal.Entry) error {
-		if e.Index < from {
-			return nil
-		}
-		rec, err := f.n.auditRecord(new(ocsf.Filter), e)
-		if err != nil {
-			return err
-		}
-		if rec == nil { // a note of the log itself
-			return fn(e.Index, nil)
-		}
-		message, err := rec.Syslog(f.host)
-		if err != nil {
-			return err
-		}
-		return fn(e.Index, message)
-	})
-}
-
-// runForward streams the audit log to where the configuration says, if it does.
-func (n *Node) runForward(ctx context.Context) error {
-	target, wanted, err := n.home.Config.Syslog()
-	if err != nil || !wanted {
-		return err
-	}
-	host := hostname()
-	f, err := forward.New(forward.Config{
-		Target: target, Log: forwarded{n, host}, Store: n.store.KV("syslog"), Host: host, Now: n.now, Logger: n.log,
-	})
-	if err != nil { // no reason for the node to stop
-		n.log.Error("the audit log is not forwarded", "err", err)
-		return nil
-	}
-	return f.Run(ctx)
 }

@@ -106,6 +106,7 @@ func (n *Node) Status(ctx context.Context) (*api.Status, error) {
 	if unlogged := n.unlogged.Load(); unlogged > 0 {
 		out.Problems = append(out.Problems, fmt.Sprintf("the audit log cannot be written, and lacks reads that went on all the same: %d so far", unlogged))
 	}
+	n.describeSyslog(out)
 	out.Healthy = len(out.Problems) == 0
 	return out, nil
 }

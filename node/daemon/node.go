@@ -103,6 +103,8 @@ type Node struct {
 	changed   atomic.Int64  // when the committee had a new record, Unix nanoseconds
 	unlogged  atomic.Int64  // reads that could not be recorded
 	ops       sync.Map      // name of an operation -> *object.Progress
+
+	forwarding atomic.Pointer[forwarding] // nil: it did not begin yet, or is not wanted
 }
 
 // reserve is what blocks leave free on a home's disk: a moment's worth of several adds

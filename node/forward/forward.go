@@ -39,6 +39,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"cerebrum.dev/cerebrum/acl/audit"
@@ -114,14 +115,27 @@ const (
 	batch     = 256 // entries between notes of how far the target is
 )
 
+// State is how forwarding goes.
+type State struct {
+	Behind  int64     // entries still to be sent, those that are sent once more among them
+	LeftOut int64     // entries that marks of gaps stand for, since New
+	Failing time.Time // since when it fails; zero: it does not
+	Err     error     // why
+}
+
 // Forwarder forwards a log. [Forwarder.Run] is its one goroutine, and owns what is not
-// in Config.
+// in Config; others read under mu, which it holds where it writes, what [Forwarder.State]
+// tells.
 type Forwarder struct {
 	c    Config
-	next int64 // the first entry that this connection, or the last one, did not take
-	back int64 // where the next connection begins
+	back int64                      // where the next connection begins
+	gap  struct{ first, end int64 } // entries that marks stand for which may be lost too
 
-	gap struct{ first, end int64 } // entries that marks stand for which may be lost too
+	mu      sync.Mutex
+	next    int64 // the first entry that this connection, or the last one, did not take
+	leftOut int64
+	failing time.Time
+	err     error
 }
 
 // New makes a forwarder that goes on where the last one for the same target was.
@@ -171,8 +185,8 @@ func (f *Forwarder) Run(ctx context.Context) error {
 		}
 		if f.next > before { // it took something: the next try is the first
 			wait, said = f.c.Retry, ""
-			f.next = f.back
 		}
+		f.failed(err)
 		if text := err.Error(); text != said {
 			f.c.Logger.Warn("the audit log cannot be forwarded; it is tried again", "target", f.c.Target, "err", err)
 			said = text
@@ -184,6 +198,33 @@ func (f *Forwarder) Run(ctx context.Context) error {
 		wait = min(2*wait, maxRetry)
 	}
 	return nil
+}
+
+// State is how forwarding goes. Any goroutine may ask.
+func (f *Forwarder) State() State {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return State{max(0, f.c.Log.Size()-f.next), f.leftOut, f.failing, f.err}
+}
+
+// failed goes back to where the next connection begins.
+func (f *Forwarder) failed(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.next, f.err = f.back, err; f.failing.IsZero() {
+		f.failing = f.c.Now()
+	}
+}
+
+// holds says that a connection made at a time has worked until now. One that breaks at
+// once, as to a proxy with nobody behind it, has not: that is a failure which goes on.
+func (f *Forwarder) holds(made time.Time) {
+	if time.Since(made) < f.c.Every {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failing, f.err = time.Time{}, nil
 }
 
 // session connects once and forwards until something breaks.
@@ -198,13 +239,14 @@ func (f *Forwarder) session(ctx context.Context) error {
 	f.c.Logger.Info("the audit log is forwarded", "target", f.c.Target, "from", f.next)
 	tick := time.NewTicker(f.c.Every)
 	defer tick.Stop()
-	at := new(audit.Cursor)
+	at, made := new(audit.Cursor), time.Now()
 	for {
-		if err := f.catchUp(conn, framed, at); err != nil {
+		if err := f.catchUp(conn, framed, at, made); err != nil {
 			return err
 		}
 		select {
 		case <-tick.C:
+			f.holds(made)
 		case err := <-gone:
 			return err
 		case <-ctx.Done():
@@ -233,7 +275,7 @@ func watch(conn net.Conn, framed bool) <-chan error {
 var errBatch = errors.New("that is a batch")
 
 // catchUp sends what the target has not, and notes after each batch where to go on.
-func (f *Forwarder) catchUp(conn net.Conn, framed bool, at *audit.Cursor) error {
+func (f *Forwarder) catchUp(conn net.Conn, framed bool, at *audit.Cursor, made time.Time) error {
 	for f.next < f.c.Log.Size() {
 		var out [][]byte
 		from := f.next
@@ -261,6 +303,7 @@ func (f *Forwarder) catchUp(conn net.Conn, framed bool, at *audit.Cursor) error 
 			return err
 		}
 		f.took(from, next)
+		f.holds(made)
 		if err := f.note(); err != nil {
 			return err
 		}
@@ -274,7 +317,10 @@ func (f *Forwarder) catchUp(conn net.Conn, framed bool, at *audit.Cursor) error 
 // this one began. A gap does not count as sent: where its mark may be lost, that is made
 // anew, however many entries it stands for.
 func (f *Forwarder) took(from, next int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if from > f.next {
+		f.leftOut += from - max(f.next, f.gap.end)
 		if f.gap.end <= max(0, f.next-f.c.Again) { // the mark of an earlier one is safe; else both are one
 			f.gap.first = f.next
 		}

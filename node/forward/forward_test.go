@@ -125,6 +125,13 @@ func (c *collector) cut() {
 // run forwards until the function that it returns is called.
 func run(t *testing.T, target string, l Log, s kv.Store, change ...func(*Config)) (stop func()) {
 	t.Helper()
+	_, stop = begin(t, target, l, s, change...)
+	return stop
+}
+
+// begin is run, with the forwarder.
+func begin(t *testing.T, target string, l Log, s kv.Store, change ...func(*Config)) (f *Forwarder, stop func()) {
+	t.Helper()
 	to, err := ParseTarget(target)
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +140,7 @@ func run(t *testing.T, target string, l Log, s kv.Store, change ...func(*Config)
 	for _, f := range change {
 		f(&c)
 	}
-	f, err := New(c)
+	f, err = New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +154,7 @@ func run(t *testing.T, target string, l Log, s kv.Store, change ...func(*Config)
 		}
 	})
 	t.Cleanup(stop)
-	return stop
+	return f, stop
 }
 
 func listen(t *testing.T, network, address string) net.Listener {
@@ -289,8 +296,66 @@ func TestAGapMarkThatCouldNotBeSentIsMadeAnew(t *testing.T) {
 	}
 	here, there := net.Pipe()
 	there.Close()
-	if err := f.catchUp(here, true, new(audit.Cursor)); err == nil || f.next != 0 {
+	if err := f.catchUp(here, true, new(audit.Cursor), time.Now()); err == nil || f.next != 0 {
 		t.Errorf("nothing was taken, and the next entry is %d: %v", f.next, err)
+	}
+}
+
+// Somebody has to notice that nothing arrives any more: the state says since when and
+// why, how much waits, and what is left out; and that all is well once it is.
+func TestTheStateSaysWhatWaitsAndSinceWhenItFails(t *testing.T) {
+	tcp := listen(t, "tcp", "127.0.0.1:0")
+	tcp.Close() // nobody is there
+	l, s := &numbers{}, &noting{noted: make(chan bool, 1)}
+	l.n.Store(500)
+	refused := make(chan string, 1)
+	began := time.Now()
+	f, _ := begin(t, "tcp://"+tcp.Addr().String(), l, s, func(c *Config) {
+		c.Backlog, c.Now = 100, func() time.Time { return began }
+		c.Logger = slog.New(slog.NewTextHandler(tell(refused), nil))
+	})
+	<-refused
+	if got := f.State(); got.Behind != 500 || got.LeftOut != 0 || !got.Failing.Equal(began) || got.Err == nil {
+		t.Errorf("while nobody is there: %+v", got)
+	}
+	collect(t, listen(t, "tcp", tcp.Addr().String()))
+	for f.State().Err != nil { // it clears once the connection has held for a while
+		<-s.noted
+		l.n.Add(1)
+	}
+	for f.State().Behind > 0 {
+		<-s.noted
+	}
+	if got := f.State(); got.LeftOut != 400 || !got.Failing.IsZero() {
+		t.Errorf("once the server is there: %+v", got)
+	}
+}
+
+// A proxy takes the connection, finds nobody behind it, and closes it, each time. That
+// is one failure that goes on, not one that begins anew with each connection.
+func TestConnectionsThatBreakAtOnceAreOneFailure(t *testing.T) {
+	proxy := listen(t, "tcp", "127.0.0.1:0")
+	defer proxy.Close()
+	l := &numbers{}
+	l.n.Store(50)
+	var tick atomic.Int64
+	f, _ := begin(t, "tcp://"+proxy.Addr().String(), l, new(kv.Memory), func(c *Config) {
+		c.Every = time.Hour // until then a connection has not held
+		c.Now = func() time.Time { return time.Unix(tick.Add(1), 0) }
+	})
+	var since time.Time
+	for i := range 5 {
+		conn, err := proxy.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 1 {
+			since = f.State().Failing
+		}
+		if i > 1 && (since.IsZero() || !f.State().Failing.Equal(since)) {
+			t.Errorf("connection %d: it fails since %v, not %v", i, f.State().Failing, since)
+		}
+		conn.Close()
 	}
 }
 
@@ -310,6 +375,14 @@ func TestMarksOfSeveralGapsAreAllSentOnceMore(t *testing.T) {
 		if f.next != step.next || f.back != step.back {
 			t.Errorf("%+v: the next entry is %d, and after a break %d", step, f.next, f.back)
 		}
+	}
+	f.c.Now = time.Now
+	for range 2 {
+		if got := f.leftOut; got != 400+190+300 {
+			t.Errorf("%d entries are left out", got)
+		}
+		f.failed(errors.New("a break"))
+		f.took(1200, 1210) // the last mark once more
 	}
 }
 
@@ -492,7 +565,7 @@ func TestALogThatFailsAndOneThatIsShorter(t *testing.T) {
 	}
 	broken := errors.New("the disk is broken")
 	f = &Forwarder{c: Config{Target: to, Log: failing{l, broken}, Backlog: 100, Store: new(kv.Memory)}}
-	if err := f.catchUp(nil, true, new(audit.Cursor)); !errors.Is(err, broken) {
+	if err := f.catchUp(nil, true, new(audit.Cursor), time.Now()); !errors.Is(err, broken) {
 		t.Error(err)
 	}
 }
