@@ -99,6 +99,8 @@ type AuditExported struct {
 	Witnesses  int    `json:"witnesses"` // signatures beside the log's own
 	Network    string `json:"network,omitempty"`
 	Disclosing bool   `json:"disclosures"`
+	Lost       int64  `json:"lost,omitempty"`    // events in it whose disclosures are lost, which it says of them
+	Damaged    int64  `json:"damaged,omitempty"` // those of them beside which stands what was not written with them
 }
 
 // AuditPruneRequest asks that entries be removed.

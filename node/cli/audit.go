@@ -193,6 +193,13 @@ func exportAudit(ctx context.Context, s api.Service, r api.AuditExportRequest, o
 
 func (e *Env) printAuditExported(w io.Writer, x *api.AuditExported) {
 	fmt.Fprintf(w, "%s: %s of %s\n", plain(x.File), counted(x.Entries, "entry", "entries"), x.Origin)
+	if x.Lost > 0 {
+		fmt.Fprintf(e.Err, "what %s about is lost, and the bundle says so\n", counted(x.Lost, "event was", "events were"))
+	}
+	if x.Damaged > 0 {
+		fmt.Fprintf(e.Err, "warning: beside %s of this log stands what was not written with it: keep a copy of the folder audit as evidence before anything else\n",
+			counted(x.Damaged, "entry", "entries"))
+	}
 	if e.Quiet {
 		return
 	}

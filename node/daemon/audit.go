@@ -21,6 +21,13 @@ func (n *Node) AuditExport(ctx context.Context, r api.AuditExportRequest) (*api.
 	if err != nil {
 		return nil, err
 	}
+	var lost, damaged int64
+	x.Lost = func(index int64, why error) {
+		if lost++; why != nil {
+			damaged++
+			n.log.Error("what stands beside an entry of the audit log was not written with it; it is exported as lost", "entry", index, "err", why)
+		}
+	}
 	if r.Format == formatTiles {
 		err = evidence.WriteTiles(r.Into, n.audit, *x)
 	} else {
@@ -32,6 +39,7 @@ func (n *Node) AuditExport(ctx context.Context, r api.AuditExportRequest) (*api.
 	out := &api.AuditExported{
 		File: r.Into, Format: r.Format, Origin: n.audit.Log().Binding().Origin, Size: x.Checkpoint.N, First: x.First, Entries: x.Checkpoint.N - x.First,
 		Root: fmt.Sprintf("%x", x.Checkpoint.Hash[:]), Witnesses: x.Checkpoint.Signatures() - 1, Disclosing: r.Format == formatBundle && !r.Withhold,
+		Lost: lost, Damaged: damaged,
 	}
 	if n.trust != nil {
 		out.Network = n.trust.Network().String()

@@ -53,12 +53,13 @@ func (n *Node) ProcessingRecords(ctx context.Context) (*api.ProcessingRecords, e
 	if err != nil {
 		return nil, err
 	}
-	if err := n.countReads(ctx, all, versions); err != nil {
+	unread, err := n.countReads(ctx, all, versions)
+	if err != nil {
 		return nil, err
 	}
 	out := &api.ProcessingRecords{
 		Made: stamp(n.now().Unix()), Node: PeerID(n.home.PeerKey()), Network: n.trust.Network().String(),
-		Records: []api.ProcessingRecord{}, Measures: n.measures(), NotKnown: append(registerLimits(), n.prunedLimit()...),
+		Records: []api.ProcessingRecord{}, Measures: n.measures(), NotKnown: slices.Concat(registerLimits(), n.prunedLimit(), unreadLimit(unread)),
 	}
 	for _, r := range all {
 		n.fillIn(ctx, r, grants)
@@ -157,17 +158,18 @@ func (n *Node) registeredGrants(ctx context.Context) (now, past []inForce, err e
 	return now, past, err
 }
 
-// countReads counts what this node's log knows of reads of each lineage, and by whom.
-func (n *Node) countReads(ctx context.Context, all map[statement.ID]*registered, versions map[string]statement.ID) error {
-	return n.audit.Scan(func(e *journal.Entry) error {
+// countReads counts what this node's log knows of reads of each lineage, and by whom, and
+// the reads of which it does not know what was read.
+func (n *Node) countReads(ctx context.Context, all map[statement.ID]*registered, versions map[string]statement.ID) (unread int, err error) {
+	err = n.audit.Scan(func(e *journal.Entry) error {
 		if err := ctx.Err(); err != nil || e.Leaf == nil || !isUse(e.Leaf) || e.Leaf.Action == event.Carry {
 			return err
 		}
-		opened, err := e.Open()
-		if err != nil {
-			return err
+		claims, known := n.claimsOf(e)
+		if !known {
+			unread++
 		}
-		at, _ := event.Find(opened.Claims, event.Object)
+		at, _ := event.Find(claims, event.Object)
 		c, err := envelope.ParseAddress(at)
 		if err != nil {
 			return nil
@@ -183,6 +185,7 @@ func (n *Node) countReads(ctx context.Context, all map[statement.ID]*registered,
 		}
 		return nil
 	})
+	return unread, err
 }
 
 // fillIn writes what manifest, labels and grants say of a lineage.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -32,11 +33,11 @@ func (n *Node) AccessReview(ctx context.Context, r api.AccessReviewRequest) (*ap
 	if err != nil {
 		return nil, err
 	}
-	used, err := n.uses(ctx)
+	used, unread, err := n.uses(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := &api.AccessReview{Made: stamp(n.now().Unix()), Holders: []api.AccessHolder{}, NotKnown: append(n.reviewLimits(r.All), n.prunedLimit()...)}
+	out := &api.AccessReview{Made: stamp(n.now().Unix()), Holders: []api.AccessHolder{}, NotKnown: slices.Concat(n.reviewLimits(r.All), n.prunedLimit(), unreadLimit(unread))}
 	by := map[statement.ID][]api.AccessGrant{}
 	for _, g := range all {
 		row := n.reviewed(ctx, g, all, used, r)
@@ -137,18 +138,19 @@ func isUse(l *event.Leaf) bool {
 	return false
 }
 
-// uses are the uses of grants in this node's log, by the ids of the grants.
-func (n *Node) uses(ctx context.Context) (map[string]use, error) {
-	out := map[string]use{}
-	return out, n.audit.Scan(func(e *journal.Entry) error {
+// uses are the uses of grants in this node's log, by the ids of the grants, and how many
+// there are of which it is not known what they used.
+func (n *Node) uses(ctx context.Context) (out map[string]use, unread int, err error) {
+	out = map[string]use{}
+	err = n.audit.Scan(func(e *journal.Entry) error {
 		if err := ctx.Err(); err != nil || e.Leaf == nil || !isUse(e.Leaf) {
 			return err
 		}
-		opened, err := e.Open()
-		if err != nil {
-			return err
+		claims, known := n.claimsOf(e)
+		if !known {
+			unread++
 		}
-		if id, ok := event.Find(opened.Claims, event.Grant); ok {
+		if id, ok := event.Find(claims, event.Grant); ok {
 			u := out[id]
 			u.count++
 			u.last = e.Time()
@@ -156,6 +158,26 @@ func (n *Node) uses(ctx context.Context) (map[string]use, error) {
 		}
 		return nil
 	})
+	return out, unread, err
+}
+
+// claimsOf is what is known of an event; false where that is lost, or what is there was
+// not written with it: one such entry must not keep the others from being counted.
+func (n *Node) claimsOf(e *journal.Entry) (claims []event.Claim, known bool) {
+	opened, err := e.Open()
+	if err != nil {
+		n.log.Warn("what an entry of the audit log is about cannot be read", "err", err)
+		return nil, false
+	}
+	return opened.Claims, !opened.Lost
+}
+
+// unreadLimit says that events were not counted.
+func unreadLimit(events int) []string {
+	if events == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("what was used in %d uses that this node's log has: what was kept beside them is lost or damaged; `cerebrum audit log` shows which", events)}
 }
 
 // reviewed is a grant in words, with what a reviewer decides by.

@@ -22,6 +22,10 @@ type Export struct {
 	First      int64            // the first entry that is needed
 	Network    [][]byte         // committee records from the genesis on, then the owner's membership where it has one
 	Withhold   bool             // leave the disclosures out
+
+	// Lost, unless nil, is told of each event whose disclosures are lost, as the bundle
+	// says too. damaged is why, where something is there that was not written with it.
+	Lost func(index int64, damaged error)
 }
 
 // disclosed is the encoding of a disclosure in a bundle.
@@ -50,6 +54,9 @@ func disclose(j *journal.Journal, x Export, write func([]byte) error) error {
 	return j.ScanOpened(j.Log().Begins(x.First), x.Checkpoint.N, func(e *journal.Entry, o *journal.Opened) error {
 		if len(o.Disclosures) == 0 && o.Erased == 0 && !o.Lost || e.Leaf == nil {
 			return nil
+		}
+		if o.Lost && x.Lost != nil {
+			x.Lost(e.Index, o.Damaged)
 		}
 		raw, err := statement.Marshal(disclosed{
 			Format: format, Index: e.Index, Texts: o.Disclosures, Erased: uint16(o.Erased), Lost: o.Lost,

@@ -250,6 +250,7 @@ type Opened struct {
 	Disclosures []string      // the same, for whoever checks them against the leaf
 	Erased      int           // persons whose claims were forgotten
 	Lost        bool          // the claims are lost: see [Journal.Lost]
+	Damaged     error         // of [Journal.ScanOpened]: they are lost because what is there was not written with this leaf
 }
 
 // Open opens the disclosures that are left of an event and checks each against the

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -339,6 +341,52 @@ func TestLostDisclosuresAreReportedAndTheLogGoesOn(t *testing.T) {
 	}
 	if got[0].actor != bob {
 		t.Error("the leaf's own pseudonym needs no disclosure")
+	}
+}
+
+// Somebody changes a bit of what is sealed beside one leaf and corrects the checksum. That
+// takes one event's claims, which the leaf proves were others; it must not take the
+// export of the rest.
+func TestWhatWasRewrittenBesideALeafIsLostAndTheRestIsHandedOn(t *testing.T) {
+	h := newHome(t)
+	j, end := h.open(t)
+	record(t, j, read(0), read(1), read(2))
+	end()
+	path := filepath.Join(h.dir, "audit", sideName)
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const head = 28 // see package sidecar: length first, checksum of the item last
+	at := head + int(binary.BigEndian.Uint32(raw))
+	item := raw[at+head:][:binary.BigEndian.Uint32(raw[at:])]
+	item[len(item)-1] ^= 1
+	binary.BigEndian.PutUint32(raw[at+24:], crc32.Checksum(item, crc32.MakeTable(crc32.Castagnoli)))
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j, _ = h.open(t)
+	if j.Lost() != 0 { // control: the checksum holds
+		t.Fatalf("%d are lost when it is opened", j.Lost())
+	}
+	next := int64(0)
+	if err := j.ScanOpened(0, j.Size(), func(e *Entry, o *Opened) error {
+		rewritten := e.Index == 1
+		if e.Index != next || o.Lost != rewritten || (o.Damaged != nil) != rewritten || (len(o.Disclosures) == 0) != rewritten {
+			t.Errorf("entry %d: %+v", e.Index, o)
+		}
+		next++
+		return nil
+	}); err != nil || next != 3 {
+		t.Errorf("entries to %d: %v", next, err)
+	}
+	if err := j.Scan(func(e *Entry) error {
+		if _, err := e.Open(); (err != nil) != (e.Index == 1) {
+			t.Errorf("entry %d: %v", e.Index, err)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -66,6 +66,9 @@ func (j *Journal) tail(c *audit.Cursor, fn func(e *Entry) error) error {
 // ScanOpened is [Journal.Scan] for the leaves from one index to before another, with
 // their disclosures opened on all processors, for whoever hands many on. What they say
 // is not read: they have no Claims, and whoever gets them checks them with the leaf.
+// Where [Entry.Open] would give an error, the disclosures are lost and Opened.Damaged is
+// that error: who can write beside one leaf must not keep the others from being handed
+// on.
 func (j *Journal) ScanOpened(from, to int64, fn func(e *Entry, o *Opened) error) error {
 	return inorder.Do(func(hand func(*batch) error) error {
 		b := new(batch)
@@ -97,15 +100,14 @@ func (j *Journal) ScanOpened(from, to int64, fn func(e *Entry, o *Opened) error)
 				return err
 			}
 		}
-		return b.err
+		return nil
 	})
 }
 
 // batch are entries that are opened together.
 type batch struct {
 	entries []*Entry
-	opened  []*Opened // of the first of them
-	err     error     // why the next one does not open
+	opened  []*Opened // of each
 }
 
 const batchSize = 256
@@ -115,8 +117,7 @@ func (b *batch) open() {
 		e.parse()
 		o, _, err := e.unseal()
 		if err != nil {
-			b.err = err
-			return
+			o = &Opened{Lost: true, Damaged: err}
 		}
 		b.opened = append(b.opened, o)
 	}
