@@ -194,7 +194,7 @@ func BenchmarkProof300k(b *testing.B) {
 func BenchmarkExportTiles300k(b *testing.B) {
 	l := openLog(b, large(b, 300_000))
 	for i := 0; b.Loop(); i++ {
-		if err := l.ExportTiles(filepath.Join(b.TempDir(), fmt.Sprint(i)), l.Published()); err != nil {
+		if err := l.ExportTiles(filepath.Join(b.TempDir(), fmt.Sprint(i)), l.Published(), nil); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -87,7 +87,7 @@ func TestRule8APrunedLogGoesOnAndProvesAll(t *testing.T) {
 			if err != nil || b.First != int64(at) || fmt.Sprint(leaves) != fmt.Sprint(events(at, at+300)) {
 				t.Errorf("pruned at %d: a bundle has %d records: %v", at, len(leaves), err)
 			}
-			if err := l.ExportTiles(filepath.Join(t.TempDir(), "tiles"), now); !errors.Is(err, ErrPruned) {
+			if err := l.ExportTiles(filepath.Join(t.TempDir(), "tiles"), now, nil); !errors.Is(err, ErrPruned) {
 				t.Errorf("tiles of a part: %v", err)
 			}
 			if err := l.ExportBundle(new(bytes.Buffer), Export{Checkpoint: early}); !errors.Is(err, ErrPruned) && early.N < int64(at) {

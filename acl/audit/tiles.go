@@ -7,46 +7,94 @@ import (
 	"os"
 	"path/filepath"
 
+	"cerebrum.dev/cerebrum/crypto/keystore/disk"
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/tlog"
+	"golang.org/x/sync/errgroup"
 )
 
 // ExportTiles writes the log as a C2SP tlog-tiles directory: checkpoint, hash
 // tiles and entry bundles, for a checkpoint of this log, such as [Log.Cosigned] or
-// the one that [Log.Checkpoint] makes. dir must not exist; it appears whole or not
-// at all, and is not flushed. Every record is verified on the way.
+// the one that [Log.Checkpoint] makes, and beside them whose log it is and the committee
+// records of its network. dir must not exist; it appears whole or not at all, after a
+// power cut too, and is durable on return. Every record is verified on the way.
 //
 // The directory proves what its checkpoint proves, to any C2SP client that is given
 // the verifier key of [Binding.Key].
-func (l *Log) ExportTiles(dir string, c Checkpoint) error {
+func (l *Log) ExportTiles(dir string, c Checkpoint, network [][]byte) error {
+	return l.exportTiles(dir, c, network, flusher{disk.SyncFile, disk.SyncFolder})
+}
+
+// flusher makes the content of a file, or the names in a folder, durable.
+type flusher struct{ file, folder func(path string) error }
+
+func (l *Log) exportTiles(dir string, c Checkpoint, network [][]byte, flush flusher) error {
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w: name a folder that is not there yet", dir, fs.ErrExist)
 	}
 	if first := l.First(); first > 0 {
 		return fmt.Errorf("%w: a folder of tiles begins with the first one, and this log with record %d; export a bundle", ErrPruned, first)
 	}
-	partial, err := os.MkdirTemp(filepath.Dir(dir), filepath.Base(dir)+".partial-")
+	partial, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".partial-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(partial) // nothing is there once it was renamed
-	w := tiler{put: func(path string, data []byte) error {
+	put := func(path string, data []byte) error {
 		path = filepath.Join(partial, filepath.FromSlash(path))
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return err
 		}
 		return os.WriteFile(path, data, 0o600)
-	}}
+	}
+	w := tiler{put: put}
 	if err := l.upTo(c, w.add); err != nil {
 		return err
 	}
 	if err := w.rest(); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(partial, checkpointName), c.Note, 0o600); err != nil {
+	if err := put(checkpointName, c.Note); err != nil {
 		return err
 	}
-	return os.Rename(partial, dir)
+	about, err := l.about(c, network)
+	if err != nil {
+		return err
+	}
+	if err := put(AboutName, about); err != nil {
+		return err
+	}
+	if err := flush.tree(partial); err != nil {
+		return err
+	}
+	if err := os.Rename(partial, dir); err != nil {
+		return err
+	}
+	if err := flush.folder(filepath.Dir(dir)); err != nil {
+		return errors.Join(err, os.RemoveAll(dir)) // whoever is told that it failed finds nothing
+	}
+	return nil
+}
+
+// tree flushes all that is below a folder, and the folder. It comes after all was
+// written, and does several at a time, so that the disk need not be waited for once for
+// each of thousands of small files.
+func (f flusher) tree(dir string) error {
+	const atATime = 16
+	var g errgroup.Group
+	g.SetLimit(atATime)
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		flush := f.file
+		if d.IsDir() {
+			flush = f.folder
+		}
+		g.Go(func() error { return flush(path) })
+		return nil
+	})
+	return errors.Join(err, g.Wait())
 }
 
 // upTo hands out the records that a checkpoint covers, and verifies that it does.

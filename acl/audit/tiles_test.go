@@ -3,9 +3,12 @@ package audit
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 
 	"filippo.io/torchwood"
@@ -93,7 +96,7 @@ func TestOthersReadTheExportedTiles(t *testing.T) {
 		}
 		l := filled(t, n)
 		dir := filepath.Join(t.TempDir(), "tiles")
-		if err := l.ExportTiles(dir, l.Published()); err != nil {
+		if err := l.ExportTiles(dir, l.Published(), nil); err != nil {
 			t.Fatal(err)
 		}
 		if err := fsckTiles(t, l, dir); err != nil {
@@ -110,7 +113,7 @@ func TestOthersReadTheExportedTiles(t *testing.T) {
 		if err != nil || seen != n {
 			t.Fatalf("%d entries: %d read, %v", n, seen, err)
 		}
-		if err := l.ExportTiles(dir, l.Published()); !errors.Is(err, fs.ErrExist) {
+		if err := l.ExportTiles(dir, l.Published(), nil); !errors.Is(err, fs.ErrExist) {
 			t.Fatalf("an export over another: %v", err)
 		}
 		l.Close()
@@ -161,7 +164,7 @@ func TestAnExportOfWhatIsNotThisLogLeavesNothing(t *testing.T) {
 	larger.N++
 	parent := t.TempDir()
 	for name, c := range map[string]Checkpoint{"no checkpoint": {}, "another root": {Tree: tlog.Tree{N: 200}, Note: foreign.Note}, "too large": larger} {
-		if err := l.ExportTiles(filepath.Join(parent, "tiles"), c); err == nil {
+		if err := l.ExportTiles(filepath.Join(parent, "tiles"), c, nil); err == nil {
 			t.Errorf("%s: exported", name)
 		}
 	}
@@ -171,10 +174,96 @@ func TestAnExportOfWhatIsNotThisLogLeavesNothing(t *testing.T) {
 	}
 	defer f.Close()
 	f.WriteAt([]byte("X"), 100)
-	if err := l.ExportTiles(filepath.Join(parent, "tiles"), l.Published()); !errors.Is(err, ErrTampered) {
+	if err := l.ExportTiles(filepath.Join(parent, "tiles"), l.Published(), nil); !errors.Is(err, ErrTampered) {
 		t.Errorf("a damaged log: %v", err)
 	}
 	if left, _ := os.ReadDir(parent); len(left) > 0 {
 		t.Errorf("%s was left behind", left[0].Name())
 	}
+}
+
+// After a power cut a name may be there and what it names may not, unless that was flushed
+// first: every file and folder is, as it is in the end, before the export gets its name;
+// and then the folder in which it stands.
+func TestAnExportIsFlushedBeforeItGetsItsName(t *testing.T) {
+	l := filled(t, 300)
+	parent := t.TempDir()
+	dir := filepath.Join(parent, "tiles")
+	var mu sync.Mutex
+	flushed := map[string]string{} // path below the export -> what was in it
+	named := false
+	look := func(path string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		_, err := os.Lstat(dir)
+		if path == parent {
+			named = err == nil
+			return nil
+		}
+		if err == nil {
+			t.Errorf("%s is flushed after it got its name", path)
+		}
+		_, below, _ := strings.Cut(path, ".partial-")
+		_, below, _ = strings.Cut(below, string(filepath.Separator))
+		flushed[below] = content(t, path)
+		return nil
+	}
+	if err := l.exportTiles(dir, l.Published(), nil, flusher{look, look}); err != nil {
+		t.Fatal(err)
+	}
+	if !named {
+		t.Error("the name is not flushed")
+	}
+	files := 0
+	if err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		below, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		if below == "." {
+			below = ""
+		}
+		if got, there := flushed[below]; !there || got != content(t, path) {
+			t.Errorf("%q is not flushed as it is: %v", below, there)
+		}
+		files++
+		return nil
+	}); err != nil || files < 8 {
+		t.Errorf("%d files and folders: %v", files, err)
+	}
+	broken := errors.New("the disk is broken")
+	fine := func(string) error { return nil }
+	for name, f := range map[string]flusher{
+		"files": {func(string) error { return broken }, fine}, "folders": {fine, func(string) error { return broken }},
+		"its name": {fine, func(path string) error {
+			if path == parent {
+				return broken
+			}
+			return nil
+		}},
+	} {
+		if err := l.exportTiles(filepath.Join(parent, name), l.Published(), nil, f); !errors.Is(err, broken) {
+			t.Errorf("%s cannot be flushed: %v", name, err)
+		}
+		if _, err := os.Lstat(filepath.Join(parent, name)); err == nil {
+			t.Errorf("%s cannot be flushed, and the export is there", name)
+		}
+	}
+}
+
+// content is what a file holds, or the names in a folder.
+func content(t *testing.T, path string) string {
+	t.Helper()
+	names, err := os.ReadDir(path)
+	if err == nil {
+		return fmt.Sprint(names)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(raw)
 }

@@ -29,8 +29,8 @@ type about struct {
 	Checkpoint []byte   // the signed note, cosignatures and all
 }
 
-// About makes the file "about" of a directory of tiles for one of its checkpoints.
-func (l *Log) About(c Checkpoint, network [][]byte) ([]byte, error) {
+// about makes the file of that name of a directory of tiles for one of its checkpoints.
+func (l *Log) about(c Checkpoint, network [][]byte) ([]byte, error) {
 	s, err := statement.Sign(KindTiles, about{Binding: l.raw, Network: network, Checkpoint: c.Note}, l.signer.key)
 	if err != nil {
 		return nil, err
@@ -38,9 +38,8 @@ func (l *Log) About(c Checkpoint, network [][]byte) ([]byte, error) {
 	return s.Bytes(), nil
 }
 
-// VerifyTiles verifies a directory that [Log.ExportTiles] wrote, with the file of
-// [Log.About] in it, as [VerifyBundle] verifies a bundle, and proves the same. Every
-// file is compared with what the entries under the checkpoint give, and no other file
+// VerifyTiles verifies a directory that [Log.ExportTiles] wrote, as [VerifyBundle]
+// verifies a bundle, and proves the same. Every file is compared with what the entries under the checkpoint give, and no other file
 // may be there. It hands no disclosures on, since there are none.
 func VerifyTiles(dir fs.FS, c Check) (*Bundle, error) {
 	b, err := c.about(dir)

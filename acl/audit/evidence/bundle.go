@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 
 	"cerebrum.dev/cerebrum/acl/audit"
 	"cerebrum.dev/cerebrum/acl/audit/event"
@@ -68,29 +66,10 @@ func disclose(j *journal.Journal, x Export, write func([]byte) error) error {
 	})
 }
 
-// WriteTiles writes a directory of tiles. dir must not exist; it appears whole or not
-// at all. It begins with the first entry and holds no disclosures.
+// WriteTiles writes a directory of tiles, durably. dir must not exist; it appears whole
+// or not at all. It begins with the first entry and holds no disclosures.
 func WriteTiles(dir string, j *journal.Journal, x Export) error {
-	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w", dir, fs.ErrExist)
-	}
-	partial, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".part-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(partial)
-	tiles := filepath.Join(partial, "tiles")
-	if err := j.Log().ExportTiles(tiles, x.Checkpoint); err != nil {
-		return err
-	}
-	about, err := j.Log().About(x.Checkpoint, x.Network)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(tiles, audit.AboutName), about, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tiles, dir)
+	return j.Log().ExportTiles(dir, x.Checkpoint, x.Network)
 }
 
 // Expect is what an auditor expects of evidence. The zero value is nothing.

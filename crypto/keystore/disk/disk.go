@@ -8,6 +8,8 @@
 //     that holds the name were flushed.
 //   - [Open] flushes the folder when it creates the file, so that an empty file
 //     does not vanish either.
+//   - [SyncFile] and [SyncFolder] flush what was written by other ways, such as the files
+//     of a tree before it gets its name.
 //   - [File.Sync] flushes the data and whatever metadata is needed to read it
 //     back (fdatasync where the system has it).
 //
@@ -151,6 +153,15 @@ func writeNew(path string, fill func(io.Writer) error) error {
 		return err
 	}
 	return f.Close()
+}
+
+// SyncFile makes the content of a file durable that was written and closed before.
+func SyncFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // Regular refuses anything but a regular file that only its owner may open:
