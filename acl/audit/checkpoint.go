@@ -94,25 +94,38 @@ func readCheckpoint(d folder, name string, b *Binding) (*Checkpoint, error) {
 }
 
 // publish signs what is durable and makes the checkpoint durable, unless that
-// was done. Only the writer calls it, or whoever opens the log.
+// was done. Only the writer calls it, or whoever opens the log. It signs under the lock
+// under which a log is disowned, so that nothing is signed after that; a checkpoint that
+// is on its way to the disk then is shown to nobody. The error is [ErrDisowned].
 func (l *Log) publish() error {
 	l.mu.Lock()
-	now, old := l.durable, l.published
+	c, due, err := l.nextCheckpoint()
 	l.mu.Unlock()
-	if old.Note != nil && old.N == now.n {
-		return nil
-	}
-	c, err := signCheckpoint(l.signer, &now)
-	if err != nil {
+	if err != nil || !due {
 		return err
 	}
 	if err := l.folder.replace(checkpointName, c.Note); err != nil {
 		return err
 	}
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed != nil {
+		return l.failed
+	}
 	l.published = c
-	l.mu.Unlock()
 	return nil
+}
+
+// nextCheckpoint signs what is durable, if that is due. The caller holds mu.
+func (l *Log) nextCheckpoint() (c Checkpoint, due bool, err error) {
+	if l.failed != nil {
+		return c, false, l.failed
+	}
+	if l.published.Note != nil && l.published.N == l.durable.n {
+		return c, false, nil
+	}
+	c, err = signCheckpoint(l.signer, &l.durable)
+	return c, true, err
 }
 
 // Published is the newest checkpoint that was made durable. While the log grows

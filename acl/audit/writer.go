@@ -181,7 +181,7 @@ func (l *Log) serve(batch []*request, now mark, publish bool) (grown bool, err e
 		}
 	}
 	if err != nil {
-		return false, l.fail(err, batch)
+		return false, l.refuse(err, batch)
 	}
 	for _, r := range batch {
 		if len(r.leaves) == 0 && !r.rotate {
@@ -192,7 +192,7 @@ func (l *Log) serve(batch []*request, now mark, publish bool) (grown bool, err e
 	}
 	if publish || len(wishes) > 0 {
 		if err := l.publish(); err != nil {
-			return false, l.fail(err, wishes)
+			return false, l.refuse(err, wishes)
 		}
 	}
 	for _, r := range wishes {
@@ -221,6 +221,18 @@ func (r *request) over() bool {
 	default:
 		return false
 	}
+}
+
+// refuse tells a batch why it is not done. A log that was disowned in that moment runs on
+// and takes nothing; any other error ends it.
+func (l *Log) refuse(err error, batch []*request) error {
+	if !errors.Is(err, ErrDisowned) {
+		return l.fail(err, batch)
+	}
+	for _, r := range batch {
+		r.end(err)
+	}
+	return nil
 }
 
 // fail ends the log after an error of the disk, and everybody who waits for it: a batch
