@@ -39,8 +39,9 @@ func (l *Log) about(c Checkpoint, network [][]byte) ([]byte, error) {
 }
 
 // VerifyTiles verifies a directory that [Log.ExportTiles] wrote, as [VerifyBundle]
-// verifies a bundle, and proves the same. Every file is compared with what the entries under the checkpoint give, and no other file
-// may be there. It hands no disclosures on, since there are none.
+// verifies a bundle, and proves the same. Every file is compared with what the entries
+// under the checkpoint give, and no other file may be there. It hands no disclosures on,
+// since there are none.
 func VerifyTiles(dir fs.FS, c Check) (*Bundle, error) {
 	b, err := c.about(dir)
 	if err != nil {
