@@ -154,7 +154,7 @@ others verify too; what the entries are about is not in it.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVarP(&output, "output", "o", "", "the file, or with --format tiles the folder, to write")
+	outputFlag(f, &output, "output", "o", "the file, or with --format tiles the folder, to write")
 	f.StringVar(&since, "since", "", "leave entries out that are older than this time, or than so long ago; a few of them may stay")
 	f.StringVar(&r.Format, "format", "bundle", "bundle or tiles")
 	f.BoolVar(&r.Withhold, "without-disclosures", false, "leave out what the entries are about: who, on what, under which grant, for which purpose")

@@ -2,10 +2,8 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -125,14 +123,9 @@ func getFile(ctx context.Context, s api.Service, r api.GetRequest, output string
 	if err != nil {
 		return nil, err
 	}
-	old, err := os.Lstat(output)
-	switch {
-	case err == nil && !force:
-		return nil, fault.New(fault.Failed, "choose another name, or replace it with --force", "%s exists", output)
-	case err == nil && !old.Mode().IsRegular():
-		return nil, fault.New(fault.Failed, "choose another name", "%s is no file, and --force replaces files only", output)
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return nil, fault.Wrap(fault.Failed, err, "", "the output")
+	fresh, err := mayWrite(output, force)
+	if err != nil {
+		return nil, err
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(output), "."+filepath.Base(output)+".part-*")
 	if err != nil {
@@ -150,53 +143,13 @@ func getFile(ctx context.Context, s api.Service, r api.GetRequest, output string
 	}
 	from := r.Into
 	if got.Directory {
-		if old != nil {
+		if !fresh {
 			return nil, fault.New(fault.Failed, "choose another name", "%s is a file, and the object is a directory", output)
 		}
 		from = tree
 	}
-	if err := commit(from, output, old == nil); err != nil {
+	if err := commit(from, output, fresh); err != nil {
 		return nil, fault.Wrap(fault.Failed, err, "choose another name", "the output")
 	}
 	return got, disk.SyncFolder(filepath.Dir(output))
-}
-
-// commit renames the finished output. A new file is linked, not renamed, so that
-// what somebody else made meanwhile is not replaced.
-func commit(from, output string, fresh bool) error {
-	info, err := os.Lstat(from)
-	if err != nil {
-		return err
-	}
-	if fresh && info.Mode().IsRegular() {
-		if err := os.Link(from, output); err == nil || errors.Is(err, fs.ErrExist) {
-			return err
-		} // a file system without links: the rename below is as good as it gets
-	}
-	return os.Rename(from, output)
-}
-
-// intoFile has do fill a file beside the output, and renames it at the end, so that
-// there is never a partial file under the output's name. On nil it is on disk.
-func intoFile(output string, force bool, do func(tmp string) error) error {
-	output, err := absolute(output)
-	if err != nil {
-		return err
-	}
-	if _, err := os.Lstat(output); err == nil && !force {
-		return fault.New(fault.Failed, "choose another name, or replace it with --force", "%s exists", output)
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(output), "."+filepath.Base(output)+".part-*")
-	if err != nil {
-		return fault.Wrap(fault.Failed, err, "choose a folder that exists and that you may write to", "the output")
-	}
-	tmp.Close()
-	defer os.Remove(tmp.Name()) // gone after the rename
-	if err := do(tmp.Name()); err != nil {
-		return err
-	}
-	if err := commit(tmp.Name(), output, !force); err != nil {
-		return fault.Wrap(fault.Failed, err, "choose another name", "the output")
-	}
-	return disk.SyncFolder(filepath.Dir(output))
 }

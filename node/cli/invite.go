@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -52,7 +51,7 @@ the network; it opens no data.`,
 	g.StringVar(&f.lasts, "for", "24h", "how long it can be used, such as 12h or 7d, at most 30d")
 	g.StringVar(&f.r.Name, "name", "", "what you call the newcomer, for your list")
 	g.StringVar(&f.r.As, "as", "", "the identity that invites")
-	g.StringVarP(&f.output, "output", "o", "", "write it to this new file instead of standard output")
+	outputFlag(g, &f.output, "output", "o", "write it to this new file instead of standard output")
 	g.BoolVar(&f.list, "list", false, "list the invitations that this home made")
 	g.StringVar(&f.revoke, "revoke", "", "revoke the invitation with this id")
 	return c
@@ -91,19 +90,6 @@ func (e *Env) invite(ctx context.Context, f *inviteFlags) error {
 			}
 		})
 	})
-}
-
-// writeSecret writes a new file that only its owner reads.
-func writeSecret(path string, text []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fault.Wrap(fault.Failed, err, "name a file that does not exist", "the output")
-	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		os.Remove(path)
-	}
-	return err
 }
 
 func (e *Env) listInvitations(ctx context.Context) error {

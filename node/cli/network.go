@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strings"
 	"time"
 
@@ -118,7 +117,7 @@ func networkCreate(e *Env) *cobra.Command {
 	f.IntVar(&n.t, "shares", 0, "shares that a key needs (default: as many as signatures)")
 	f.IntVar(&n.f, "faults", -1, "liars or losses survived (default: as many as the number of validators allows)")
 	f.IntVar(&n.rootThreshold, "root-threshold", 0, "root keys that a recovery needs (default: a majority)")
-	f.StringVarP(&n.output, "output", "o", "", "write the draft to this new file (default NAME.network)")
+	outputFlag(f, &n.output, "output", "o", "write the draft to this new file (default NAME.network)")
 	c.MarkFlagRequired("name")
 	c.MarkFlagRequired("validators")
 	c.MarkFlagRequired("root")
@@ -172,21 +171,6 @@ func (n *createFlags) checkNumbers() error {
 		}
 	}
 	return nil
-}
-
-func writeNew(path string, text []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return fault.Wrap(fault.Failed, err, "name a file that does not exist", "the output")
-	}
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	return err
 }
 
 func readNetwork(path string) (*trust.File, error) {
