@@ -33,7 +33,7 @@ func auditVerify(e *Env) *cobra.Command {
 		Long: `Verify what "cerebrum audit export" or "cerebrum audit receipt" wrote. It needs no home, no network and nothing
 but the file, and no part of the file can change without being found. The exit code
 is 0 only if all of it holds; otherwise it is 6, and the error says what does not
-hold, and where.
+hold, and where. A bundle is read twice, so it must be a file and not come through a pipe.
 
 --network says which network it must be of, by its id or by a network file. Without
 it the file says that of itself. --keep writes the log's checkpoint to a file, and
@@ -177,10 +177,13 @@ func verifyEvidence(path string, x evidence.Expect) (*evidence.Report, error) {
 		return nil, fault.Wrap(fault.Failed, err, "", "the evidence")
 	}
 	var r *evidence.Report
-	if info.IsDir() {
+	switch {
+	case info.IsDir():
 		r, err = evidence.VerifyTiles(os.DirFS(path), x)
-	} else {
+	case info.Mode().IsRegular():
 		r, err = evidence.Verify(opener(path), x)
+	default: // the second reading would get the rest of the first, and honest evidence look forged
+		return nil, fault.New(fault.Usage, "write it to a file first: it is read twice, and too large for memory", "%s is neither a file nor a folder", plain(path))
 	}
 	var unread *fs.PathError
 	switch {
