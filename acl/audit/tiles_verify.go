@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"filippo.io/torchwood"
@@ -111,11 +112,15 @@ func (c Check) about(dir fs.FS) (*Bundle, error) {
 	return b, nil
 }
 
-// readTile reads a file of a directory of tiles.
-func readTile(dir fs.FS, path string, most int64) ([]byte, error) {
-	f, err := dir.Open(path)
+// readTile reads a file of a directory of tiles. What is no file is not opened: opening
+// a pipe waits for somebody to write into it.
+func readTile(dir fs.FS, name string, most int64) ([]byte, error) {
+	if err := isFile(dir, name); err != nil {
+		return nil, err
+	}
+	f, err := dir.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, tamperedFile(path, "it is missing")
+		return nil, tamperedFile(name, "it is missing")
 	}
 	if err != nil {
 		return nil, err
@@ -123,18 +128,45 @@ func readTile(dir fs.FS, path string, most int64) ([]byte, error) {
 	defer f.Close()
 	raw, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err == nil && int64(len(raw)) > most {
-		err = tamperedFile(path, "it is longer than it may be")
+		err = tamperedFile(name, "it is longer than it may be")
 	}
 	return raw, err
 }
 
-// nothingElse refuses files that nothing vouches for.
+// isFile refuses what is no file where one must be, and a folder above it that is none.
+// A link to a file will do: what it leads to is verified.
+func isFile(dir fs.FS, name string) error {
+	for above := path.Dir(name); above != "."; above = path.Dir(above) {
+		if info, err := fs.Stat(dir, above); err == nil && !info.IsDir() {
+			return tamperedFile(above, "it is no folder")
+		}
+	}
+	info, err := fs.Stat(dir, name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return tamperedFile(name, "it is missing")
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return tamperedFile(name, "it is no file")
+	}
+	return nil
+}
+
+// nothingElse refuses files that nothing vouches for, and folders without any that
+// something does.
 func nothingElse(dir fs.FS, expected map[string]bool) error {
-	return fs.WalkDir(dir, ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || expected[path] {
+	folders := map[string]bool{".": true}
+	for name := range expected {
+		for above := path.Dir(name); !folders[above]; above = path.Dir(above) {
+			folders[above] = true
+		}
+	}
+	return fs.WalkDir(dir, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() && folders[name] || !d.IsDir() && expected[name] {
 			return err
 		}
-		return tamperedFile(path, "it does not belong to the log: take it out of the folder")
+		return tamperedFile(name, "it does not belong to the log: take it out of the folder")
 	})
 }
 
