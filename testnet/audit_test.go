@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -59,7 +60,9 @@ func TestAuditorWithNothingButFiles(t *testing.T) {
 	}
 	// The validator's log is held to what the validator promised, by index.
 	w.ok(validatorOf(receipt), "audit", "export", "-o", filepath.Join(w.tmp, "its.bundle"))
-	w.ok("", "audit", "verify", filepath.Join(w.tmp, "its.bundle"), "--receipt", file)
+	if f := w.ok("", "audit", "verify", filepath.Join(w.tmp, "its.bundle"), "--receipt", file); !slices.Contains(f.list("receipts"), any(receipt.str("id"))) {
+		t.Errorf("the bundle lives up to the receipt, and the auditor learns %v", f)
+	}
 	w.refuse(2, "", "audit", "verify", filepath.Join(w.tmp, "its.bundle"), "--receipt", bundle)
 	w.followsTheLog(address)
 }

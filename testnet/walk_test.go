@@ -119,7 +119,7 @@ func TestReadmeWalkThroughs(t *testing.T) {
 		{line: "audit receipts --object ADDRESS", member: "node2", says: receipt.str("id")[:8]},
 		{line: "audit receipt ID -o release.receipt", member: "node2"},
 		{line: "audit verify release.receipt --network NETWORK-ID", says: "release"},
-		{line: "audit verify validator1.bundle --network NETWORK-ID --receipt release.receipt", says: "it holds"},
+		{line: "audit verify validator1.bundle --network NETWORK-ID --receipt release.receipt", says: "is what the receipt " + receipt.str("id")},
 	})
 	w.answersBen(words, network)
 }

@@ -144,6 +144,7 @@ func livesUpTo(bundle string, r *evidence.Report, path string, x evidence.Expect
 	if err := evidence.Contradicts(v.Receipt, opener(bundle)); err != nil {
 		return fault.Wrap(fault.Integrity, err, "keep both: the log's key signed them, and only one can be so", "%s does not hold", plain(bundle))
 	}
+	r.Kept = append(r.Kept, v)
 	return nil
 }
 
@@ -217,6 +218,8 @@ type verified struct {
 	From        string            `json:"from,omitempty"`
 	To          string            `json:"to,omitempty"`
 	Disclosures verifiedDisclosed `json:"disclosures"`
+	Known       int               `json:"known"`    // checkpoints that were kept, from which the log goes on
+	Receipts    []string          `json:"receipts"` // ids of those that it lives up to
 	Proves      []string          `json:"proves"`
 	NotProved   []string          `json:"not_proved"`
 }
@@ -247,6 +250,10 @@ func (e *Env) printReport(r *evidence.Report) error {
 		Checkpoint: verifiedHead{Size: r.Checkpoint.N, Root: r.Root(), Witnesses: []int{}, Of: r.Witnesses()},
 		First:      r.First, Entries: r.Entries(), Proves: r.Proves(now), NotProved: r.NotProved(),
 		Disclosures: verifiedDisclosed{r.Events, r.Shown, r.Claims, r.Erased, r.Lost, r.Withheld()},
+		Known:       r.Known, Receipts: []string{},
+	}
+	for _, k := range r.Kept {
+		out.Receipts = append(out.Receipts, k.ID.String())
 	}
 	if o.Network != (statement.ID{}) {
 		out.Network = o.Network.String()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -165,6 +166,27 @@ func TestAReceiptConvictsALogThatWasRewritten(t *testing.T) {
 	}
 	if err := look(p); err != nil {
 		t.Errorf("the log that it is of: %v", err)
+	}
+}
+
+// An auditor who held a log to receipts reads in the report that it lives up to them.
+func TestAReportSaysWhichReceiptsTheLogLivesUpTo(t *testing.T) {
+	_, records, anchor := network(t)
+	p := validator(t).fill(t, 5)
+	kept, err := VerifyReceipt(fileOf(t, ReceiptFile{Receipt: promise(t, p), Request: []byte("please"), Network: records}), plainly, Expect{Anchor: anchor})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := verify(p.bundle(t, Export{Network: records}), Expect{Anchor: anchor})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "the entries 5 to 6 are what the receipt " + kept.ID.String() + " promised"
+	if slices.Contains(r.Proves(now), want) {
+		t.Error("a receipt is proven that nobody held the log to")
+	}
+	if r.Kept = append(r.Kept, kept); !slices.Contains(r.Proves(now), want) {
+		t.Errorf("%q is not in %q", want, r.Proves(now))
 	}
 }
 

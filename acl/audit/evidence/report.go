@@ -17,8 +17,9 @@ type Report struct {
 	Owner      *Owner
 	Origin     string // of the log
 	Checkpoint audit.Checkpoint
-	First      int64 // the first entry that is there
-	Known      int   // checkpoints that the auditor kept, which the log lives up to
+	First      int64            // the first entry that is there
+	Known      int              // checkpoints that the auditor kept, which the log lives up to
+	Kept       []*ReceiptReport // receipts that the entries were held to with [Contradicts], and live up to
 	Cosigned   []Cosignature
 	Strangers  int // further signatures on the checkpoint, which prove nothing
 
@@ -129,6 +130,13 @@ func (r *Report) Proves(now time.Time) []string {
 	}
 	if r.Known > 0 {
 		out = append(out, "the log goes on from the checkpoint that you kept")
+	}
+	for _, k := range r.Kept {
+		what := "entry %s is what the receipt %s promised"
+		if k.Receipt.Entries() > 1 {
+			what = "the entries %s are what the receipt %s promised"
+		}
+		out = append(out, fmt.Sprintf(what, span(k.Receipt.First, k.Receipt.Entries()), k.ID))
 	}
 	if r.Shown > 0 {
 		out = append(out, fmt.Sprintf("of %s about, and it is what was logged (%s)",
