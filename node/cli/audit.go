@@ -65,6 +65,9 @@ of it was verified. It needs no home.`,
 				}
 				r.Format = "json"
 			}
+			if err := filled(c, "network", "object", "identity", "action", "outcome"); err != nil {
+				return err
+			}
 			if r.Since, err = e.parseSince(since); err != nil {
 				return err
 			}

@@ -39,7 +39,10 @@ hold, and where. A bundle is read twice, so it must be a file and not come throu
 it the file says that of itself. --keep writes the log's checkpoint to a file, and
 --known makes the next export of the same log live up to it: then nothing can have
 been rolled back in between.`,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := filled(c, "network", "known", "receipt"); err != nil {
+				return err
+			}
 			x, err := f.expect()
 			if err != nil {
 				return err
@@ -79,7 +82,9 @@ been rolled back in between.`,
 
 // expect reads what the auditor has.
 func (f *verifyFlags) expect() (x evidence.Expect, err error) {
-	x.Witnesses = f.witnesses
+	if x.Witnesses = f.witnesses; x.Witnesses < 0 {
+		return x, fault.New(fault.Usage, "0 asks for none", "--witnesses cannot be %d", x.Witnesses)
+	}
 	if x.Anchor, err = readAnchor(f.network); err != nil {
 		return x, err
 	}

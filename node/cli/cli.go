@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -26,6 +27,7 @@ import (
 	"cerebrum.dev/cerebrum/node/home"
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 )
 
@@ -108,6 +110,22 @@ func usageFaults(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		usageFaults(sub)
 	}
+}
+
+// filled refuses flags that were given with nothing in them, which is what an unset
+// variable of a shell gives: the command would do as if nobody had asked.
+func filled(c *cobra.Command, names ...string) error {
+	for _, name := range names {
+		f := c.Flags().Lookup(name)
+		values := []string{f.Value.String()}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			values = list.GetSlice()
+		}
+		if f.Changed && slices.Contains(values, "") {
+			return fault.New(fault.Usage, "give it a value, or leave it out", "--%s is empty", name)
+		}
+	}
+	return nil
 }
 
 // Main runs the command line and returns the exit code. An error is one sentence

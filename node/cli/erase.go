@@ -56,6 +56,9 @@ a legal hold, or before its retention is over, nothing is done.
 --check verifies a file of receipts without a node, against a network file or the
 network of this home, and says what the receipts prove and what they do not.`,
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := filled(c, "check", "network"); err != nil { // an empty --check would erase
+				return err
+			}
 			switch {
 			case f.check != "" && (len(args) > 0 || f.receipts != ""):
 				return fault.New(fault.Usage, "", "--check takes no address and writes no receipts")
