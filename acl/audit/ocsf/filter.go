@@ -38,6 +38,8 @@ func (f *Filter) Check() error {
 	}
 	if c, err := cid.Decode(f.Object); err == nil {
 		f.Object = c.String()
+	} else if _, err := statement.ParseID(f.Object); f.Object != "" && err != nil {
+		return fmt.Errorf("%.40q is neither an address nor an id, which is 64 lower-case hexadecimal digits", f.Object)
 	}
 	if _, err := statement.ParseID(f.Identity); f.Identity == "" || err == nil {
 		return nil

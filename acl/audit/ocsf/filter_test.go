@@ -13,7 +13,7 @@ import (
 
 func TestFiltersLetThroughWhatIsAskedFor(t *testing.T) {
 	r := record(t, event.Release, event.Denied)
-	id := statement.Hash("an id").String()
+	id, address := statement.Hash("an id").String(), "bafyreibhmi3al7obypx6iwleyxwauyzjtw7qzghlp74s3b3j43vyd4xrla"
 	for name, c := range map[string]struct {
 		f    Filter
 		want bool
@@ -35,6 +35,7 @@ func TestFiltersLetThroughWhatIsAskedFor(t *testing.T) {
 		"a name, not the actor": {Filter{Object: id, Same: []statement.ID{statement.Hash("an id")}, Identity: statement.Hash("dan").String()}, false},
 		"all of them":           {Filter{Action: "release", Outcome: "denied", Identity: bob.String(), Object: id}, true},
 		"all of them but 1":     {Filter{Action: "release", Outcome: "ok", Identity: bob.String(), Object: id}, false},
+		"an address":            {Filter{Object: address}, false},
 	} {
 		if err := c.f.Check(); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -43,7 +44,8 @@ func TestFiltersLetThroughWhatIsAskedFor(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	for name, f := range map[string]Filter{"an action": {Action: "fly"}, "an outcome": {Outcome: "good"}, "an identity": {Identity: "ann"}} {
+	for name, f := range map[string]Filter{"an action": {Action: "fly"}, "an outcome": {Outcome: "good"}, "an identity": {Identity: "ann"},
+		"an object": {Object: "foo"}, "half an id": {Object: id[:32]}, "an address cut short": {Object: address[:40]}} {
 		if f.Check() == nil {
 			t.Errorf("%s that nobody knows passes", name)
 		}
