@@ -97,6 +97,7 @@ type AuditExported struct {
 	Entries    int64  `json:"entries"` // that are in it
 	Root       string `json:"root"`
 	Witnesses  int    `json:"witnesses"` // signatures beside the log's own
+	Of         int    `json:"of"`        // other validators, who could have given one
 	Network    string `json:"network,omitempty"`
 	Disclosing bool   `json:"disclosures"`
 	Lost       int64  `json:"lost,omitempty"`    // events in it whose disclosures are lost, which it says of them

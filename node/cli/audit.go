@@ -209,6 +209,12 @@ func (e *Env) printAuditExported(w io.Writer, x *api.AuditExported) {
 	if x.First > 0 {
 		fmt.Fprintf(e.Err, "the %s proven to be there, and not in it\n", counted(x.First, "entry before them is", "entries before them are"))
 	}
+	switch others := counted(x.Of, "other validator", "other validators"); {
+	case x.Witnesses > 0:
+		fmt.Fprintf(e.Err, "cosigned by %d of %s\n", x.Witnesses, others)
+	case x.Of > 0:
+		fmt.Fprintf(e.Err, "none of %s has cosigned it: `cerebrum audit export --cosigned` ends at the newest checkpoint that some did\n", others)
+	}
 	if x.Network != "" {
 		fmt.Fprintf(e.Err, "verify it with `cerebrum audit verify %s --network %s`\n", plain(filepath.Base(x.File)), x.Network)
 	}

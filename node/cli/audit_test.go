@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"io"
 	"strings"
 	"testing"
@@ -25,6 +26,31 @@ func TestAnExportSaysWhatItLacks(t *testing.T) {
 		}
 		if got := says(api.AuditExported{Lost: 1, Damaged: 1}); !strings.Contains(got, "what 1 event was about is lost") || !strings.Contains(got, "beside 1 entry of this log") || !strings.Contains(got, "keep a copy of the folder audit") {
 			t.Errorf("%q", got)
+		}
+	}
+}
+
+// Who hands an export to an auditor learns before the auditor does that nobody witnessed
+// it, and what to do about it.
+func TestAnExportSaysWhoCosignedIt(t *testing.T) {
+	for _, c := range []struct {
+		cosigned, of int
+		want         string
+	}{
+		{3, 3, "cosigned by 3 of 3 other validators\n"},
+		{1, 1, "cosigned by 1 of 1 other validator\n"},
+		{0, 3, "none of 3 other validators has cosigned it: `cerebrum audit export --cosigned`"},
+		{0, 0, ""}, // in no network there are none
+	} {
+		var out bytes.Buffer
+		(&Env{Err: &out}).printAuditExported(io.Discard, &api.AuditExported{File: "x", Witnesses: c.cosigned, Of: c.of})
+		if got := out.String(); !strings.HasPrefix(got, c.want) || c.want == "" && got != "" {
+			t.Errorf("cosigned by %d of %d, it says %q", c.cosigned, c.of, got)
+		}
+		out.Reset()
+		(&Env{Err: &out, Quiet: true}).printAuditExported(io.Discard, &api.AuditExported{File: "x", Witnesses: c.cosigned, Of: c.of})
+		if out.Len() > 0 {
+			t.Errorf("with --quiet it says %q", out.String())
 		}
 	}
 }

@@ -43,6 +43,11 @@ func (n *Node) AuditExport(ctx context.Context, r api.AuditExportRequest) (*api.
 	}
 	if n.trust != nil {
 		out.Network = n.trust.Network().String()
+		c := n.trust.Current()
+		out.Of = len(c.Validators)
+		if _, sits := c.ByPeer(n.home.PeerKey()); sits {
+			out.Of-- // nobody is its own witness
+		}
 	}
 	return out, nil
 }
