@@ -108,6 +108,9 @@ type AuditExported struct {
 type AuditPruneRequest struct {
 	Before     int64  `json:"before"`     // Unix milliseconds; only files of the log whose entries are all older go
 	Checkpoint string `json:"checkpoint"` // signed note of the bundle in which they are archived
+	// Ask removes nothing and only says whether a legal hold forbids it; there need be no
+	// archive yet.
+	Ask bool `json:"ask,omitempty"`
 }
 
 // AuditPruned says what was removed.

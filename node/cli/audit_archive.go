@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 
 	"cerebrum.dev/cerebrum/acl/audit/evidence"
 	"cerebrum.dev/cerebrum/node/api"
@@ -36,28 +37,7 @@ of a removed entry is its hash: later exports prove that they go on from the arc
 			if limit > e.Now().UnixMilli() || limit == 0 {
 				return fault.New(fault.Usage, "", "--before is a time in the past")
 			}
-			return e.service(c.Context(), func(ctx context.Context, s api.Service) error {
-				x, err := exportAudit(ctx, s, api.AuditExportRequest{Format: "bundle"}, output, false)
-				if err != nil {
-					return err
-				}
-				v, err := verifyEvidence(x.File, evidence.Expect{})
-				if err != nil {
-					return err
-				}
-				p, err := s.AuditPrune(ctx, api.AuditPruneRequest{Before: limit, Checkpoint: string(v.Checkpoint.Note)})
-				if err != nil {
-					return fmt.Errorf("%w (the archive %s is complete)", err, plain(x.File))
-				}
-				return e.print(archived{x, p.Removed, p.First}, func(w io.Writer) {
-					e.printAuditExported(w, x)
-					if p.Removed == 0 {
-						fmt.Fprintln(w, "nothing was removed: no file of the log has only entries before that")
-						return
-					}
-					fmt.Fprintf(w, "%s removed; the log begins with entry %d\n", counted(p.Removed, "entry was", "entries were"), p.First)
-				})
-			})
+			return e.service(c.Context(), func(ctx context.Context, s api.Service) error { return e.archive(ctx, s, limit, output) })
 		},
 	}
 	c.Flags().StringVar(&before, "before", "", "remove entries that are older than this time, or than so long ago, such as 730d")
@@ -65,4 +45,36 @@ of a removed entry is its hash: later exports prove that they go on from the arc
 	c.MarkFlagRequired("before")
 	c.MarkFlagRequired("output")
 	return c
+}
+
+// archive exports the log and removes what is older than the limit from it. What would
+// forbid the second is asked for before the first.
+func (e *Env) archive(ctx context.Context, s api.Service, limit int64, output string) error {
+	if _, err := os.Lstat(output); err == nil { // no --force: it may have all that is left of removed entries
+		return fault.New(fault.Failed, "choose another name for this archive", "%s exists", plain(output))
+	}
+	if _, err := s.AuditPrune(ctx, api.AuditPruneRequest{Before: limit, Ask: true}); err != nil {
+		return err
+	}
+	x, err := exportAudit(ctx, s, api.AuditExportRequest{Format: "bundle"}, output, false)
+	if err != nil {
+		return err
+	}
+	v, err := verifyEvidence(x.File, evidence.Expect{})
+	if err != nil {
+		return err
+	}
+	p, err := s.AuditPrune(ctx, api.AuditPruneRequest{Before: limit, Checkpoint: string(v.Checkpoint.Note)})
+	if err != nil {
+		f := fault.Of(err)
+		return fault.New(f.Exit, f.Hint, "the archive %s is complete, but %s", plain(x.File), f.Message)
+	}
+	return e.print(archived{x, p.Removed, p.First}, func(w io.Writer) {
+		e.printAuditExported(w, x)
+		if p.Removed == 0 {
+			fmt.Fprintln(w, "nothing was removed: no file of the log has only entries before that")
+			return
+		}
+		fmt.Fprintf(w, "%s removed; the log begins with entry %d\n", counted(p.Removed, "entry was", "entries were"), p.First)
+	})
 }

@@ -2,11 +2,19 @@ package cli
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"cerebrum.dev/cerebrum/acl/audit/evidence"
 	"cerebrum.dev/cerebrum/node/api"
+	"cerebrum.dev/cerebrum/node/fault"
 )
 
 // An export in which something is lost is told from one that is whole, with --quiet too;
@@ -51,6 +59,48 @@ func TestAnExportSaysWhoCosignedIt(t *testing.T) {
 		(&Env{Err: &out, Quiet: true}).printAuditExported(io.Discard, &api.AuditExported{File: "x", Witnesses: c.cosigned, Of: c.of})
 		if out.Len() > 0 {
 			t.Errorf("with --quiet it says %q", out.String())
+		}
+	}
+}
+
+// held is a home under a legal hold, of which it learns at once or when it has exported.
+type held struct {
+	api.Service
+	late bool
+}
+
+func (h held) AuditPrune(_ context.Context, r api.AuditPruneRequest) (*api.AuditPruned, error) {
+	if r.Ask && h.late {
+		return &api.AuditPruned{}, nil
+	}
+	return nil, fault.New(fault.Denied, "see the hold", "there is a hold")
+}
+
+// Where entries must stay, nobody finds an archive that nobody needs; where that turns
+// out too late, the archive is there, and the error says so.
+func TestAnArchiveThatAHoldForbids(t *testing.T) {
+	dir := t.TempDir()
+	e := &Env{Out: io.Discard, Err: io.Discard, Now: time.Now, Home: filepath.Join(dir, "home")}
+	if code := Main(t.Context(), e, Root(e), []string{"--home", e.Home, "init", "--plain-keys", "--recovery-file", filepath.Join(dir, "recovery")}); code != fault.OK {
+		t.Fatalf("init exits %d", code)
+	}
+	output := filepath.Join(dir, "old.bundle")
+	for _, late := range []bool{false, true} {
+		err := e.service(t.Context(), func(ctx context.Context, s api.Service) error {
+			return e.archive(ctx, held{s, late}, time.Now().UnixMilli(), output)
+		})
+		f := fault.Of(err)
+		if f.Exit != fault.Denied || f.Hint != "see the hold" || !strings.Contains(f.Message, "there is a hold") {
+			t.Errorf("known late: %v, it says %+v", late, f)
+		}
+		if !late {
+			if _, err := os.Lstat(output); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("there is an archive that nobody needs: %v", err)
+			}
+			continue
+		}
+		if _, err := verifyEvidence(output, evidence.Expect{}); err != nil || !strings.Contains(f.Message, "old.bundle is complete") {
+			t.Errorf("the archive: %v; the error says %q", err, f.Message)
 		}
 	}
 }

@@ -14,19 +14,22 @@ import (
 // AuditPrune implements api.Audit. A legal hold on anything keeps the whole log: which
 // entries are evidence of what, nobody here can say.
 func (n *Node) AuditPrune(ctx context.Context, r api.AuditPruneRequest) (*api.AuditPruned, error) {
+	if n.trust != nil && len(n.holds()) > 0 {
+		if err := n.record(ctx, event.Prune, event.Denied, event.Act{Rule: "legal-hold"}); err != nil {
+			return nil, err
+		}
+		return nil, fault.New(fault.Denied, "see `cerebrum hold list`; entries can be removed once no hold is in force", "the log may be evidence under a legal hold")
+	}
 	log, note := n.audit.Log(), []byte(r.Checkpoint)
+	if r.Ask {
+		return &api.AuditPruned{First: log.First()}, nil
+	}
 	archived, err := log.Binding().OpenCheckpoint(note)
 	if err == nil {
 		err = log.Confront(note)
 	}
 	if err != nil {
 		return nil, fault.Wrap(fault.Integrity, err, "export the log again", "the archive is not of this log")
-	}
-	if n.trust != nil && len(n.holds()) > 0 {
-		if err := n.record(ctx, event.Prune, event.Denied, event.Act{Rule: "legal-hold"}); err != nil {
-			return nil, err
-		}
-		return nil, fault.New(fault.Denied, "see `cerebrum hold list`; entries can be removed once no hold is in force", "the log may be evidence under a legal hold")
 	}
 	if err := log.Rotate(ctx); err != nil { // so that the next time this one's entries can go
 		return nil, err

@@ -51,6 +51,9 @@ func TestOldEntriesOfTheLogAreRemoved(t *testing.T) {
 	order := api.AuditPruneRequest{Before: next.UnixMilli(), Checkpoint: archive(n)}
 	_, err = n.AuditPrune(t.Context(), order)
 	wantExit(t, "under a hold", err, fault.Denied)
+	ask := api.AuditPruneRequest{Before: next.UnixMilli(), Ask: true} // before an archive is made
+	_, err = n.AuditPrune(t.Context(), ask)
+	wantExit(t, "asked for under a hold", err, fault.Denied)
 	mustLog(t, n, event.Prune, event.Denied, nil)
 	if _, err := officer.Unhold(t.Context(), api.UnholdRequest{Hold: h.Hold}); err != nil {
 		t.Fatal(err)
@@ -59,6 +62,9 @@ func TestOldEntriesOfTheLogAreRemoved(t *testing.T) {
 	for name, bad := range map[string]string{"another log's": archive(m.nodes[1]), "none": ""} {
 		_, err := n.AuditPrune(t.Context(), api.AuditPruneRequest{Before: next.UnixMilli(), Checkpoint: bad})
 		wantExit(t, name, err, fault.Integrity)
+	}
+	if got, err := n.AuditPrune(t.Context(), ask); err != nil || got.Removed != 0 {
+		t.Errorf("asked for, it says %+v, %v", got, err)
 	}
 	if n.audit.Log().First() != 0 { // the control
 		t.Fatalf("the log begins with %d", n.audit.Log().First())
