@@ -258,6 +258,9 @@ func (w *world) checkReceipts(path string) {
 	if len(c.list("proves")) == 0 || len(c.list("not_proved")) == 0 || c.num("keys") != 1 {
 		w.Errorf("the check says %v", c)
 	}
+	if own := w.ok("node1", "erase", "--check", path, "--network", c.str("network")); own.num("keys") != 1 {
+		w.Errorf("against the network of a home, named by its id, the check says %v", own)
+	}
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		w.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 	"cerebrum.dev/cerebrum/acl/audit"
 	"cerebrum.dev/cerebrum/acl/audit/evidence"
+	"cerebrum.dev/cerebrum/acl/trust"
 	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/fault"
 	"cerebrum.dev/cerebrum/node/quorum"
@@ -161,10 +162,7 @@ func readAnchor(s string) (evidence.Anchor, error) {
 	if id, err := statement.ParseID(s); err == nil && id != (statement.ID{}) { // which would stand for no anchor
 		return evidence.Anchor{Network: id}, nil
 	}
-	if _, err := os.Stat(s); err != nil {
-		return evidence.Anchor{}, fault.New(fault.Usage, "the id is 64 hexadecimal digits, as `cerebrum network show` prints it", "--network %q is neither a network's id nor a file", s)
-	}
-	f, err := readNetwork(s)
+	f, err := networkFile(s)
 	if err != nil {
 		return evidence.Anchor{}, err
 	}
@@ -173,6 +171,14 @@ func readAnchor(s string) (evidence.Anchor, error) {
 		return evidence.Anchor{}, fault.Wrap(fault.Integrity, err, "ask for the network file again", "the network file")
 	}
 	return evidence.Anchor{Network: c.Network(), Records: f.Records}, nil
+}
+
+// networkFile reads a network file where --network is no id.
+func networkFile(s string) (*trust.File, error) {
+	if _, err := os.Stat(s); err != nil {
+		return nil, fault.New(fault.Usage, "the id is 64 hexadecimal digits, as `cerebrum network show` prints it", "--network %q is neither a network's id nor a file", s)
+	}
+	return readNetwork(s)
 }
 
 // verifyEvidence verifies a file or a folder. What does not hold is an integrity

@@ -11,6 +11,7 @@ import (
 
 	"cerebrum.dev/cerebrum/acl/revocation"
 	"cerebrum.dev/cerebrum/acl/trust"
+	"cerebrum.dev/cerebrum/crypto/statement"
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/fault"
 	"github.com/spf13/cobra"
@@ -54,7 +55,8 @@ code 5, and the node goes on by itself; the same command tells how far it is. Un
 a legal hold, or before its retention is over, nothing is done.
 
 --check verifies a file of receipts without a node, against a network file or the
-network of this home, and says what the receipts prove and what they do not.`,
+network of this home, which --network may name by its id, and says what the receipts
+prove and what they do not.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := filled(c, "check", "network"); err != nil { // an empty --check would erase
 				return err
@@ -79,7 +81,7 @@ network of this home, and says what the receipts prove and what they do not.`,
 	c.Flags().BoolVar(&f.r.ThisVersion, "this-version", false, "this version only")
 	c.Flags().BoolVar(&f.lineage, "lineage", false, "all versions (the default)")
 	c.Flags().StringVar(&f.check, "check", "", "verify this file of receipts instead")
-	c.Flags().StringVar(&f.network, "network", "", "with --check: the network file to verify against")
+	c.Flags().StringVar(&f.network, "network", "", "with --check: the network file to verify against, or the id that the network of this home must have")
 	return c
 }
 
@@ -214,27 +216,32 @@ func parseReceipts(path string, raw []byte) (*receiptsFile, error) {
 	return &f, nil
 }
 
-// chainOf reads the committee records of a network file or, without one, of this
-// home.
+// chainOf reads the committee records of a network file or, with an id or without a
+// name, of this home, which must be of the network with that id.
 func (e *Env) chainOf(network string) (*trust.Chain, error) {
 	var f *trust.File
-	var err error
-	if network != "" {
-		if f, err = readNetwork(network); err != nil {
-			return nil, err
-		}
-	} else {
+	id, err := statement.ParseID(network)
+	named := err == nil
+	if named || network == "" {
 		h, err := e.open()
-		if err != nil {
+		switch {
+		case err != nil && named:
+			return nil, fault.Wrap(fault.Of(err).Exit, err, "name a network file instead, which has the committee records", "an id stands for the records that this home has")
+		case err != nil:
 			return nil, err
-		}
-		if f = h.Network; f == nil {
+		case h.Network == nil:
 			return nil, fault.New(fault.Usage, "name a network file with --network", "this home belongs to no network")
 		}
+		f = h.Network
+	} else if f, err = networkFile(network); err != nil {
+		return nil, err
 	}
 	c, err := f.Chain()
 	if err != nil {
 		return nil, fault.Wrap(fault.Integrity, err, "ask for the network file again", "the network")
+	}
+	if named && c.Network() != id {
+		return nil, fault.New(fault.Usage, "name a network file instead, which has the committee records", "this home is of the network %s", c.Network())
 	}
 	return c, nil
 }
