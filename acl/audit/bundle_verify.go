@@ -178,7 +178,7 @@ func (c Check) known(b *Bundle) (out []Checkpoint, err error) {
 		}
 		switch {
 		case k.N > b.Checkpoint.N:
-			return nil, &TamperError{Index: b.Checkpoint.N, File: bundleFile, What: fmt.Sprintf("the log ends here, but others know that it had %d records", k.N)}
+			return nil, &TamperError{Index: b.Checkpoint.N, File: BundleFile, Offset: -1, What: fmt.Sprintf("the log ends here, but others know that it had %d records", k.N)}
 		case k.N < b.First:
 			return nil, fmt.Errorf("a checkpoint of %d records cannot be compared with an export that begins with record %d: ask for an earlier one", k.N, b.First)
 		}
@@ -300,7 +300,8 @@ func checkSeal(in *frameReader, b *Bundle) error {
 	return nil
 }
 
-const bundleFile = "the bundle"
+// BundleFile is the File of a [TamperError] in a bundle.
+const BundleFile = "the bundle"
 
 // frameReader reads frames and sums everything.
 type frameReader struct {
@@ -363,5 +364,5 @@ func (in *frameReader) bad(index int64, what string) error {
 	if index < 0 {
 		what = fmt.Sprintf("at byte %d: %s", in.begin, what)
 	}
-	return &TamperError{Index: index, File: bundleFile, Offset: in.begin, What: what}
+	return &TamperError{Index: index, File: BundleFile, Offset: in.begin, What: what}
 }

@@ -250,7 +250,7 @@ var ErrTampered = errors.New("the log was tampered with or damaged")
 type TamperError struct {
 	Index  int64  // of the first record that is wrong or missing; -1 where it cannot be told
 	File   string // where it is or should be
-	Offset int64  // of that record in the file, in bytes
+	Offset int64  // of that record in the file, in bytes; -1 where it cannot be told
 	What   string // what is wrong
 }
 
@@ -258,6 +258,9 @@ type TamperError struct {
 func (e *TamperError) Error() string {
 	if e.Index < 0 {
 		return fmt.Sprintf("%v: %s: %s", ErrTampered, e.File, e.What)
+	}
+	if e.Offset < 0 {
+		return fmt.Sprintf("%v: record %d, %s: %s", ErrTampered, e.Index, e.File, e.What)
 	}
 	return fmt.Sprintf("%v: record %d, at byte %d of %s: %s", ErrTampered, e.Index, e.Offset, e.File, e.What)
 }
@@ -270,5 +273,5 @@ func tampered(at place, what string) error {
 }
 
 func tamperedFile(name, what string) error {
-	return &TamperError{Index: -1, File: name, What: what}
+	return &TamperError{Index: -1, File: name, Offset: -1, What: what}
 }

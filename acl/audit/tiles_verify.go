@@ -198,7 +198,7 @@ func (t *tileReader) read(fn func(int64, []byte) error) (tlog.Hash, error) {
 			}
 			var leaf []byte
 			if leaf, rest, err = torchwood.ReadTileEntry(rest); err != nil {
-				return tlog.Hash{}, &TamperError{Index: at.n, File: path, What: "it ends in the middle of the record"}
+				return tlog.Hash{}, &TamperError{Index: at.n, File: path, Offset: -1, What: "it ends in the middle of the record"}
 			}
 			hashes = at.tree.add(at.n, 0, tlog.RecordHash(leaf), hashes[:0])
 			if err := w.add(record{leaf: leaf, hashes: hashes}); err != nil {

@@ -154,7 +154,7 @@ type verifiedReceipt struct {
 func (e *Env) verifyReceipt(path string, raw []byte, x evidence.Expect) error {
 	r, err := evidence.VerifyReceipt(raw, quorum.RequestDigest, x)
 	if err != nil {
-		return fault.Wrap(fault.Integrity, err, "do not rely on it; ask whoever sent it for the receipt again", "%s does not hold", plain(path))
+		return fault.Wrap(fault.Integrity, &flaw{path, err}, "do not rely on it; ask whoever sent it for the receipt again", "%s does not hold", plain(path))
 	}
 	now, b := e.Now(), r.Receipt
 	out := verifiedReceipt{

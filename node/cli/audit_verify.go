@@ -1,13 +1,11 @@
 package cli
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"time"
 
 	"cerebrum.dev/cerebrum/acl/audit"
 	"cerebrum.dev/cerebrum/acl/audit/evidence"
@@ -34,7 +32,7 @@ func auditVerify(e *Env) *cobra.Command {
 		Long: `Verify what "cerebrum audit export" or "cerebrum audit receipt" wrote. It needs no home, no network and nothing
 but the file, and no part of the file can change without being found. The exit code
 is 0 only if all of it holds; otherwise it is 6, and the error says what does not
-hold, and where. A bundle is read twice, so it must be a file and not come through a pipe.
+hold, and where; with --json there is a report of that too. A bundle is read twice, so it must be a file and not come through a pipe.
 
 --network says which network it must be of, by its id or by a network file. Without
 it the file says that of itself. --keep writes the log's checkpoint to a file, and
@@ -44,33 +42,8 @@ been rolled back in between.`,
 			if err := filled(c, "network", "known", "receipt"); err != nil {
 				return err
 			}
-			x, err := f.expect()
-			if err != nil {
-				return err
-			}
-			if raw, err := receiptIn(args[0]); err != nil {
-				return err
-			} else if raw != nil {
-				if f.keep != "" || len(f.known)+len(f.receipts) > 0 {
-					return fault.New(fault.Usage, "they are for exported logs", "a receipt takes no --keep, --known and --receipt")
-				}
-				return e.verifyReceipt(args[0], raw, x)
-			}
-			r, err := verifyEvidence(args[0], x)
-			if err != nil {
-				return err
-			}
-			for _, path := range f.receipts {
-				if err := livesUpTo(args[0], r, path, x); err != nil {
-					return err
-				}
-			}
-			if f.keep != "" {
-				if err := writeNew(f.keep, r.Checkpoint.Note); err != nil {
-					return err
-				}
-			}
-			return e.printReport(r)
+			err := e.verifyExported(args[0], &f)
+			return errors.Join(err, e.printFlaw(err))
 		},
 	}
 	c.Flags().StringVar(&f.network, "network", "", "the id of the network that it must be of, or a network file")
@@ -79,6 +52,37 @@ been rolled back in between.`,
 	outputFlag(c.Flags(), &f.keep, "keep", "", "write the log's checkpoint to this new file")
 	c.Flags().IntVar(&f.witnesses, "witnesses", 0, "how many validators must have cosigned the checkpoint")
 	return c
+}
+
+// verifyExported verifies a receipt, a bundle or a folder and says what that proves.
+func (e *Env) verifyExported(path string, f *verifyFlags) error {
+	x, err := f.expect()
+	if err != nil {
+		return err
+	}
+	if raw, err := receiptIn(path); err != nil {
+		return err
+	} else if raw != nil {
+		if f.keep != "" || len(f.known)+len(f.receipts) > 0 {
+			return fault.New(fault.Usage, "they are for exported logs", "a receipt takes no --keep, --known and --receipt")
+		}
+		return e.verifyReceipt(path, raw, x)
+	}
+	r, err := verifyEvidence(path, x)
+	if err != nil {
+		return err
+	}
+	for _, receipt := range f.receipts {
+		if err := livesUpTo(path, r, receipt, x); err != nil {
+			return err
+		}
+	}
+	if f.keep != "" {
+		if err := writeNew(f.keep, r.Checkpoint.Note); err != nil {
+			return err
+		}
+	}
+	return e.printReport(r)
 }
 
 // expect reads what the auditor has.
@@ -136,7 +140,7 @@ func livesUpTo(bundle string, r *evidence.Report, path string, x evidence.Expect
 	x.Witnesses = 0
 	v, err := evidence.VerifyReceipt(raw, quorum.RequestDigest, x)
 	if err != nil {
-		return fault.Wrap(fault.Integrity, err, "do not rely on it", "%s does not hold", plain(path))
+		return fault.Wrap(fault.Integrity, &flaw{path, err}, "do not rely on it", "%s does not hold", plain(path))
 	}
 	last := v.Receipt.First + int64(v.Receipt.Entries()) - 1
 	switch {
@@ -145,10 +149,11 @@ func livesUpTo(bundle string, r *evidence.Report, path string, x evidence.Expect
 	case v.Receipt.First < r.First:
 		return fault.New(fault.Usage, "ask for an export that begins earlier", "the receipt %s is of entry %d, which is not in the bundle", plain(path), v.Receipt.First)
 	case last >= r.Checkpoint.N:
-		return fault.New(fault.Integrity, "ask for a newer export; if that lacks it too, the receipt is evidence against the log's owner", "%s ends before entry %d, which the receipt %s promises", plain(bundle), last, plain(path))
+		short := &flaw{bundle, fmt.Errorf("it ends before entry %d, which the receipt %s promises", last, plain(path))}
+		return fault.Wrap(fault.Integrity, short, "ask for a newer export; if that lacks it too, the receipt is evidence against the log's owner", "%s does not hold", plain(bundle))
 	}
 	if err := evidence.Contradicts(v.Receipt, opener(bundle)); err != nil {
-		return fault.Wrap(fault.Integrity, err, "keep both: the log's key signed them, and only one can be so", "%s does not hold", plain(bundle))
+		return fault.Wrap(fault.Integrity, &flaw{bundle, err}, "keep both: the log's key signed them, and only one can be so", "%s does not hold", plain(bundle))
 	}
 	r.Kept = append(r.Kept, v)
 	return nil
@@ -202,101 +207,11 @@ func verifyEvidence(path string, x evidence.Expect) (*evidence.Report, error) {
 	case errors.As(err, &unread):
 		return nil, fault.Wrap(fault.Failed, err, "", "the evidence cannot be read")
 	case err != nil:
-		return nil, fault.Wrap(fault.Integrity, err, "do not rely on it; keep it, and ask whoever sent it for another export", "%s does not hold", plain(path))
+		return nil, fault.Wrap(fault.Integrity, &flaw{path, err}, "do not rely on it; keep it, and ask whoever sent it for another export", "%s does not hold", plain(path))
 	}
 	return r, nil
 }
 
 func opener(path string) evidence.Opener {
 	return func() (io.ReadCloser, error) { return os.Open(path) }
-}
-
-// verified is the JSON of a report.
-type verified struct {
-	Holds       bool              `json:"holds"`
-	Format      string            `json:"format"`
-	Origin      string            `json:"origin"`
-	Peer        string            `json:"peer"`
-	Identity    string            `json:"identity,omitempty"`
-	Role        string            `json:"role,omitempty"`
-	Validator   int               `json:"validator,omitempty"`
-	Network     string            `json:"network,omitempty"`
-	NetworkName string            `json:"network_name,omitempty"`
-	Anchored    bool              `json:"anchored"`
-	Checkpoint  verifiedHead      `json:"checkpoint"`
-	First       int64             `json:"first"`
-	Entries     int64             `json:"entries"`
-	From        string            `json:"from,omitempty"`
-	To          string            `json:"to,omitempty"`
-	Disclosures verifiedDisclosed `json:"disclosures"`
-	Known       int               `json:"known"`    // checkpoints that were kept, from which the log goes on
-	Receipts    []string          `json:"receipts"` // ids of those that it lives up to
-	Proves      []string          `json:"proves"`
-	NotProved   []string          `json:"not_proved"`
-}
-
-type verifiedHead struct {
-	Size       int64    `json:"size"`
-	Root       string   `json:"root"`
-	Witnesses  []int    `json:"witnesses"` // validators, from 1
-	Of         int      `json:"of"`        // that could be witnesses
-	Fresh      string   `json:"fresh,omitempty"`
-	AgeSeconds *float64 `json:"age_seconds"` // null: nobody but the log says when it was made
-}
-
-type verifiedDisclosed struct {
-	Events   int64 `json:"events"`
-	Opened   int64 `json:"opened"`
-	Claims   int64 `json:"claims"`
-	Erased   int64 `json:"erased"`
-	Lost     int64 `json:"lost"`
-	Withheld int64 `json:"withheld"`
-}
-
-func (e *Env) printReport(r *evidence.Report) error {
-	now := e.Now()
-	o := r.Owner
-	out := verified{
-		Holds: true, Format: r.Format, Origin: r.Origin, Peer: o.Peer.String(), Validator: o.Seat, NetworkName: plain(o.Name), Anchored: o.Anchored,
-		Checkpoint: verifiedHead{Size: r.Checkpoint.N, Root: r.Root(), Witnesses: []int{}, Of: r.Witnesses()},
-		First:      r.First, Entries: r.Entries(), Proves: r.Proves(now), NotProved: r.NotProved(),
-		Disclosures: verifiedDisclosed{r.Events, r.Shown, r.Claims, r.Erased, r.Lost, r.Withheld()},
-		Known:       r.Known, Receipts: []string{},
-	}
-	for _, k := range r.Kept {
-		out.Receipts = append(out.Receipts, k.ID.String())
-	}
-	if o.Network != (statement.ID{}) {
-		out.Network = o.Network.String()
-	}
-	if o.Role != 0 {
-		out.Role, out.Identity = o.Role.String(), o.Identity.String()
-	}
-	for _, c := range r.Cosigned {
-		out.Checkpoint.Witnesses = append(out.Checkpoint.Witnesses, c.Validator)
-	}
-	if at := r.Fresh(); !at.IsZero() {
-		age := now.Sub(at).Seconds()
-		out.Checkpoint.Fresh, out.Checkpoint.AgeSeconds = at.Format(time.RFC3339), &age
-	}
-	if r.Events > 0 {
-		out.From, out.To = r.From.Format(time.RFC3339Nano), r.To.Format(time.RFC3339Nano)
-	}
-	return e.print(out, func(w io.Writer) { printProven(w, out.Proves, out.NotProved, out.Network, out.Anchored) })
-}
-
-func printProven(w io.Writer, proves, not []string, network string, anchored bool) {
-	var b bytes.Buffer
-	fmt.Fprintln(&b, "it holds. Proven is:")
-	for _, s := range proves {
-		fmt.Fprintf(&b, "  %s\n", plain(s))
-	}
-	fmt.Fprintln(&b, "Not proven is:")
-	for _, s := range not {
-		fmt.Fprintf(&b, "  %s\n", plain(s))
-	}
-	if !anchored && network != "" {
-		fmt.Fprintf(&b, "anchor not checked: %s\n", network)
-	}
-	w.Write(b.Bytes()) // like print, whose output nobody may read
 }

@@ -468,7 +468,7 @@ func TestTheOwnerCannotLieInDisclosures(t *testing.T) {
 	if err := try(at(1, texts[1]), at(3, texts[3][:1])); err != nil {
 		t.Fatal(err)
 	}
-	refused(t, "of another entry", try(at(1, texts[2])), "does not commit", "(entry 1)")
+	refused(t, "of another entry", try(at(1, texts[2])), "does not commit", "record 1, the bundle")
 	refused(t, "twice", try(at(1, texts[1]), at(1, texts[1])), "order")
 	refused(t, "backwards", try(at(2, texts[2]), at(1, texts[1])), "order")
 	refused(t, "of no entry", try(at(5, texts[1])), "not there")

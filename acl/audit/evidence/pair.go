@@ -3,7 +3,6 @@ package evidence
 import (
 	"bytes"
 	"errors"
-	"fmt"
 
 	"cerebrum.dev/cerebrum/acl/audit"
 	"cerebrum.dev/cerebrum/acl/audit/event"
@@ -59,7 +58,7 @@ func (p *pair) open() (*Entry, error) {
 }
 
 func misplaced(index int64, what string) error {
-	return &audit.TamperError{Index: -1, File: "the bundle", What: fmt.Sprintf("%s (entry %d)", what, index)}
+	return &audit.TamperError{Index: index, File: audit.BundleFile, Offset: -1, What: what}
 }
 
 // pairs puts disclosures to the records that they are of, and hands on full batches.
@@ -74,7 +73,7 @@ type pairs struct {
 func (p *pairs) disclosure(raw []byte) error {
 	d, err := readDisclosed(raw)
 	if err != nil {
-		return &audit.TamperError{Index: -1, File: "the bundle", What: "a disclosure is malformed"}
+		return &audit.TamperError{Index: -1, File: audit.BundleFile, Offset: -1, What: "a disclosure is malformed"}
 	}
 	if d.Index <= p.at {
 		return misplaced(d.Index, "the disclosures are not in the order of the entries")
