@@ -61,7 +61,7 @@ of it was verified. It needs no home.`,
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if e.JSON {
 				if c.Flags().Changed("format") && r.Format != "json" {
-					return fault.New(fault.Usage, "", "name one of --json and --format %s", r.Format)
+					return fault.New(fault.Usage, "leave one of them out", "--json is another format than --format %s", r.Format)
 				}
 				r.Format = "json"
 			}
@@ -95,7 +95,7 @@ of it was verified. It needs no home.`,
 // bundleLog prints the entries of a bundle.
 func (e *Env) bundleLog(path, network string, r api.AuditLogRequest) error {
 	if r.Follow {
-		return fault.New(fault.Usage, "", "--follow is for the log of a node")
+		return fault.New(fault.Usage, "leave --follow out, or leave the bundle out and follow this home's log", "--follow is for the log of a node, and nothing is added to a bundle")
 	}
 	f := ocsf.Filter{Since: r.Since, Action: r.Action, Outcome: r.Outcome, Identity: r.Identity, Object: r.Object}
 	if err := f.Check(); err != nil {
@@ -117,7 +117,7 @@ func (e *Env) bundleLog(path, network string, r api.AuditLogRequest) error {
 	out := bufio.NewWriterSize(e.Out, 64<<10)
 	form, err := ocsf.Writer(out, ocsf.Form{Format: r.Format})
 	if err != nil {
-		return fault.Wrap(fault.Usage, err, "", "the format")
+		return fault.Wrap(fault.Usage, err, "see `cerebrum audit log --help`", "the format")
 	}
 	err = evidence.Read(opener(path), x, func(i *evidence.Entry) error {
 		if i.Leaf == nil || !f.Leaf(i.Leaf) || !f.Claims(i.Claims) {

@@ -35,7 +35,7 @@ of a removed entry is its hash: later exports prove that they go on from the arc
 				return err
 			}
 			if limit > e.Now().UnixMilli() || limit == 0 {
-				return fault.New(fault.Usage, "", "--before is a time in the past")
+				return fault.New(fault.Usage, "name how long ago, such as 730d, or a day such as 2024-01-01", "--before is a time in the past")
 			}
 			return e.service(c.Context(), func(ctx context.Context, s api.Service) error { return e.archive(ctx, s, limit, output) })
 		},

@@ -112,7 +112,7 @@ cannot be asked, FILE has the receipt alone.`,
 func receiptIn(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fault.Wrap(fault.Failed, err, "", "the evidence")
+		return nil, fault.Wrap(fault.Failed, err, exportedHint, "the evidence")
 	}
 	defer f.Close()
 	head := make([]byte, 64)

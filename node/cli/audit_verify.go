@@ -186,12 +186,15 @@ func networkFile(s string) (*trust.File, error) {
 	return readNetwork(s)
 }
 
+// exportedHint says what evidence is.
+const exportedHint = "name what `cerebrum audit export` or `cerebrum audit receipt` wrote"
+
 // verifyEvidence verifies a file or a folder. What does not hold is an integrity
 // fault; what could not be read is not.
 func verifyEvidence(path string, x evidence.Expect) (*evidence.Report, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fault.Wrap(fault.Failed, err, "", "the evidence")
+		return nil, fault.Wrap(fault.Failed, err, exportedHint, "the evidence")
 	}
 	var r *evidence.Report
 	switch {
@@ -205,7 +208,7 @@ func verifyEvidence(path string, x evidence.Expect) (*evidence.Report, error) {
 	var unread *fs.PathError
 	switch {
 	case errors.As(err, &unread):
-		return nil, fault.Wrap(fault.Failed, err, "", "the evidence cannot be read")
+		return nil, fault.Wrap(fault.Failed, err, "see whether you may read all of it, and verify it again", "the evidence cannot be read")
 	case err != nil:
 		return nil, fault.Wrap(fault.Integrity, &flaw{path, err}, "do not rely on it; keep it, and ask whoever sent it for another export", "%s does not hold", plain(path))
 	}

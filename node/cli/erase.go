@@ -192,7 +192,7 @@ func (f *receiptsFile) notProved() []string {
 func readReceipts(path string) (*receiptsFile, error) {
 	in, err := os.Open(path)
 	if err != nil {
-		return nil, fault.Wrap(fault.Failed, err, "", "the file of receipts")
+		return nil, fault.Wrap(fault.Failed, err, "name what `cerebrum erase --receipts` wrote", "the file of receipts")
 	}
 	defer in.Close()
 	raw, err := io.ReadAll(io.LimitReader(in, maxReceipts+1))

@@ -15,7 +15,7 @@ import (
 // AuditExport implements api.Service. The export has its own entry in it.
 func (n *Node) AuditExport(ctx context.Context, r api.AuditExportRequest) (*api.AuditExported, error) {
 	if r.Format != formatBundle && r.Format != formatTiles {
-		return nil, fault.New(fault.Usage, "", "the format is %s or %s, not %q", formatBundle, formatTiles, r.Format)
+		return nil, fault.New(fault.Usage, "see `cerebrum audit export --help`", "the format is %s or %s, not %q", formatBundle, formatTiles, r.Format)
 	}
 	x, err := n.evidence(ctx, r)
 	if err != nil {

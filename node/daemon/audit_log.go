@@ -36,7 +36,7 @@ func (n *Node) AuditLog(ctx context.Context, r api.AuditLogRequest, w io.Writer)
 	out := bufio.NewWriterSize(w, 64<<10)
 	form, err := ocsf.Writer(out, ocsf.Form{Format: r.Format, Host: hostname(), Name: n.nameIn(ctx)})
 	if err != nil {
-		return fault.Wrap(fault.Usage, err, "", "the format")
+		return fault.Wrap(fault.Usage, err, "see `cerebrum audit log --help`", "the format")
 	}
 	tick := time.NewTicker(tailEvery)
 	defer tick.Stop()
