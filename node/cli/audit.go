@@ -75,7 +75,7 @@ of it was verified. It needs no home.`,
 				return err
 			}
 			if len(args) > 0 {
-				return e.bundleLog(args[0], network, r)
+				return e.bundleLog(c.Context(), args[0], network, r)
 			}
 			return e.service(c.Context(), func(ctx context.Context, s api.Service) error { return s.AuditLog(ctx, r, e.Out) })
 		},
@@ -93,7 +93,7 @@ of it was verified. It needs no home.`,
 }
 
 // bundleLog prints the entries of a bundle.
-func (e *Env) bundleLog(path, network string, r api.AuditLogRequest) error {
+func (e *Env) bundleLog(ctx context.Context, path, network string, r api.AuditLogRequest) error {
 	if r.Follow {
 		return fault.New(fault.Usage, "leave --follow out, or leave the bundle out and follow this home's log", "--follow is for the log of a node, and nothing is added to a bundle")
 	}
@@ -107,7 +107,7 @@ func (e *Env) bundleLog(path, network string, r api.AuditLogRequest) error {
 		return err
 	}
 	// Verified as a whole before a line of it is shown.
-	v, err := verifyEvidence(path, x)
+	v, err := verifyEvidence(ctx, path, x)
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (e *Env) bundleLog(path, network string, r api.AuditLogRequest) error {
 	if err != nil {
 		return fault.Wrap(fault.Usage, err, "see `cerebrum audit log --help`", "the format")
 	}
-	err = evidence.Read(opener(path), x, func(i *evidence.Entry) error {
+	err = evidence.Read(opener(ctx, path), x, func(i *evidence.Entry) error {
 		if i.Leaf == nil || !f.Leaf(i.Leaf) || !f.Claims(i.Claims) {
 			return nil
 		}

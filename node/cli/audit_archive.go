@@ -60,7 +60,7 @@ func (e *Env) archive(ctx context.Context, s api.Service, limit int64, output st
 	if err != nil {
 		return err
 	}
-	v, err := verifyEvidence(x.File, evidence.Expect{})
+	v, err := verifyEvidence(ctx, x.File, evidence.Expect{})
 	if err != nil {
 		return err
 	}

@@ -63,6 +63,21 @@ func TestAnExportSaysWhoCosignedIt(t *testing.T) {
 	}
 }
 
+// offline is a home of no network, whose node does not run, and a folder beside it.
+func offline(t *testing.T) (e *Env, dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	home := filepath.Join(dir, "home")
+	e = &Env{Out: io.Discard, Err: io.Discard, Now: time.Now}
+	if code := Main(t.Context(), e, Root(e), []string{"--home", home, "init", "--plain-keys", "--recovery-file", filepath.Join(dir, "recovery")}); code != fault.OK {
+		t.Fatalf("init exits %d", code)
+	}
+	if e.Home != home { // else what follows would be done to the home of whoever runs the tests
+		t.Fatalf("the home is %q", e.Home)
+	}
+	return e, dir
+}
+
 // held is a home under a legal hold, of which it learns at once or when it has exported.
 type held struct {
 	api.Service
@@ -79,11 +94,7 @@ func (h held) AuditPrune(_ context.Context, r api.AuditPruneRequest) (*api.Audit
 // Where entries must stay, nobody finds an archive that nobody needs; where that turns
 // out too late, the archive is there, and the error says so.
 func TestAnArchiveThatAHoldForbids(t *testing.T) {
-	dir := t.TempDir()
-	e := &Env{Out: io.Discard, Err: io.Discard, Now: time.Now, Home: filepath.Join(dir, "home")}
-	if code := Main(t.Context(), e, Root(e), []string{"--home", e.Home, "init", "--plain-keys", "--recovery-file", filepath.Join(dir, "recovery")}); code != fault.OK {
-		t.Fatalf("init exits %d", code)
-	}
+	e, dir := offline(t)
 	output := filepath.Join(dir, "old.bundle")
 	for _, late := range []bool{false, true} {
 		err := e.service(t.Context(), func(ctx context.Context, s api.Service) error {
@@ -99,8 +110,32 @@ func TestAnArchiveThatAHoldForbids(t *testing.T) {
 			}
 			continue
 		}
-		if _, err := verifyEvidence(output, evidence.Expect{}); err != nil || !strings.Contains(f.Message, "old.bundle is complete") {
+		if _, err := verifyEvidence(t.Context(), output, evidence.Expect{}); err != nil || !strings.Contains(f.Message, "old.bundle is complete") {
 			t.Errorf("the archive: %v; the error says %q", err, f.Message)
+		}
+	}
+}
+
+// Who interrupts the verification of a long log has not shown that it does not hold.
+func TestVerifyingIsInterrupted(t *testing.T) {
+	e, dir := offline(t)
+	for _, format := range []string{"bundle", "tiles"} {
+		path := filepath.Join(dir, format)
+		err := e.service(t.Context(), func(ctx context.Context, s api.Service) error {
+			_, err := exportAudit(ctx, s, api.AuditExportRequest{Format: format}, path, false)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := verifyEvidence(t.Context(), path, evidence.Expect{}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, interrupt := context.WithCancel(t.Context())
+		interrupt()
+		_, err = verifyEvidence(ctx, path, evidence.Expect{})
+		if f := fault.Of(err); err == nil || f.Exit != fault.Failed || f.Message != "interrupted" {
+			t.Errorf("%s: interrupted, it says %+v", format, f)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -42,7 +43,7 @@ been rolled back in between.`,
 			if err := filled(c, "network", "known", "receipt"); err != nil {
 				return err
 			}
-			err := e.verifyExported(args[0], &f)
+			err := e.verifyExported(c.Context(), args[0], &f)
 			return errors.Join(err, e.printFlaw(err))
 		},
 	}
@@ -55,8 +56,8 @@ been rolled back in between.`,
 }
 
 // verifyExported verifies a receipt, a bundle or a folder and says what that proves.
-func (e *Env) verifyExported(path string, f *verifyFlags) error {
-	x, err := f.expect()
+func (e *Env) verifyExported(ctx context.Context, path string, f *verifyFlags) error {
+	x, err := f.expect(ctx)
 	if err != nil {
 		return err
 	}
@@ -68,12 +69,12 @@ func (e *Env) verifyExported(path string, f *verifyFlags) error {
 		}
 		return e.verifyReceipt(path, raw, x)
 	}
-	r, err := verifyEvidence(path, x)
+	r, err := verifyEvidence(ctx, path, x)
 	if err != nil {
 		return err
 	}
 	for _, receipt := range f.receipts {
-		if err := livesUpTo(path, r, receipt, x); err != nil {
+		if err := livesUpTo(ctx, path, r, receipt, x); err != nil {
 			return err
 		}
 	}
@@ -86,7 +87,7 @@ func (e *Env) verifyExported(path string, f *verifyFlags) error {
 }
 
 // expect reads what the auditor has.
-func (f *verifyFlags) expect() (x evidence.Expect, err error) {
+func (f *verifyFlags) expect(ctx context.Context) (x evidence.Expect, err error) {
 	if x.Witnesses = f.witnesses; x.Witnesses < 0 {
 		return x, fault.New(fault.Usage, "0 asks for none", "--witnesses cannot be %d", x.Witnesses)
 	}
@@ -94,7 +95,7 @@ func (f *verifyFlags) expect() (x evidence.Expect, err error) {
 		return x, err
 	}
 	for _, path := range f.known {
-		raw, err := knownIn(path, x.Anchor)
+		raw, err := knownIn(ctx, path, x.Anchor)
 		if err != nil {
 			return x, err
 		}
@@ -108,7 +109,7 @@ const maxKnown = 1 << 17
 
 // knownIn reads a checkpoint that somebody kept, or that of an earlier bundle, which
 // must hold itself.
-func knownIn(path string, of evidence.Anchor) ([]byte, error) {
+func knownIn(ctx context.Context, path string, of evidence.Anchor) ([]byte, error) {
 	f, err := os.Open(path)
 	var head []byte
 	if err == nil {
@@ -121,7 +122,7 @@ func knownIn(path string, of evidence.Anchor) ([]byte, error) {
 	if !audit.IsBundle(head) {
 		return head, nil
 	}
-	r, err := verifyEvidence(path, evidence.Expect{Anchor: of})
+	r, err := verifyEvidence(ctx, path, evidence.Expect{Anchor: of})
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +130,7 @@ func knownIn(path string, of evidence.Anchor) ([]byte, error) {
 }
 
 // livesUpTo holds a verified bundle to a receipt that the log's key signed.
-func livesUpTo(bundle string, r *evidence.Report, path string, x evidence.Expect) error {
+func livesUpTo(ctx context.Context, bundle string, r *evidence.Report, path string, x evidence.Expect) error {
 	raw, err := receiptIn(path)
 	if err != nil {
 		return err
@@ -152,8 +153,9 @@ func livesUpTo(bundle string, r *evidence.Report, path string, x evidence.Expect
 		short := &flaw{bundle, fmt.Errorf("it ends before entry %d, which the receipt %s promises", last, plain(path))}
 		return fault.Wrap(fault.Integrity, short, "ask for a newer export; if that lacks it too, the receipt is evidence against the log's owner", "%s does not hold", plain(bundle))
 	}
-	if err := evidence.Contradicts(v.Receipt, opener(bundle)); err != nil {
-		return fault.Wrap(fault.Integrity, &flaw{bundle, err}, "keep both: the log's key signed them, and only one can be so", "%s does not hold", plain(bundle))
+	err = evidence.Contradicts(v.Receipt, opener(ctx, bundle))
+	if err := verdict(ctx, bundle, err, "keep both: the log's key signed them, and only one can be so"); err != nil {
+		return err
 	}
 	r.Kept = append(r.Kept, v)
 	return nil
@@ -191,7 +193,7 @@ const exportedHint = "name what `cerebrum audit export` or `cerebrum audit recei
 
 // verifyEvidence verifies a file or a folder. What does not hold is an integrity
 // fault; what could not be read is not.
-func verifyEvidence(path string, x evidence.Expect) (*evidence.Report, error) {
+func verifyEvidence(ctx context.Context, path string, x evidence.Expect) (*evidence.Report, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fault.Wrap(fault.Failed, err, exportedHint, "the evidence")
@@ -199,22 +201,70 @@ func verifyEvidence(path string, x evidence.Expect) (*evidence.Report, error) {
 	var r *evidence.Report
 	switch {
 	case info.IsDir():
-		r, err = evidence.VerifyTiles(os.DirFS(path), x)
+		r, err = evidence.VerifyTiles(folder{os.DirFS(path), ctx.Done()}, x)
 	case info.Mode().IsRegular():
-		r, err = evidence.Verify(opener(path), x)
+		r, err = evidence.Verify(opener(ctx, path), x)
 	default: // the second reading would get the rest of the first, and honest evidence look forged
 		return nil, fault.New(fault.Usage, "write it to a file first: it is read twice, and too large for memory", "%s is neither a file nor a folder", plain(path))
 	}
-	var unread *fs.PathError
-	switch {
-	case errors.As(err, &unread):
-		return nil, fault.Wrap(fault.Failed, err, "see whether you may read all of it, and verify it again", "the evidence cannot be read")
-	case err != nil:
-		return nil, fault.Wrap(fault.Integrity, &flaw{path, err}, "do not rely on it; keep it, and ask whoever sent it for another export", "%s does not hold", plain(path))
+	if err := verdict(ctx, path, err, "do not rely on it; keep it, and ask whoever sent it for another export"); err != nil {
+		return nil, err
 	}
 	return r, nil
 }
 
-func opener(path string) evidence.Opener {
-	return func() (io.ReadCloser, error) { return os.Open(path) }
+// verdict tells evidence that does not hold from what could not be read, or was not
+// read to its end.
+func verdict(ctx context.Context, path string, err error, hint string) error {
+	var unread *fs.PathError
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &unread):
+		return fault.Wrap(fault.Failed, err, "see whether you may read all of it, and verify it again", "the evidence cannot be read")
+	}
+	return fault.Wrap(fault.Integrity, &flaw{path, err}, hint, "%s does not hold", plain(path))
 }
+
+// opener opens a file, which may be as long as a log: an interrupt ends its reading.
+func opener(ctx context.Context, path string) evidence.Opener {
+	return func() (io.ReadCloser, error) {
+		f, err := os.Open(path)
+		return &stoppable{f, ctx.Done()}, err
+	}
+}
+
+// stoppable is a file that is read until done is closed.
+type stoppable struct {
+	*os.File
+	done <-chan struct{}
+}
+
+func (s *stoppable) Read(b []byte) (int, error) {
+	select {
+	case <-s.done:
+		return 0, context.Canceled
+	default:
+		return s.File.Read(b)
+	}
+}
+
+// folder is a folder of short files, in which none is opened once done is closed.
+type folder struct {
+	fs.FS
+	done <-chan struct{}
+}
+
+func (f folder) Open(name string) (fs.File, error) {
+	select {
+	case <-f.done:
+		return nil, context.Canceled
+	default:
+		return f.FS.Open(name)
+	}
+}
+
+// Stat opens nothing.
+func (f folder) Stat(name string) (fs.FileInfo, error) { return fs.Stat(f.FS, name) }
