@@ -47,6 +47,8 @@ func mayWrite(output string, force bool) (fresh bool, err error) {
 		return false, fault.Wrap(fault.Failed, err, "choose another name", "the output")
 	case !old.Mode().IsRegular() && force:
 		return false, fault.New(fault.Failed, "choose another name", "%s is no file, and --force replaces files only", output)
+	case !old.Mode().IsRegular():
+		return false, fault.New(fault.Failed, "choose another name", "%s exists", output)
 	case !force:
 		return false, fault.New(fault.Failed, "choose another name, or replace it with --force", "%s exists", output)
 	}
