@@ -194,6 +194,9 @@ that validators may sign copies side by side.
 
 A validator signs one record for a version and never another: the home remembers.`,
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := mayRewrite(args[0]); err != nil {
+				return err
+			}
 			f, err := readNetwork(args[0])
 			if err != nil {
 				return err

@@ -55,6 +55,15 @@ func mayWrite(output string, force bool) (fresh bool, err error) {
 	return false, nil
 }
 
+// mayRewrite refuses what a command reads and then puts a new version of in its place,
+// where that is no file: of a link, what it leads to would stay as it was.
+func mayRewrite(path string) error {
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() { // reading says what else is wrong
+		return fault.New(fault.Usage, "name the file itself", "%s is no file, and signatures are written into one", path)
+	}
+	return nil
+}
+
 // commit renames the finished output. A new file is linked, not renamed, so that
 // what somebody else made meanwhile is not replaced.
 func commit(from, output string, fresh bool) error {

@@ -161,6 +161,9 @@ func policySign(e *Env) *cobra.Command {
 		Long: `Sign a proposal after checking it like one of your own. Signatures in COPY files
 are taken over, so that validators may sign copies side by side.`,
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := mayRewrite(args[0]); err != nil {
+				return err
+			}
 			r := api.SignPolicyRequest{Force: force}
 			for i, a := range args {
 				path, err := absolute(a)
