@@ -59,7 +59,7 @@ func TestAuditorWithNothingButFiles(t *testing.T) {
 		t.Errorf("the auditor learns %v", f)
 	}
 	// The validator's log is held to what the validator promised, by index.
-	if f := w.ok(validatorOf(receipt), "audit", "export", "-o", filepath.Join(w.tmp, "its.bundle")); f.num("of") != 3 || f.num("witnesses") > 3 {
+	if f := w.ok(validatorOf(receipt), "audit", "export", "-o", filepath.Join(w.tmp, "its.bundle")); f.num("of") != 3 || f.num("witnesses") < 1 || f.num("witnesses") > 3 {
 		t.Errorf("of four validators, three could cosign the log of one: %v", f)
 	}
 	if f := w.ok("", "audit", "verify", filepath.Join(w.tmp, "its.bundle"), "--receipt", file); !slices.Contains(f.list("receipts"), any(receipt.str("id"))) {

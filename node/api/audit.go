@@ -96,8 +96,8 @@ type AuditExported struct {
 	First      int64  `json:"first"`
 	Entries    int64  `json:"entries"` // that are in it
 	Root       string `json:"root"`
-	Witnesses  int    `json:"witnesses"` // signatures beside the log's own
-	Of         int    `json:"of"`        // other validators, who could have given one
+	Witnesses  int    `json:"witnesses"` // other validators that cosigned the checkpoint
+	Of         int    `json:"of"`        // so many that could have
 	Network    string `json:"network,omitempty"`
 	Disclosing bool   `json:"disclosures"`
 	Lost       int64  `json:"lost,omitempty"`    // events in it whose disclosures are lost, which it says of them

@@ -21,6 +21,11 @@ func (n *Node) AuditExport(ctx context.Context, r api.AuditExportRequest) (*api.
 	if err != nil {
 		return nil, err
 	}
+	binding := n.audit.Log().Binding()
+	by, of, err := x.Cosigned(binding)
+	if err != nil { // nor would an auditor accept it
+		return nil, fault.Wrap(fault.Failed, err, "nothing was written; see `cerebrum status` for how far the log is witnessed", "the export")
+	}
 	var lost, damaged int64
 	x.Lost = func(index int64, why error) {
 		if lost++; why != nil {
@@ -37,17 +42,12 @@ func (n *Node) AuditExport(ctx context.Context, r api.AuditExportRequest) (*api.
 		return nil, fault.Wrap(fault.Failed, err, "nothing was written; run `cerebrum audit export` again once that is settled", "the export")
 	}
 	out := &api.AuditExported{
-		File: r.Into, Format: r.Format, Origin: n.audit.Log().Binding().Origin, Size: x.Checkpoint.N, First: x.First, Entries: x.Checkpoint.N - x.First,
-		Root: fmt.Sprintf("%x", x.Checkpoint.Hash[:]), Witnesses: x.Checkpoint.Signatures() - 1, Disclosing: r.Format == formatBundle && !r.Withhold,
+		File: r.Into, Format: r.Format, Origin: binding.Origin, Size: x.Checkpoint.N, First: x.First, Entries: x.Checkpoint.N - x.First,
+		Root: fmt.Sprintf("%x", x.Checkpoint.Hash[:]), Witnesses: len(by), Of: of, Disclosing: r.Format == formatBundle && !r.Withhold,
 		Lost: lost, Damaged: damaged,
 	}
 	if n.trust != nil {
 		out.Network = n.trust.Network().String()
-		c := n.trust.Current()
-		out.Of = len(c.Validators)
-		if _, sits := c.ByPeer(n.home.PeerKey()); sits {
-			out.Of-- // nobody is its own witness
-		}
 	}
 	return out, nil
 }

@@ -36,6 +36,17 @@ type disclosed struct {
 	Lost   bool
 }
 
+// Cosigned is who cosigned the checkpoint of an export of the log of a binding, and how
+// many could have, as its [Report] will say: a validator that signs its own is nobody.
+func (x *Export) Cosigned(b *audit.Binding) (by []Cosignature, of int, err error) {
+	o, err := ownerOf(x.Network, b, Anchor{})
+	if err != nil {
+		return nil, 0, err
+	}
+	by, _, err = o.witnesses(b, x.Checkpoint)
+	return by, o.others(), err
+}
+
 const format = 1
 
 // WriteBundle writes a bundle of a journal. What was written before an error is no

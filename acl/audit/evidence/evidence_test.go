@@ -486,6 +486,11 @@ func TestADirectoryOfTilesHoldsOrNot(t *testing.T) {
 	if err := WriteTiles(dir, p.Journal, x); err != nil {
 		t.Fatal(err)
 	}
+	own := x // a validator signs its own log too, which makes it no witness
+	own.Checkpoint = p.cosign(t, x.Checkpoint, 0)
+	if by, of, err := own.Cosigned(p.Log().Binding()); len(by) != 3 || of != 3 || err != nil || own.Checkpoint.Signatures() != 5 {
+		t.Errorf("cosigned by %d of %d, in %d signatures, %v", len(by), of, own.Checkpoint.Signatures(), err)
+	}
 	if err := WriteTiles(dir, p.Journal, x); err == nil {
 		t.Error("a folder is overwritten")
 	}
