@@ -14,20 +14,13 @@ func exported(t *testing.T) (dir string, files []string) {
 	t.Helper()
 	l := filled(t, 300)
 	dir = filepath.Join(t.TempDir(), "tiles")
-	if err := l.ExportTiles(dir, l.Published()); err != nil {
-		t.Fatal(err)
-	}
-	about, err := l.About(l.Published(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, AboutName), about, 0o600); err != nil {
+	if err := l.ExportTiles(dir, l.Published(), nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := VerifyTiles(os.DirFS(dir), Check{}); err != nil {
 		t.Fatal(err)
 	}
-	err = fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
 			files = append(files, name)
 		}
