@@ -204,7 +204,8 @@ func (c *Collector) trouble(witness statement.PublicKey) trouble {
 }
 
 // settle remembers how it went with a witness. One that fails again and again is
-// asked less and less often.
+// asked less and less often; one that cosigned this log a moment ago says so, and is asked
+// when it cosigns again.
 func (c *Collector) settle(a answer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -216,8 +217,12 @@ func (c *Collector) settle(a answer) {
 		c.troubles = map[statement.PublicKey]trouble{}
 	}
 	t := c.troubles[a.validator.Witness]
-	pause := min(firstPause<<min(t.times, 10), longestWait)
-	c.troubles[a.validator.Witness] = trouble{a.err, t.times + 1, c.Now().Add(pause)}
+	pause, times := min(firstPause<<min(t.times, 10), longestWait), t.times+1
+	var r *Refusal
+	if errors.As(a.err, &r) && r.Code == 429 && c.sizes[a.validator.Witness] > 0 {
+		pause, times = pace, t.times
+	}
+	c.troubles[a.validator.Witness] = trouble{a.err, times, c.Now().Add(pause)}
 	c.Logger.Debug("a witness did not cosign", "validator", a.validator.Peer, "err", a.err)
 }
 

@@ -223,6 +223,27 @@ func TestAWitnessIsAskedAgainWhenSomebodyWaits(t *testing.T) {
 	}
 }
 
+// Whoever exports the log right after a round has it cosigned a second later, and not
+// only with the round after the next.
+func TestAWitnessThatJustCosignedIsAskedASecondLater(t *testing.T) {
+	n := newNet(t, 4)
+	n.grow(3)
+	n.round()
+	for range 8 { // however often: it is no failure
+		n.grow(1)
+		n.clock.pass(pace / 4)
+		at := n.Log.Published().N
+		n.Retry()
+		if err := n.Round(t.Context(), n.record, 0); err != nil || n.Log.Cosigned().N >= at {
+			t.Fatalf("control: cosigned at once: %d of %d, %v", n.Log.Cosigned().N, at, err)
+		}
+		n.clock.pass(pace)
+		if err := n.Round(t.Context(), n.record, 0); err != nil || n.Log.Cosigned().N != at {
+			t.Fatalf("a second later %d of %d records are cosigned, %v", n.Log.Cosigned().N, at, err)
+		}
+	}
+}
+
 func TestWithoutAQuorumNothingIsCosigned(t *testing.T) {
 	n := newNet(t, 4)
 	n.grow(5)
