@@ -44,6 +44,7 @@ func TestReadsThatCannotBeRecorded(t *testing.T) {
 		owner.home.Config.UnloggedReads = excepted
 		address := addRetained(t, owner, nil)
 		whole := owner.audit
+		<-whole.Running() // whoever runs it has looked it up
 		owner.audit = closedLog(t, owner)
 		t.Cleanup(func() { owner.audit = whole })
 		var got bytes.Buffer
