@@ -103,7 +103,7 @@ It needs neither a home nor a network, except for --share.`,
 		},
 	}
 	f := c.Flags()
-	outputFlag(f, &a.job.Output, "output", "o", "the release")
+	outputFlag(c, &a.job.Output, "output", "o", "the release")
 	listVar(c, &a.job.Quasi, "quasi", "columns that others may know of a person")
 	listVar(c, &a.job.Sensitive, "sensitive", "columns that must not be learned of a person")
 	a.promise.add(c)

@@ -157,7 +157,7 @@ others verify too; what the entries are about is not in it.`,
 		},
 	}
 	f := c.Flags()
-	outputFlag(f, &output, "output", "o", "the file, or with --format tiles the folder, to write")
+	outputFlag(c, &output, "output", "o", "the file, or with --format tiles the folder, to write")
 	f.StringVar(&since, "since", "", "leave entries out that are older than this time, or than so long ago; a few of them may stay")
 	f.StringVar(&r.Format, "format", "bundle", "bundle or tiles")
 	f.BoolVar(&r.Withhold, "without-disclosures", false, "leave out what the entries are about: who, on what, under which grant, for which purpose")

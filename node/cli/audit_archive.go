@@ -41,7 +41,7 @@ of a removed entry is its hash: later exports prove that they go on from the arc
 		},
 	}
 	c.Flags().StringVar(&before, "before", "", "remove entries that are older than this time, or than so long ago, such as 730d")
-	outputFlag(c.Flags(), &output, "output", "o", "the archive to write first")
+	outputFlag(c, &output, "output", "o", "the archive to write first")
 	c.MarkFlagRequired("before")
 	c.MarkFlagRequired("output")
 	return c

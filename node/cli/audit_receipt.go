@@ -103,7 +103,7 @@ cannot be asked, FILE has the receipt alone.`,
 			})
 		},
 	}
-	outputFlag(c.Flags(), &output, "output", "o", "the new file to write")
+	outputFlag(c, &output, "output", "o", "the new file to write")
 	c.MarkFlagRequired("output")
 	return c
 }

@@ -50,7 +50,7 @@ been rolled back in between.`,
 	c.Flags().StringVar(&f.network, "network", "", "the id of the network that it must be of, or a network file")
 	c.Flags().StringArrayVar(&f.known, "known", nil, "a checkpoint of the same log that you kept, or an earlier bundle; may be repeated")
 	c.Flags().StringArrayVar(&f.receipts, "receipt", nil, "a receipt of the same log, which a bundle of it must live up to; may be repeated")
-	outputFlag(c.Flags(), &f.keep, "keep", "", "write the log's checkpoint to this new file")
+	outputFlag(c, &f.keep, "keep", "", "write the log's checkpoint to this new file")
 	c.Flags().IntVar(&f.witnesses, "witnesses", 0, "how many validators must have cosigned the checkpoint")
 	return c
 }

@@ -245,7 +245,7 @@ not lost. What the identity has granted stays.`,
 	}
 	f := c.Flags()
 	f.StringVar(&old, "recovery-file", "", "read the recovery secret from this file instead of the terminal")
-	outputFlag(f, &next, "new-recovery-file", "", "write the new recovery secret to this new file instead of the terminal")
+	outputFlag(c, &next, "new-recovery-file", "", "write the new recovery secret to this new file instead of the terminal")
 	f.StringVar(&r.Name, "name", "", "name of the identity in this home")
 	f.StringArrayVar(&r.Keep, "keep", nil, "fingerprint of another device that stays")
 	return c

@@ -77,7 +77,7 @@ prove and what they do not.`,
 	}
 	c.Flags().StringVar(&f.r.Reason, "reason", "", "why; it stands in the order, which everybody in the network gets")
 	c.Flags().BoolVar(&f.r.Override, "override-retention", false, "though it is retained in the mode governance; needs the role retention-override and --reason")
-	outputFlag(c.Flags(), &f.receipts, "receipts", "", "write the signed receipts to this new file")
+	outputFlag(c, &f.receipts, "receipts", "", "write the signed receipts to this new file")
 	c.Flags().BoolVar(&f.r.ThisVersion, "this-version", false, "this version only")
 	c.Flags().BoolVar(&f.lineage, "lineage", false, "all versions (the default)")
 	c.Flags().StringVar(&f.check, "check", "", "verify this file of receipts instead")

@@ -95,7 +95,7 @@ func idNew(e *Env) *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&kindName, "kind", "user", "user, agent or service")
-	outputFlag(c.Flags(), &recoveryFile, "recovery-file", "", "write the recovery secret to this new file instead of the terminal")
+	outputFlag(c, &recoveryFile, "recovery-file", "", "write the recovery secret to this new file instead of the terminal")
 	return c
 }
 

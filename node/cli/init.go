@@ -77,7 +77,7 @@ when a device is lost or stolen.`,
 	c.Flags().StringVar(&name, "name", "me", "name of the default identity, known to this home alone")
 	c.Flags().StringVar(&network, "network", "", "adopt the network of this file")
 	c.Flags().BoolVar(&plainKeys, "plain-keys", false, "keep the keys in a file of mode 0600 without a passphrase")
-	outputFlag(c.Flags(), &recoveryFile, "recovery-file", "", "write the recovery secret to this new file instead of the terminal")
+	outputFlag(c, &recoveryFile, "recovery-file", "", "write the recovery secret to this new file instead of the terminal")
 	return c
 }
 

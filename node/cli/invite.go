@@ -51,7 +51,7 @@ the network; it opens no data.`,
 	g.StringVar(&f.lasts, "for", "24h", "how long it can be used, such as 12h or 7d, at most 30d")
 	g.StringVar(&f.r.Name, "name", "", "what you call the newcomer, for your list")
 	g.StringVar(&f.r.As, "as", "", "the identity that invites")
-	outputFlag(g, &f.output, "output", "o", "write it to this new file instead of standard output")
+	outputFlag(c, &f.output, "output", "o", "write it to this new file instead of standard output")
 	g.BoolVar(&f.list, "list", false, "list the invitations that this home made")
 	g.StringVar(&f.revoke, "revoke", "", "revoke the invitation with this id")
 	return c

@@ -169,8 +169,8 @@ is that age file. Stock age opens it with the identity that
 		},
 	}
 	f := c.Flags()
-	outputFlag(f, &age, "age", "", "write an age file")
-	outputFlag(f, &car, "car", "", "write a CAR file")
+	outputFlag(c, &age, "age", "", "write an age file")
+	outputFlag(c, &car, "car", "", "write a CAR file")
 	f.StringArrayVar(&to, "recipient", nil, "encrypt to these age recipients instead of the owner")
 	f.BoolVar(&force, "force", false, "replace an existing file")
 	return c

@@ -117,7 +117,7 @@ func networkCreate(e *Env) *cobra.Command {
 	f.IntVar(&n.t, "shares", 0, "shares that a key needs (default: as many as signatures)")
 	f.IntVar(&n.f, "faults", -1, "liars or losses survived (default: as many as the number of validators allows)")
 	f.IntVar(&n.rootThreshold, "root-threshold", 0, "root keys that a recovery needs (default: a majority)")
-	outputFlag(f, &n.output, "output", "o", "write the draft to this new file (default NAME.network)")
+	outputFlag(c, &n.output, "output", "o", "write the draft to this new file (default NAME.network)")
 	c.MarkFlagRequired("name")
 	c.MarkFlagRequired("validators")
 	c.MarkFlagRequired("root")

@@ -8,12 +8,12 @@ import (
 
 	"cerebrum.dev/cerebrum/crypto/keystore/disk"
 	"cerebrum.dev/cerebrum/node/fault"
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 )
 
 // outputFlag makes a flag that names what a command writes.
-func outputFlag(f *pflag.FlagSet, p *string, name, short, usage string) {
-	f.VarP((*outputPath)(p), name, short, usage)
+func outputFlag(c *cobra.Command, p *string, name, short, usage string) {
+	c.Flags().VarP((*outputPath)(p), name, short, usage)
 }
 
 // outputPath is the value of such a flag. What is written is finished beside the path

@@ -140,7 +140,7 @@ func policyPropose(e *Env) *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	outputFlag(f, &output, "output", "o", "write the proposal to this new file")
+	outputFlag(c, &output, "output", "o", "write the proposal to this new file")
 	f.StringVar(&from, "from", "", "when it begins, such as 2026-01-31T08:00:00Z (default: at once)")
 	f.BoolVar(&r.Force, "force", false, "propose policies that seem to lock everybody out")
 	c.MarkFlagRequired("output")

@@ -45,7 +45,7 @@ gives other values.`,
 		},
 	}
 	fs := c.Flags()
-	outputFlag(fs, &f.job.Output, "output", "o", "the table with the values")
+	outputFlag(c, &f.job.Output, "output", "o", "the table with the values")
 	fs.StringArrayVar(&f.apply, "apply", nil, "COLUMNS=OPERATOR, as when the release was made")
 	fs.BoolVar(&f.job.Replace, "force", false, "replace an existing file")
 	f.reading.add(c)

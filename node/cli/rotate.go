@@ -71,7 +71,7 @@ node with ` + "`cerebrum network use`" + `, and the others take it over from the
 	f.IntVar(&r.rootThreshold, "root-threshold", 0, "with --recover: root keys that the next recovery needs")
 	f.StringVar(&r.oldest, "oldest", "", "the id of the oldest record that still counts (a recovery without it ends all before it)")
 	f.BoolVar(&r.skip, "skip", false, "void the next version, for which votes were split, with the root keys")
-	outputFlag(f, &r.output, "output", "o", "write the draft to this new file (default NAME-VERSION.network)")
+	outputFlag(c, &r.output, "output", "o", "write the draft to this new file (default NAME-VERSION.network)")
 	return c
 }
 

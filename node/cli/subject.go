@@ -61,7 +61,7 @@ other persons is withheld and counted. "subject verify" checks the file offline.
 			})
 		},
 	}
-	outputFlag(c.Flags(), &output, "output", "o", "the file to write, .zip or .json")
+	outputFlag(c, &output, "output", "o", "the file to write, .zip or .json")
 	c.Flags().BoolVar(&force, "force", false, "replace an existing file")
 	c.MarkFlagRequired("output")
 	return c
