@@ -231,7 +231,7 @@ func (j *Judge) destroy(ctx context.Context, owner statement.ID, keys []statemen
 		if e == nil {
 			continue
 		}
-		act := event.Act{Object: e.Address, Owner: owner, Detail: fmt.Sprintf("%d shares of its key", len(e.Pending))}
+		act := event.Act{Object: e.Address, Owner: owner, Detail: fmt.Sprintf("shares of its key: %d", len(e.Pending))}
 		if len(act.Object) == 0 {
 			act.Object = key[:]
 		}
