@@ -18,7 +18,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/api/client"
@@ -26,6 +25,7 @@ import (
 	"cerebrum.dev/cerebrum/node/fault"
 	"cerebrum.dev/cerebrum/node/home"
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -155,7 +155,7 @@ func (e *Env) complain(f *fault.Error) {
 // writing are among them: with one, exe.gpj is shown where the name is jpg.exe.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
+		if fault.Acts(r) {
 			return '?'
 		}
 		return r
@@ -164,10 +164,7 @@ func plain(s string) string {
 
 // counted says how many there are: of one thing, or of several.
 func counted[N int | int64](n N, one, several string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return humanize.Comma(int64(n)) + " " + several
+	return humanize.Comma(int64(n)) + " " + english.PluralWord(int(n), one, several)
 }
 
 // print writes a result: JSON where asked for, otherwise what text writes.

@@ -19,6 +19,7 @@ import (
 	"cerebrum.dev/cerebrum/node/api"
 	"cerebrum.dev/cerebrum/node/object"
 	"cerebrum.dev/cerebrum/node/store"
+	"github.com/dustin/go-humanize/english"
 	"github.com/ipfs/go-cid"
 )
 
@@ -238,7 +239,7 @@ func (n *Node) fillIn(ctx context.Context, r *registered, grants []inForce) {
 	case len(resident) > 0:
 		row.Transfers = "keys within " + strings.Join(resident, ", ") + " alone, by the label residency"
 	case anywhere > 0:
-		row.Transfers = fmt.Sprintf("to anywhere: %s no region", several(anywhere, "grant names", "grants name"))
+		row.Transfers = fmt.Sprintf("to anywhere: %s no region", english.Plural(anywhere, "grant names", "grants name"))
 	default:
 		row.Transfers = "to people whose signed role places them in the regions named"
 	}
@@ -266,7 +267,7 @@ func (r *registered) fillInPast(grants, past []inForce) {
 	}
 	then := ""
 	if k := len(who); k > 0 {
-		then = fmt.Sprintf(", and %s may keep what was got", several(k, "past recipient", "past recipients"))
+		then = fmt.Sprintf(", and %s may keep what was got", english.Plural(k, "past recipient", "past recipients"))
 	}
 	switch {
 	case r.row.Erased:
@@ -274,14 +275,6 @@ func (r *registered) fillInPast(grants, past []inForce) {
 	case len(r.row.Recipients) == 0 && then != "":
 		r.row.Transfers = "none now: nobody has a grant in force" + then
 	}
-}
-
-// several counts things in words.
-func several(n int, one, more string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, more)
 }
 
 // measures are the technical ones that hold for every object of the network.

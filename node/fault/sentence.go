@@ -13,7 +13,7 @@ const maxSentence = 2 << 10
 // errors that were joined follow one another, what would act on a terminal or turn the
 // direction of writing becomes a space, and what is too long is cut and says so.
 func sentence(text string) string {
-	if len(text) <= maxSentence && !strings.ContainsFunc(text, acts) && utf8.ValidString(text) {
+	if len(text) <= maxSentence && !strings.ContainsFunc(text, Acts) && utf8.ValidString(text) {
 		return text
 	}
 	if len(text) > maxSentence {
@@ -26,7 +26,7 @@ func sentence(text string) string {
 	var out strings.Builder
 	for line := range strings.Lines(strings.ToValidUTF8(text, "?")) {
 		line = strings.TrimSpace(strings.Map(func(r rune) rune {
-			if acts(r) {
+			if Acts(r) {
 				return ' '
 			}
 			return r
@@ -42,6 +42,8 @@ func sentence(text string) string {
 	return out.String()
 }
 
-func acts(r rune) bool {
+// Acts reports a character that acts on a terminal or a line, or turns the direction of
+// writing, instead of standing there.
+func Acts(r rune) bool {
 	return unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp)
 }

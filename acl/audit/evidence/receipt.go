@@ -10,6 +10,7 @@ import (
 	"cerebrum.dev/cerebrum/acl/audit/event"
 	"cerebrum.dev/cerebrum/acl/audit/receipt"
 	"cerebrum.dev/cerebrum/crypto/statement"
+	"github.com/dustin/go-humanize/english"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -220,10 +221,7 @@ func things(n int) string {
 
 // counted says how many there are: of one thing, or of several.
 func counted(n int64, one, several string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, several)
+	return english.Plural(int(n), one, several)
 }
 
 func span(first int64, n int) string {
